@@ -1,0 +1,60 @@
+"""Argument checks with one message format: what must hold, what came, what to do."""
+
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+
+def fail(argument: str, must: str, got: object, hint: str = "") -> NoReturn:
+    """Raise the library's one-line argument error.
+
+    Args:
+        argument: The argument as the caller wrote it, for example ``PiMLP(rank=...)``.
+        must: What it must be.
+        got: What came instead.
+        hint: What to do about it, if that is not obvious.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"`{argument}` must be {must}; got {got}{f'; {hint}' if hint else ''}")
+
+
+def positive_int(argument: str, value: int) -> int:
+    """Return ``value`` if it is an integer ≥ 1, else raise ``ValueError``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        fail(argument, "an integer ≥ 1", repr(value))
+    return value
+
+
+def non_negative(argument: str, value: float) -> float:
+    """Return ``value`` if it is a finite number ≥ 0, else raise ``ValueError``."""
+    if not 0 <= value < float("inf"):
+        fail(argument, "a finite number ≥ 0", value)
+    return value
+
+
+def last_axis(argument: str, x: Tensor, size: int) -> None:
+    """Raise ``ValueError`` unless ``x`` has shape (..., size) and a floating dtype."""
+    if x.ndim < 1 or x.shape[-1] != size:
+        fail(argument, f"of shape (..., {size})", f"shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        fail(argument, "of a floating dtype", x.dtype, "use x.float()")
+
+
+def finite(argument: str, x: Tensor) -> None:
+    """Raise ``ValueError`` if ``x`` has a NaN or an infinity.
+
+    Looks at tensors on the CPU only, and not while a function transform or a compiler traces: elsewhere the
+    answer would cost a synchronisation or cannot be had.
+    """
+    if x.device.type == "cpu" and is_eager(x) and not torch.isfinite(x).all():
+        bad = int((~torch.isfinite(x)).sum())
+        fail(argument, "finite", f"{bad} NaN or infinite of {x.numel()} entries", "clean the data first")
+
+
+def is_eager(x: Tensor) -> bool:
+    """Whether Python sees values and may keep them: not inside a compiler or a transform of torch.func."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)  # pyright: ignore[reportAttributeAccessIssue]
+    return not torch.compiler.is_compiling() and not wrapped

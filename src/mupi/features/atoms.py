@@ -1,0 +1,217 @@
+"""`Atoms`: all of L²(γ) as the feature map. The π-limit exactly; memory grows by one atom per sample and step."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.activations import Activation
+from mupi.checks import fail
+from mupi.features.expansion import (
+    Expansion,
+    exact_input_gradient,
+    exact_sum,
+    kernel_norm_squared,
+)
+from mupi.features.weight import Features, Weight
+from mupi.optim import AtomList, AtomParameter
+
+
+@dataclass(frozen=True)
+class Atoms(Features):
+    """Keep every atom (c, a, b): the exact π-limit (Yang, Santacroce & Hu 2022).
+
+    Memory is Ω(T) and time Ω(T²) in the number T of steps. Trained by `mupi.SGD` only.
+
+    Args:
+        storage: dtype in which a and b are stored, for example ``torch.bfloat16``; None for the network's. The
+            coefficients c keep the network's dtype.
+    """
+
+    storage: torch.dtype | None = None
+
+    def __post_init__(self):
+        if self.storage is not None and not self.storage.is_floating_point:
+            fail("Atoms(storage=...)", "a floating dtype or None", self.storage)
+
+    def weight(
+        self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
+    ) -> "AtomWeight":
+        """See `Features.weight`; nothing here is random."""
+        return AtomWeight(initial, activation, self.storage)
+
+
+class Block:
+    """Storage for some atoms, filled from the front."""
+
+    def __init__(self, atoms: Expansion, used: int):
+        self.atoms = atoms
+        self.used = used
+
+    def view(self) -> Expansion:
+        """The atoms stored so far, without a copy."""
+        atoms = self.atoms
+        return Expansion(atoms.c[: self.used], atoms.a[: self.used], atoms.b[: self.used])
+
+    @property
+    def free(self) -> int:
+        """How many more atoms fit."""
+        return len(self.atoms) - self.used
+
+
+class AtomWeight(Weight, AtomList):
+    """Σ_m c_m a_m κ_φ(b_m, g), with atoms in blocks that are never copied; each new block is 1/8 of all before it."""
+
+    smallest_block = 256
+
+    def __init__(self, initial: Expansion, activation: Activation, storage: torch.dtype | None):
+        super().__init__(initial.b.shape[1], initial.a.shape[1], activation)
+        self.storage = storage
+        self.like = torch.empty(0, dtype=initial.c.dtype, device=initial.c.device)
+        self.blocks: list[Block] = []
+        self.version = 0
+        self.atoms = AtomParameter(self, initial.c.dtype, initial.c.device)  # pyright: ignore[reportCallIssue]
+        self.append(initial.c, initial.a, initial.b)
+
+    def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
+        """Σ_m c_m a_m κ_φ(b_m, g)."""
+        out = ExactSum.apply(g.reshape(-1, self.rank_in), self.atoms, self)
+        assert isinstance(out, Tensor)
+        return out.reshape(*g.shape[:-1], self.rank_out)
+
+    def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
+        """κ_φ(g, g')."""
+        return self.feature_kernel(g1, g2)
+
+    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "rank_out n"]:
+        """w(z) = Σ_m c_m a_m φ(⟨b_m, z⟩)."""
+        total = z.new_zeros(self.rank_out, len(z))
+        for block in self.expansion_blocks():
+            c, a, b = (t.to(z) for t in (block.c, block.a, block.b))
+            for i in range(0, len(c), 4096):
+                rows = slice(i, i + 4096)
+                total.addmm_((c[rows, None] * a[rows]).T, self.activation(b[rows] @ z.T))
+        return total / len(z) ** 0.5
+
+    @property
+    def num_atoms(self) -> int:
+        """How many atoms are stored."""
+        return sum(block.used for block in self.blocks)
+
+    def expansion_blocks(self) -> Iterator[Expansion]:
+        """The stored atoms, block by block, without a copy."""
+        return (block.view() for block in self.blocks)
+
+    def expansion(self) -> Expansion:
+        """All atoms, copied into one piece."""
+        empty = self._empty(0)
+        parts = [empty, *self.expansion_blocks()]
+        return Expansion(*(torch.cat([getattr(p, name) for p in parts]) for name in ("c", "a", "b")))
+
+    def sample_atoms(self) -> Expansion:
+        """All atoms: the sum itself."""
+        return self.expansion()
+
+    @property
+    def coefficients(self) -> Float[Tensor, " m"]:
+        """See `AtomList`."""
+        return torch.cat([self.like, *(block.view().c for block in self.blocks)])
+
+    def set_coefficients(self, c: Float[Tensor, " m"]) -> None:
+        """See `AtomList`."""
+        start = 0
+        for block in self.blocks:
+            block.view().c.copy_(c[start : start + block.used])
+            start += block.used
+        self.version += 1
+
+    def append(self, c: Float[Tensor, " m"], a: Float[Tensor, "m rank_out"], b: Float[Tensor, "m rank_in"]) -> None:
+        """See `AtomList`."""
+        self.version += 1
+        done = 0
+        while done < len(c):
+            if not self.blocks or not self.blocks[-1].free:
+                size = max(self.smallest_block, self.num_atoms // 8)
+                self.blocks.append(Block(self._empty(max(size, len(c) - done)), 0))
+            block = self.blocks[-1]
+            take = min(block.free, len(c) - done)
+            into, source = slice(block.used, block.used + take), slice(done, done + take)
+            for stored, new in ((block.atoms.c, c), (block.atoms.a, a), (block.atoms.b, b)):
+                stored[into] = new[source].detach()
+            block.used += take
+            done += take
+
+    def squared_norm(self, a: Float[Tensor, "m rank_out"], b: Float[Tensor, "m rank_in"]) -> Float[Tensor, ""]:
+        """See `AtomList`."""
+        return kernel_norm_squared(self.kernel, a, b)
+
+    def _empty(self, size: int) -> Expansion:
+        dtype = self.storage or self.like.dtype
+        return Expansion(
+            self.like.new_empty(size),
+            self.like.new_empty(size, self.rank_out, dtype=dtype),
+            self.like.new_empty(size, self.rank_in, dtype=dtype),
+        )
+
+    def _apply(self, fn, recurse=True):
+        """Move the atoms along with `Module.to`; half-precision storage keeps its dtype."""
+        super()._apply(fn, recurse)
+        self.like = fn(self.like)
+        for block in self.blocks:
+            old = block.atoms
+            a, b = ((fn(t) if self.storage is None else t.to(self.like.device)) for t in (old.a, old.b))
+            block.atoms = Expansion(fn(old.c), a, b)
+        return self
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        atoms = self.expansion()
+        for name in ("c", "a", "b"):
+            destination[prefix + name] = getattr(atoms, name)
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        keys = [prefix + name for name in ("c", "a", "b")]
+        absent = [key for key in keys if key not in state_dict]
+        if absent:
+            missing_keys.extend(absent)
+            return
+        c, a, b = (state_dict[key] for key in keys)
+        if a.shape[1:] != (self.rank_out,) or b.shape[1:] != (self.rank_in,):
+            error_msgs.append(
+                f"size mismatch for {prefix}a, {prefix}b: atoms of ranks {a.shape[1]} and {b.shape[1]} do not fit "
+                f"a weight of ranks {self.rank_out} and {self.rank_in}"
+            )
+            return
+        self.blocks = []
+        self.append(c, a, b)
+
+
+class ExactSum(torch.autograd.Function):
+    """`exact_sum` with `exact_input_gradient`; the backward pass also hands (δ, g) to the layer's `AtomParameter`."""
+
+    @staticmethod
+    def forward(ctx, g: Tensor, parameter: AtomParameter, weight: AtomWeight) -> Tensor:
+        """Evaluate the sum tile by tile."""
+        ctx.save_for_backward(g)
+        ctx.parameter, ctx.weight, ctx.version = parameter, weight, weight.version
+        return exact_sum(weight.activation, weight.expansion_blocks(), g, weight.rank_out)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, delta: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Recompute the kernel tile by tile."""
+        (g,) = ctx.saved_tensors
+        weight: AtomWeight = ctx.weight
+        if weight.version != ctx.version:
+            raise RuntimeError("the atoms changed between this forward pass and its backward pass; run forward again")
+        d_g = None
+        if ctx.needs_input_grad[0]:
+            d_g = exact_input_gradient(weight.activation, weight.expansion_blocks(), g, delta)
+        d_parameter = None
+        if ctx.needs_input_grad[1]:
+            ctx.parameter.record(delta, g)
+            d_parameter = torch.zeros_like(ctx.parameter)
+        return d_g, d_parameter, None

@@ -1,0 +1,182 @@
+"""`Hermite`: κ_φ up to a degree as the feature map. The π-limit at constant memory, to a stated error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.activations import Activation
+from mupi.checks import fail, is_eager, positive_int
+from mupi.features.directions import Directions
+from mupi.features.expansion import Expansion
+from mupi.features.reservoir import Reservoir
+from mupi.features.symmetric import hermite_tensor, power_size, rotate, symmetric_power
+from mupi.features.weight import Features, Weight
+
+
+@dataclass(frozen=True)
+class Hermite(Features):
+    """κ_K(b, g) = Σ_{k≤K} c_k(|b|) c_k(|g|) ⟨P_kᵀ b̄, P_kᵀ ḡ⟩^k, with b̄ = b/|b| and c_k(s) = E φ(sz) h_k(z).
+
+    Degrees 0 and 1 are in full; degree k ≥ 2 in full (P_k = I) or in the ``subspace`` leading directions P_k of
+    recent ḡ, renewed as training goes on. Degrees that φ does not have cost nothing. The layer's value and its
+    gradient come from the same κ_K, so training is exact SGD of a well-defined network. For a polynomial φ of
+    degree ≤ K without subspace it is the π-limit itself.
+
+    Args:
+        degree: K, the highest degree kept.
+        subspace: Number of directions for each degree ≥ 2, or a mapping {degree: number} in which degrees that are
+            not named are left out; None for all r.
+        renew_every: Most inputs between two renewals of the directions.
+        window: How many recent inputs a renewal looks at.
+        error_atoms: How many atoms of the training are kept, a uniform random sample, to measure the error on.
+    """
+
+    degree: int = 2
+    subspace: int | Mapping[int, int] | None = None
+    renew_every: int = 2**16
+    window: int = 2048
+    error_atoms: int = 512
+
+    def __post_init__(self):
+        if not isinstance(self.degree, int) or not 0 <= self.degree <= 8:
+            fail("Hermite(degree=...)", "an integer from 0 to 8", self.degree)
+        if isinstance(self.subspace, Mapping):
+            for degree, size in self.subspace.items():
+                positive_int(f"Hermite(subspace={{{degree}: ...}})", size)
+                if not 2 <= degree <= self.degree:
+                    fail("Hermite(subspace=...)", f"about degrees 2 to {self.degree}", f"degree {degree}")
+        elif self.subspace is not None:
+            positive_int("Hermite(subspace=...)", self.subspace)
+        for name in ("renew_every", "window", "error_atoms"):
+            positive_int(f"Hermite({name}=...)", getattr(self, name))
+
+    def directions(self, degree: int, rank: int) -> int | None:
+        """How many directions a degree keeps; None for all in full, 0 for none."""
+        if degree < 2 or self.subspace is None:
+            return None
+        if isinstance(self.subspace, Mapping):
+            return min(self.subspace.get(degree, 0), rank)
+        return min(self.subspace, rank)
+
+    def weight(
+        self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
+    ) -> "HermiteWeight":
+        """See `Features.weight`; the first directions are random, until data has been seen."""
+        return HermiteWeight(self, initial, activation, generator)
+
+
+class HermiteWeight(Weight):
+    """C ψ(g) with ψ(g) = (c_k(|g|) S_k(P_kᵀ ḡ))_k and C of shape (r_out, number of features), an ordinary parameter."""
+
+    def __init__(
+        self,
+        features: Hermite,
+        initial: Expansion,
+        activation: Activation,
+        generator: torch.Generator | None,
+    ):
+        super().__init__(initial.b.shape[1], initial.a.shape[1], activation)
+        rank, like = self.rank_in, initial.b
+        self.features = features
+        self.sizes: dict[int, int] = {}
+        for k in range(features.degree + 1):
+            p = features.directions(k, rank)
+            if not activation.has_degree(k) or p == 0:
+                continue
+            if p is not None:
+                start = torch.randn(rank, p, dtype=torch.float64, generator=generator)
+                self.register_buffer(f"directions_{k}", torch.linalg.qr(start).Q.to(like))
+            self.sizes[k] = power_size(rank if p is None else p, k)
+        self.tracker = None
+        if self._projected():
+            self.tracker = Directions(rank, features.window, features.renew_every, like.dtype, like.device)
+        self.reservoir = Reservoir(features.error_atoms, initial)
+        self.weight = nn.Parameter(like.new_zeros(self.rank_out, sum(self.sizes.values())))
+        self._weight_version = -1
+        with torch.no_grad():
+            for i in range(0, len(initial), 256):
+                c, a, b = (t[i : i + 256] for t in (initial.c, initial.a, initial.b))
+                self.weight += (c[:, None] * a).T @ self._features(b)
+
+    def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
+        """C ψ(g). In training it also looks at its inputs, for the directions and the error report."""
+        rows = g.reshape(-1, self.rank_in)
+        watch = self.training and torch.is_grad_enabled() and is_eager(g)
+        if watch and self.tracker is not None:
+            self._follow(rows.detach())
+        out = nn.functional.linear(self._features(rows), self.weight)
+        if watch and out.requires_grad:
+            self.reservoir.watch(rows, out)
+        return out.reshape(*g.shape[:-1], self.rank_out)
+
+    def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
+        """κ_K(g, g')."""
+        (scale_1, unit_1), (scale_2, unit_2) = _polar(g1), _polar(g2)
+        total = g1.new_zeros(len(g1), len(g2))
+        for k in self.sizes:
+            cosine = self._project(unit_1, k) @ self._project(unit_2, k).T
+            c_1, c_2 = self.activation.hermite(k, scale_1), self.activation.hermite(k, scale_2)
+            total = total + c_1 * c_2.T * cosine**k
+        return total
+
+    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "rank_out n"]:
+        """w(z) = Σ_k ⟨C_k, H_k(P_kᵀ z)⟩ with the Hermite tensors 1, z, (zzᵀ − I)/√2, …"""
+        parts = [hermite_tensor(self._project(z, k), k) for k in self.sizes]
+        return self.weight @ torch.cat(parts, 1).T / len(z) ** 0.5
+
+    def sample_atoms(self) -> Expansion:
+        """The initial atoms and a uniform sample of the training's, each with its raw gradient: see `Reservoir`."""
+        return self.reservoir.expansion()
+
+    @torch.no_grad()
+    def renew_directions(self) -> None:
+        """Look for the leading directions anew and carry the coefficients over; what leaves the span is lost."""
+        if self.tracker is None:
+            return
+        old = self._projected()
+        new = self.tracker.renew(old)
+        parts = dict(zip(self.sizes, self.weight.split(list(self.sizes.values()), 1), strict=True))
+        for k, p in new.items():
+            parts[k].copy_(rotate(parts[k], k, p.T @ old[k]))
+            old[k].copy_(p)
+
+    def _features(self, g: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n features"]:
+        scale, unit = _polar(g)
+        pieces = []
+        for k in self.sizes:
+            pieces += symmetric_power(self._project(unit, k), k, self.activation.hermite(k, scale))
+        return torch.cat(pieces, 1)
+
+    def _project(self, unit: Tensor, degree: int) -> Tensor:
+        """P_kᵀ of each row."""
+        p = getattr(self, f"directions_{degree}", None)
+        return unit if p is None else unit @ p
+
+    def _projected(self) -> dict[int, Tensor]:
+        """P_k of the degrees that have one."""
+        names = {k: f"directions_{k}" for k in self.sizes}
+        return {k: getattr(self, name) for k, name in names.items() if hasattr(self, name)}
+
+    def _follow(self, g: Float[Tensor, "n rank_in"]) -> None:
+        """Observe inputs; renew the directions when due, but only right after an optimiser's step.
+
+        Only then no earlier forward pass can still want the old coefficients for its backward pass. The step shows
+        in the version counter of the weight.
+        """
+        assert self.tracker is not None
+        if self.tracker.due and self.weight._version != self._weight_version:
+            self.renew_directions()
+        self._weight_version = self.weight._version
+        self.tracker.observe(_polar(g)[1])
+
+
+def _polar(g: Float[Tensor, "n r"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n r"]]:
+    """|g| and g/|g|, with |g| held above the root of the smallest normal number.
+
+    At g = 0 the direction is then 0 and its derivative finite, so that c_1(|g|) g/|g| keeps its slope E φ'(0).
+    """
+    scale = g.square().sum(-1, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny).sqrt()
+    return scale, g / scale

@@ -1,0 +1,88 @@
+"""`Random`: random features. The finite π-net of width n, exactly."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.activations import Activation
+from mupi.checks import fail, positive_int
+from mupi.features.expansion import Expansion
+from mupi.features.weight import Features, Weight
+
+
+@dataclass(frozen=True)
+class Random(Features):
+    """ψ(g) = φ(Ω̃ g)/√n with Ω̃ ∈ R^{n×r}, Ω̃ᵀΩ̃ = n I: the finite π-net of width n.
+
+    Ω̃ is a Gaussian n × r matrix whitened. With hidden pre-activations Ω̃ g and hidden weights Ω̃ C/√n, SGD projected
+    on the span of Ω̃ (π-projection) is plain SGD on C.
+
+    Args:
+        width: n, at least the rank.
+    """
+
+    width: int
+
+    def __post_init__(self):
+        positive_int("Random(width=...)", self.width)
+
+    def weight(
+        self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
+    ) -> "RandomWeight":
+        """See `Features.weight`; draws Ω̃."""
+        omega = whitened_gaussian(self.width, initial.b.shape[1], generator).to(initial.b)
+        psi = activation(initial.b @ omega.T) / self.width**0.5
+        return RandomWeight(omega, (initial.c[:, None] * initial.a).T @ psi, activation)
+
+
+class RandomWeight(Weight):
+    """C φ(Ω̃ g)/√n with C ∈ R^{r_out×n} trained and Ω̃ fixed."""
+
+    omega: Float[Tensor, "n rank_in"]
+
+    def __init__(self, omega: Float[Tensor, "n rank_in"], c: Float[Tensor, "rank_out n"], activation: Activation):
+        super().__init__(omega.shape[1], c.shape[0], activation)
+        self.register_buffer("omega", omega)
+        self.weight = nn.Parameter(c)
+
+    def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
+        """C φ(Ω̃ g)/√n."""
+        return nn.functional.linear(self._features(g), self.weight)
+
+    def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
+        """(1/n) Σ_α φ(⟨Ω̃_α, g⟩) φ(⟨Ω̃_α, g'⟩), the finite network's own kernel."""
+        return self._features(g1) @ self._features(g2).T
+
+    def feature_kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
+        """The average over the n coordinates."""
+        return self.kernel(g1, g2)
+
+    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "rank_out n"]:
+        """Refused: see Raises.
+
+        Raises:
+            ValueError: Always; the weight is known at its own n neurons only.
+        """
+        fail(
+            "features",
+            "`Atoms` or `Hermite` to sample a finite network from",
+            "`Random`, which is finite already",
+        )
+
+    def _features(self, g: Tensor) -> Tensor:
+        return self.activation(g @ self.omega.T) / len(self.omega) ** 0.5
+
+
+def whitened_gaussian(n: int, rank: int, generator: torch.Generator | None = None) -> Float[Tensor, "n rank"]:
+    """Ω̃ = Ω (ΩᵀΩ/n)^{−1/2} with Ω iid N(0, 1), in float64 on the CPU: the nearest matrix with Ω̃ᵀΩ̃ = n I.
+
+    Raises:
+        ValueError: If n < rank.
+    """
+    if n < rank:
+        fail("width", f"at least the rank {rank}", n)
+    omega = torch.randn(n, rank, dtype=torch.float64, generator=generator)
+    left, _, right = torch.linalg.svd(omega, full_matrices=False)
+    return left @ right * n**0.5

@@ -1,0 +1,72 @@
+"""What a feature map has to provide: a weight matrix between two junctions."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.activations import Activation
+from mupi.features.expansion import Expansion, gram
+
+
+class Weight(nn.Module, ABC):
+    """A weight matrix of a π-network between junctions of ranks r_in and r_out, acting as g ↦ C ψ(g).
+
+    In coordinates: the layer before has pre-activations ⟨g, z⟩ and the layer after ⟨g_out, z'⟩.
+    """
+
+    def __init__(self, rank_in: int, rank_out: int, activation: Activation):
+        super().__init__()
+        self.rank_in = rank_in
+        self.rank_out = rank_out
+        self.activation = activation
+
+    @abstractmethod
+    def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
+        """C ψ(g)."""
+
+    @abstractmethod
+    def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
+        """⟨ψ(g), ψ(g')⟩, which training sees: κ_φ(g, g') or an approximation of it."""
+
+    def feature_kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
+        """E φ(h)φ(h') over the coordinates h, h' of the layer's pre-activations: κ_φ(g, g') at infinite width."""
+        return self.activation.dual(*gram(g2, g1))
+
+    @abstractmethod
+    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "rank_out n"]:
+        """The weight of the finite network whose neuron α has pre-activation ⟨g, z_α⟩: columns w(z_α)/√n.
+
+        w(z) is the function with E_z w(z) φ(⟨g, z⟩) = C ψ(g); the finite network's layer is W φ(z g)/√n.
+
+        Raises:
+            ValueError: If the weight is that of a finite network already.
+        """
+
+    @property
+    def num_atoms(self) -> int:
+        """How many atoms are stored; 0 for a feature map of constant memory."""
+        return 0
+
+    def sample_atoms(self) -> Expansion | None:
+        """Atoms to measure the error of the feature map on, or None where there is no error."""
+        return None
+
+    def extra_repr(self) -> str:
+        """Shown in the module's printed form."""
+        return f"rank_in={self.rank_in}, rank_out={self.rank_out}, activation={self.activation}"
+
+
+class Features(ABC):
+    """A choice of feature map ψ with κ_φ(b, g) = ⟨ψ(b), ψ(g)⟩, exactly or nearly."""
+
+    @abstractmethod
+    def weight(self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None) -> Weight:
+        """A weight that starts as the given sum of atoms (with dtype and device of ``initial``).
+
+        Args:
+            initial: The sum of atoms; it may be empty, its shapes still tell the ranks.
+            activation: φ.
+            generator: Randomness of the feature map itself, where it has any.
+        """

@@ -1,0 +1,66 @@
+"""How far a layer's feature map is from the exact kernel."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.features import Weight, exact_input_gradient, exact_sum
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """Relative L2 errors of one layer on a batch.
+
+    Attributes:
+        layer: The layer's name.
+        output: ‖approximate − exact‖/‖exact‖ of the layer's output, without its bias.
+        gradient: The same of (∂output/∂g)ᵀ δ, the gradient that the layer hands down.
+        atoms: On how many atoms it was measured.
+    """
+
+    layer: str
+    output: float
+    gradient: float
+    atoms: int
+
+
+def layer_error(
+    name: str,
+    weight: Weight,
+    g: Float[Tensor, "n rank_in"],
+    delta: Float[Tensor, "n rank_out"] | None = None,
+) -> LayerError:
+    """Compare Σ_m c_m a_m k(b_m, g) under the layer's own kernel k and under κ_φ, on the weight's sample of atoms.
+
+    Args:
+        name: For the report.
+        weight: The layer's weight.
+        g: Inputs.
+        delta: ∂loss/∂output to send back; None for Gaussian noise (seed 0), which measures the whole Jacobian.
+    """
+    atoms = weight.sample_atoms()
+    if atoms is None or len(atoms) == 0:
+        return LayerError(name, 0.0, 0.0, 0)
+    if delta is None:
+        noise = torch.randn(len(g), weight.rank_out, generator=torch.Generator().manual_seed(0))
+        delta = noise.to(g)
+    g = g.detach()
+    with torch.no_grad():
+        exact = exact_sum(weight.activation, [atoms], g, weight.rank_out)
+        exact_gradient = exact_input_gradient(weight.activation, [atoms], g, delta)
+    with torch.enable_grad():
+        inputs = g.clone().requires_grad_()
+        near = weight.kernel(inputs, atoms.b) @ (atoms.c[:, None] * atoms.a)
+        (near_gradient,) = torch.autograd.grad(near, inputs, delta)
+    return LayerError(
+        name, relative_error(near.detach(), exact), relative_error(near_gradient, exact_gradient), len(atoms)
+    )
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    """‖value − reference‖/‖reference‖, 0 if both are zero."""
+    size = torch.linalg.vector_norm(reference)
+    error = torch.linalg.vector_norm(value - reference)
+    return float(error / size) if size > 0 else float(error)

@@ -1,0 +1,54 @@
+"""The first layer: from data to the first junction."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.checks import last_axis, positive_int
+
+
+class InputLayer(nn.Module):
+    """x ↦ scale·(x A + bias_scale·β), an ordinary matrix A of shape (d, r) with columns of norm 1 at the start.
+
+    Args:
+        d_in: d.
+        rank: r.
+        scale: Multiplier of the output.
+        bias_scale: Multiplier of β; 0 leaves the bias out.
+        generator: Randomness.
+        dtype: Floating dtype; None for the default.
+        device: Device; None for the default.
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        rank: int,
+        *,
+        scale: float = 1.0,
+        bias_scale: float = 1.0,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        positive_int("InputLayer(d_in=...)", d_in)
+        positive_int("InputLayer(rank=...)", rank)
+        self.scale = scale
+        self.bias_scale = bias_scale
+        start = torch.randn(d_in, rank, dtype=torch.float64, generator=generator)
+        start = nn.functional.normalize(start, dim=0)
+        self.weight = nn.Parameter(start.to(device=device, dtype=dtype or torch.get_default_dtype()))
+        self.bias = nn.Parameter(self.weight.new_zeros(rank)) if bias_scale else None
+
+    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch rank"]:
+        """scale·(x A + bias_scale·β)."""
+        last_axis("x", x, len(self.weight))
+        g = x @ self.weight
+        if self.bias is not None:
+            g = g + self.bias_scale * self.bias
+        return self.scale * g
+
+    def extra_repr(self) -> str:
+        """Shown in the module's printed form."""
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}, scale={self.scale}, bias_scale={self.bias_scale}"

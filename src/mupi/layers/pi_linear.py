@@ -1,0 +1,104 @@
+"""`PiLinear`, the layer of every π-network, and π-initialisation."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.activations import Activation, as_activation
+from mupi.checks import fail, last_axis, positive_int
+from mupi.features import Expansion, Features, Weight
+
+
+class PiLinear(nn.Module):
+    """g ↦ scale·(C ψ(g) + bias_scale·β): an infinitely wide weight matrix applied to φ of a layer.
+
+    A junction of the network is described by g ∈ R^r: its coordinates are ⟨g, z⟩, z ~ N(0, I_r). The matrix reads
+    φ(⟨g, z⟩) and writes the next junction, exactly Σ_m c_m a_m κ_φ(b_m, g). Tensors have shape (..., r); leading
+    axes (batch, positions, …) share the weight. Adding outputs of equal rank is a residual sum.
+
+    Args:
+        rank_in: r of the input's junction.
+        rank_out: r of the output's junction, or the number of outputs of a readout.
+        features: The feature map ψ: `mupi.Atoms`, `mupi.Hermite` or `mupi.Random`.
+        activation: φ, an `Activation` or any callable.
+        bias: Whether there is a bias β, initially 0.
+        scale: Multiplier of the output.
+        bias_scale: Multiplier of β; 0 leaves the bias out.
+        initial: The initial sum of atoms; None for π-initialisation.
+        init_std: Standard deviation of a's entries in π-initialisation; None for 1/√rank_in, 0 for no initial atoms.
+        generator: Randomness.
+        dtype: Floating dtype; None for the default.
+        device: Device; None for the default.
+    """
+
+    def __init__(
+        self,
+        rank_in: int,
+        rank_out: int,
+        *,
+        features: Features,
+        activation: Activation | Callable[[Tensor], Tensor],
+        bias: bool = True,
+        scale: float = 1.0,
+        bias_scale: float = 1.0,
+        initial: Expansion | None = None,
+        init_std: float | None = None,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        positive_int("PiLinear(rank_in=...)", rank_in)
+        positive_int("PiLinear(rank_out=...)", rank_out)
+        if not isinstance(features, Features):
+            fail(
+                "PiLinear(features=...)",
+                "a feature map",
+                repr(features),
+                "pass mupi.Atoms(), mupi.Hermite(degree=2) or mupi.Random(width=...)",
+            )
+        if initial is None:
+            initial = pi_initialisation(rank_in, rank_out, init_std, generator)
+        if initial.b.shape[1] != rank_in or initial.a.shape[1] != rank_out:
+            fail(
+                "PiLinear(initial=...)",
+                f"atoms of ranks {rank_in} → {rank_out}",
+                f"ranks {initial.b.shape[1]} → {initial.a.shape[1]}",
+            )
+        initial = Expansion(
+            *(t.to(device=device, dtype=dtype or torch.get_default_dtype()) for t in (initial.c, initial.a, initial.b))
+        )
+        self.scale = scale
+        self.bias_scale = bias_scale
+        self.weight: Weight = features.weight(initial, as_activation(activation), generator)
+        self.bias = nn.Parameter(initial.c.new_zeros(rank_out)) if bias and bias_scale else None
+
+    def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
+        """scale·(C ψ(g) + bias_scale·β)."""
+        last_axis("PiLinear.forward(g)", g, self.weight.rank_in)
+        out = self.weight(g)
+        if self.bias is not None:
+            out = out + self.bias_scale * self.bias
+        return self.scale * out
+
+    def extra_repr(self) -> str:
+        """Shown in the module's printed form."""
+        return f"scale={self.scale}, bias_scale={self.bias_scale}"
+
+
+def pi_initialisation(
+    rank_in: int, rank_out: int, std: float | None = None, generator: torch.Generator | None = None
+) -> Expansion:
+    """M_0 = rank_in atoms: c = 1, entries of a iid N(0, std²), rows of b uniform on the sphere; in float64.
+
+    ``std`` None is 1/√rank_in, with which ⟨g_out, z⟩ keeps the variance E κ² of order one; 0 gives no atoms.
+    """
+    if std == 0:
+        none = torch.zeros(0, dtype=torch.float64)
+        return Expansion(none, none.reshape(0, rank_out), none.reshape(0, rank_in))
+    a = torch.randn(rank_in, rank_out, dtype=torch.float64, generator=generator)
+    b = torch.randn(rank_in, rank_in, dtype=torch.float64, generator=generator)
+    c = torch.ones(rank_in, dtype=torch.float64)
+    return Expansion(c, a * (rank_in**-0.5 if std is None else std), nn.functional.normalize(b))

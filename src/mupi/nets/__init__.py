@@ -1,0 +1,5 @@
+"""Networks."""
+
+from mupi.nets.pi_mlp import PiMLP
+
+__all__ = ["PiMLP"]

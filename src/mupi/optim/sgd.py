@@ -1,0 +1,118 @@
+"""SGD with clipping, weight decay and momentum, for ordinary parameters and for atoms."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.checks import fail, non_negative
+from mupi.optim.atom_parameter import AtomGradient, AtomParameter
+from mupi.optim.clipping import clip_factor, gradient_norm, joint_norm
+
+
+class SGD(torch.optim.Optimizer):
+    """Stochastic gradient descent that also drives `mupi.Atoms`.
+
+    With d the clipped gradient plus weight_decay·w:  v ← momentum·v + d,  w ← w − lr·v. On ordinary parameters this
+    is `torch.nn.utils.clip_grad_norm_` followed by `torch.optim.SGD`. On a list of atoms w = Σ_m c_m a_m κ(b_m, ·)
+    the same step is exact: the gradient is the list of atoms (δ_i, g_i) of the backward pass, its norm is
+    (Σ_ij δ_i·δ_j κ(g_i, g_j))^{1/2}, and the velocity v lives on the coefficients.
+
+    A step consumes the gradients: afterwards every ``grad`` is None, so a second step without a new backward pass
+    changes nothing.
+
+    Args:
+        params: Parameters or groups, best from ``net.parameter_groups(...)``.
+        lr: Learning rate η of the groups that name none.
+        clip: Largest gradient norm; None for no clipping. Each group holds it under ``"clip"``, where a schedule
+            may scale it along with ``"lr"``.
+        clip_jointly: Whether one norm of all parameters is clipped (by the first group's ``"clip"``), rather than
+            each parameter's own.
+        momentum: μ ≥ 0.
+        weight_decay: Weight decay of the groups that name none.
+
+    Raises:
+        ValueError: For a negative or non-finite rate, decay, momentum or clip.
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1.0,
+        *,
+        clip: float | None = None,
+        clip_jointly: bool = False,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(params, dict(lr=lr, clip=clip, momentum=momentum, weight_decay=weight_decay))
+        self.clip_jointly = clip_jointly
+        for group in self.param_groups:
+            for name in ("lr", "momentum", "weight_decay"):
+                non_negative(f"SGD({name}=...)", group[name])
+            if group["clip"] is not None and not group["clip"] > 0:
+                fail("SGD(clip=...)", "a number > 0, or None", group["clip"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Take one step; ``closure``, if given, recomputes and returns the loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        joint = self._joint_factor() if self.clip_jointly else None
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                factor = joint
+                if factor is None and group["clip"] is not None:
+                    factor = clip_factor(gradient_norm(p), group["clip"])
+                if isinstance(p, AtomParameter):
+                    self._descend_atoms(p, group, factor)
+                else:
+                    self._descend(p, group, factor)
+                p.grad = None
+        return loss
+
+    def _joint_factor(self) -> Float[Tensor, ""] | None:
+        clip = self.param_groups[0]["clip"]
+        if clip is None:
+            return None
+        return clip_factor(
+            joint_norm(p for group in self.param_groups for p in group["params"] if p.grad is not None), clip
+        )
+
+    def _descend(self, p: Tensor, group: dict, factor: Tensor | None) -> None:
+        direction = p.grad
+        assert direction is not None
+        if factor is not None:
+            direction = direction * factor
+        if group["weight_decay"]:
+            direction = direction.add(p, alpha=group["weight_decay"])
+        if group["momentum"]:
+            state = self.state[p]
+            if "momentum_buffer" in state:
+                direction = state["momentum_buffer"].mul_(group["momentum"]).add_(direction)
+            else:
+                direction = state["momentum_buffer"] = direction.clone()
+        p.add_(direction, alpha=-group["lr"])
+
+    def _descend_atoms(self, p: AtomParameter, group: dict, factor: Tensor | None) -> None:
+        """The same step on coefficients: atom (δ/|δ|, g) enters with c = 0 and velocity |δ|·(clipping factor)."""
+        gradient = p.grad
+        assert isinstance(gradient, AtomGradient)
+        velocity, direction, g = gradient.factors()
+        if factor is not None:
+            velocity = velocity * factor.to(velocity)
+        if group["momentum"] or group["weight_decay"]:
+            old = p.atoms.coefficients
+            old_velocity = group["weight_decay"] * old
+            if group["momentum"]:
+                previous = self.state[p].get("momentum_buffer", old.new_zeros(0))
+                # Atoms that were there before the optimiser (the initial ones) have no velocity yet.
+                old_velocity[: len(previous)] += group["momentum"] * previous
+                self.state[p]["momentum_buffer"] = torch.cat([old_velocity, velocity.to(old)])
+            p.atoms.set_coefficients(old - group["lr"] * old_velocity)
+        p.atoms.append(-group["lr"] * velocity, direction, g)
