@@ -17,7 +17,7 @@ from mupi.activations import (
 from mupi.features import Atoms, Expansion, Hermite, Random
 from mupi.layers import InputLayer, LayerError, PiLinear
 from mupi.nets import PiMLP
-from mupi.optim import SGD
+from mupi.optim import SGD, factor_gradients
 from mupi.version import __version__
 
 __all__ = [
@@ -43,4 +43,5 @@ __all__ = [
     "Sin",
     "Tanh",
     "__version__",
+    "factor_gradients",
 ]

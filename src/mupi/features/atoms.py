@@ -72,12 +72,13 @@ class AtomWeight(Weight, AtomList):
         self.like = torch.empty(0, dtype=initial.c.dtype, device=initial.c.device)
         self.blocks: list[Block] = []
         self.version = 0
-        self.atoms = AtomParameter(self, initial.c.dtype, initial.c.device)  # pyright: ignore[reportCallIssue]
+        self.atoms = AtomParameter.of(self, self.like)
         self.append(initial.c, initial.a, initial.b)
 
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """Σ_m c_m a_m κ_φ(b_m, g)."""
-        out = ExactSum.apply(g.reshape(-1, self.rank_in), self.atoms, self)
+        trigger = self.atoms.trigger if self.atoms.requires_grad else self.atoms.trigger.detach()
+        out = ExactSum.apply(g.reshape(-1, self.rank_in), trigger, self)
         assert isinstance(out, Tensor)
         return out.reshape(*g.shape[:-1], self.rank_out)
 
@@ -85,14 +86,14 @@ class AtomWeight(Weight, AtomList):
         """κ_φ(g, g')."""
         return self.feature_kernel(g1, g2)
 
-    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "rank_out n"]:
+    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """w(z) = Σ_m c_m a_m φ(⟨b_m, z⟩)."""
-        total = z.new_zeros(self.rank_out, len(z))
+        total = z.new_zeros(len(z), self.rank_out)
         for block in self.expansion_blocks():
             c, a, b = (t.to(z) for t in (block.c, block.a, block.b))
             for i in range(0, len(c), 4096):
                 rows = slice(i, i + 4096)
-                total.addmm_((c[rows, None] * a[rows]).T, self.activation(b[rows] @ z.T))
+                total.addmm_(self.activation(z @ b[rows].T), c[rows, None] * a[rows])
         return total / len(z) ** 0.5
 
     @property
@@ -193,10 +194,10 @@ class ExactSum(torch.autograd.Function):
     """`exact_sum` with `exact_input_gradient`; the backward pass also hands (δ, g) to the layer's `AtomParameter`."""
 
     @staticmethod
-    def forward(ctx, g: Tensor, parameter: AtomParameter, weight: AtomWeight) -> Tensor:
+    def forward(ctx, g: Tensor, trigger: Tensor, weight: AtomWeight) -> Tensor:
         """Evaluate the sum tile by tile."""
         ctx.save_for_backward(g)
-        ctx.parameter, ctx.weight, ctx.version = parameter, weight, weight.version
+        ctx.weight, ctx.version = weight, weight.version
         return exact_sum(weight.activation, weight.expansion_blocks(), g, weight.rank_out)
 
     @staticmethod
@@ -210,8 +211,6 @@ class ExactSum(torch.autograd.Function):
         d_g = None
         if ctx.needs_input_grad[0]:
             d_g = exact_input_gradient(weight.activation, weight.expansion_blocks(), g, delta)
-        d_parameter = None
         if ctx.needs_input_grad[1]:
-            ctx.parameter.record(delta, g)
-            d_parameter = torch.zeros_like(ctx.parameter)
-        return d_g, d_parameter, None
+            weight.atoms.record(delta, g)
+        return d_g, torch.zeros(0) if ctx.needs_input_grad[1] else None, None

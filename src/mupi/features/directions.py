@@ -1,4 +1,4 @@
-"""The leading directions of recent inputs, found as training goes on."""
+"""The leading directions of recent inputs, renewed as training goes on."""
 
 import torch
 from jaxtyping import Float
@@ -6,62 +6,45 @@ from torch import Tensor, nn
 
 
 class Directions(nn.Module):
-    """Which directions of R^r the inputs ḡ = g/|g| lie in.
+    """When to look for the leading directions of a layer's inputs, and what they are.
 
-    Keeps the last ``window`` inputs in a ring, and the running second moment E ḡ ḡᵀ in which every renewal has the
-    weight of all before it together. A renewal is due after 128 inputs, then each time their number has doubled,
-    but at the latest after ``renew_every`` more.
+    A renewal is due after 128 inputs, then each time their number has doubled, but at the latest after
+    ``renew_every`` more. It takes the second moment of ḡ = g/|g| over the recent inputs, averaged half and half with
+    that of the renewal before.
     """
 
-    recent: Float[Tensor, "window r"]
     moment: Float[Tensor, "r r"]
-    seen: Tensor
     next_renewal: Tensor
 
-    first_renewal = 128
-
-    def __init__(self, rank: int, window: int, renew_every: int, dtype: torch.dtype, device: torch.device):
+    def __init__(self, rank: int, seen: int, renew_every: int, like: Tensor):
         super().__init__()
         self.renew_every = renew_every
-        self.register_buffer("recent", torch.zeros(window, rank, dtype=dtype, device=device))
-        self.register_buffer("moment", torch.zeros(rank, rank, dtype=dtype, device=device))
-        # Counters live on the CPU: they are read in every step, and must not make an accelerator wait.
-        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
-        self.register_buffer("next_renewal", torch.tensor(self.first_renewal))
+        self.register_buffer("moment", like.new_zeros(rank, rank))
+        self.register_buffer("next_renewal", torch.tensor(seen + 128))
 
-    def observe(self, unit: Float[Tensor, "n r"]) -> None:
-        """Remember inputs; of more than fit the window, the first."""
-        window = len(self.recent)
-        unit = unit[:window]
-        start = int(self.seen) % window
-        head = min(len(unit), window - start)
-        self.recent[start : start + head] = unit[:head]
-        self.recent[: len(unit) - head] = unit[head:]
-        self.seen += len(unit)
+    def due(self, seen: Tensor) -> bool:
+        """Whether a renewal is due after ``seen`` inputs."""
+        return bool(seen >= self.next_renewal)
 
-    @property
-    def due(self) -> bool:
-        """Whether a renewal is due."""
-        return bool(self.seen >= self.next_renewal)
-
-    def renew(self, old: dict[int, Float[Tensor, "r _"]]) -> dict[int, Float[Tensor, "r _"]]:
+    def renew(
+        self, unit: Float[Tensor, "n r"], seen: Tensor, old: dict[int, Float[Tensor, "r _"]]
+    ) -> dict[int, Float[Tensor, "r _"]]:
         """New directions, for each degree as many as the old ones.
 
         They span the leading eigenvectors of the second moment, in the basis of that span nearest to the old
         directions (Procrustes), so that coefficients, and an optimiser's memory of them, keep their meaning.
         """
-        count = min(int(self.seen), len(self.recent))
-        inputs = self.recent[:count].double()
-        new_moment = inputs.T @ inputs / max(count, 1)
+        unit = unit.double()
+        new_moment = unit.T @ unit / max(len(unit), 1)
         moment = (self.moment.double() + new_moment) / 2 if self.moment.any() else new_moment
         self.moment.copy_(moment)
-        self.next_renewal.copy_(self.seen + torch.minimum(self.seen, torch.tensor(self.renew_every)))
+        self.next_renewal.copy_(seen + seen.clamp(max=self.renew_every))
         vectors = torch.linalg.eigh(moment).eigenvectors.flip(1)
         return {degree: _nearest_basis(vectors[:, : p.shape[1]], p) for degree, p in old.items()}
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
-        self.seen, self.next_renewal = self.seen.cpu(), self.next_renewal.cpu()
+        self.next_renewal = self.next_renewal.cpu()  # read in every step: must not make an accelerator wait
         return self
 
 

@@ -11,9 +11,10 @@ from mupi.activations import Activation
 from mupi.checks import fail, is_eager, positive_int
 from mupi.features.directions import Directions
 from mupi.features.expansion import Expansion
-from mupi.features.reservoir import Reservoir
+from mupi.features.recent import RecentAtoms
 from mupi.features.symmetric import hermite_tensor, power_size, rotate, symmetric_power
 from mupi.features.weight import Features, Weight
+from mupi.optim import MatrixModule, matmul
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,13 @@ class Hermite(Features):
         subspace: Number of directions for each degree ≥ 2, or a mapping {degree: number} in which degrees that are
             not named are left out; None for all r.
         renew_every: Most inputs between two renewals of the directions.
-        window: How many recent inputs a renewal looks at.
-        error_atoms: How many atoms of the training are kept, a uniform random sample, to measure the error on.
+        window: How many of the last atoms are kept, to find the directions and measure the error on.
     """
 
     degree: int = 2
     subspace: int | Mapping[int, int] | None = None
     renew_every: int = 2**16
-    window: int = 2048
-    error_atoms: int = 512
+    window: int = 4096
 
     def __post_init__(self):
         if not isinstance(self.degree, int) or not 0 <= self.degree <= 8:
@@ -50,7 +49,7 @@ class Hermite(Features):
                     fail("Hermite(subspace=...)", f"about degrees 2 to {self.degree}", f"degree {degree}")
         elif self.subspace is not None:
             positive_int("Hermite(subspace=...)", self.subspace)
-        for name in ("renew_every", "window", "error_atoms"):
+        for name in ("renew_every", "window"):
             positive_int(f"Hermite({name}=...)", getattr(self, name))
 
     def directions(self, degree: int, rank: int) -> int | None:
@@ -68,8 +67,12 @@ class Hermite(Features):
         return HermiteWeight(self, initial, activation, generator)
 
 
-class HermiteWeight(Weight):
-    """C ψ(g) with ψ(g) = (c_k(|g|) S_k(P_kᵀ ḡ))_k and C of shape (r_out, number of features), an ordinary parameter."""
+class HermiteWeight(Weight, MatrixModule):
+    """C ψ(g) with ψ(g) = (c_k(|g|) S_k(P_kᵀ ḡ))_k.
+
+    ``weight`` is Cᵀ, of shape (features, r_out), an ordinary parameter; so it is stored because the rank-batch
+    updates of SGD run several times faster along short rows.
+    """
 
     def __init__(
         self,
@@ -90,26 +93,26 @@ class HermiteWeight(Weight):
                 start = torch.randn(rank, p, dtype=torch.float64, generator=generator)
                 self.register_buffer(f"directions_{k}", torch.linalg.qr(start).Q.to(like))
             self.sizes[k] = power_size(rank if p is None else p, k)
+        self.recent = RecentAtoms(features.window, initial)
         self.tracker = None
         if self._projected():
-            self.tracker = Directions(rank, features.window, features.renew_every, like.dtype, like.device)
-        self.reservoir = Reservoir(features.error_atoms, initial)
-        self.weight = nn.Parameter(like.new_zeros(self.rank_out, sum(self.sizes.values())))
+            self.tracker = Directions(rank, int(self.recent.seen), features.renew_every, like)
+        self.weight = nn.Parameter(like.new_zeros(sum(self.sizes.values()), self.rank_out))
         self._weight_version = -1
         with torch.no_grad():
             for i in range(0, len(initial), 256):
                 c, a, b = (t[i : i + 256] for t in (initial.c, initial.a, initial.b))
-                self.weight += (c[:, None] * a).T @ self._features(b)
+                self.weight.add_(self._features(b).T @ (c[:, None] * a))
 
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """C ψ(g). In training it also looks at its inputs, for the directions and the error report."""
         rows = g.reshape(-1, self.rank_in)
         watch = self.training and torch.is_grad_enabled() and is_eager(g)
-        if watch and self.tracker is not None:
-            self._follow(rows.detach())
-        out = nn.functional.linear(self._features(rows), self.weight)
+        if watch and self.weight._version != self._weight_version:
+            self._after_step()
+        out = matmul(self._features(rows), self.weight)
         if watch and out.requires_grad:
-            self.reservoir.watch(rows, out)
+            self.recent.watch(rows, out)
         return out.reshape(*g.shape[:-1], self.rank_out)
 
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
@@ -122,14 +125,14 @@ class HermiteWeight(Weight):
             total = total + c_1 * c_2.T * cosine**k
         return total
 
-    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "rank_out n"]:
+    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """w(z) = Σ_k ⟨C_k, H_k(P_kᵀ z)⟩ with the Hermite tensors 1, z, (zzᵀ − I)/√2, …"""
         parts = [hermite_tensor(self._project(z, k), k) for k in self.sizes]
-        return self.weight @ torch.cat(parts, 1).T / len(z) ** 0.5
+        return torch.cat(parts, 1) @ self.weight / len(z) ** 0.5
 
     def sample_atoms(self) -> Expansion:
-        """The initial atoms and a uniform sample of the training's, each with its raw gradient: see `Reservoir`."""
-        return self.reservoir.expansion()
+        """The last atoms of the training, the initial ones first of all: see `RecentAtoms`."""
+        return self.recent.expansion()
 
     @torch.no_grad()
     def renew_directions(self) -> None:
@@ -137,10 +140,10 @@ class HermiteWeight(Weight):
         if self.tracker is None:
             return
         old = self._projected()
-        new = self.tracker.renew(old)
-        parts = dict(zip(self.sizes, self.weight.split(list(self.sizes.values()), 1), strict=True))
+        new = self.tracker.renew(_polar(self.recent.expansion().b)[1], self.recent.seen, old)
+        parts = dict(zip(self.sizes, self.weight.split(list(self.sizes.values())), strict=True))
         for k, p in new.items():
-            parts[k].copy_(rotate(parts[k], k, p.T @ old[k]))
+            parts[k].copy_(rotate(parts[k].T, k, p.T @ old[k]).T)
             old[k].copy_(p)
 
     def _features(self, g: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n features"]:
@@ -160,17 +163,16 @@ class HermiteWeight(Weight):
         names = {k: f"directions_{k}" for k in self.sizes}
         return {k: getattr(self, name) for k, name in names.items() if hasattr(self, name)}
 
-    def _follow(self, g: Float[Tensor, "n rank_in"]) -> None:
-        """Observe inputs; renew the directions when due, but only right after an optimiser's step.
+    def _after_step(self) -> None:
+        """What waits for the optimiser's step, which shows in the version counter of the weight.
 
-        Only then no earlier forward pass can still want the old coefficients for its backward pass. The step shows
-        in the version counter of the weight.
+        The directions are renewed only here, where no earlier forward pass can still want the old coefficients for
+        its backward pass.
         """
-        assert self.tracker is not None
-        if self.tracker.due and self.weight._version != self._weight_version:
+        self.recent.settle(getattr(self.weight, "step_size", 1.0))
+        if self.tracker is not None and self.tracker.due(self.recent.seen):
             self.renew_directions()
         self._weight_version = self.weight._version
-        self.tracker.observe(_polar(g)[1])
 
 
 def _polar(g: Float[Tensor, "n r"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n r"]]:

@@ -10,6 +10,7 @@ from mupi.activations import Activation
 from mupi.checks import fail, positive_int
 from mupi.features.expansion import Expansion
 from mupi.features.weight import Features, Weight
+from mupi.optim import MatrixModule, matmul
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,23 @@ class Random(Features):
         """See `Features.weight`; draws Ω̃."""
         omega = whitened_gaussian(self.width, initial.b.shape[1], generator).to(initial.b)
         psi = activation(initial.b @ omega.T) / self.width**0.5
-        return RandomWeight(omega, (initial.c[:, None] * initial.a).T @ psi, activation)
+        return RandomWeight(omega, psi.T @ (initial.c[:, None] * initial.a), activation)
 
 
-class RandomWeight(Weight):
-    """C φ(Ω̃ g)/√n with C ∈ R^{r_out×n} trained and Ω̃ fixed."""
+class RandomWeight(Weight, MatrixModule):
+    """C φ(Ω̃ g)/√n with Ω̃ fixed and Cᵀ, of shape (n, r_out), trained."""
 
     omega: Float[Tensor, "n rank_in"]
 
-    def __init__(self, omega: Float[Tensor, "n rank_in"], c: Float[Tensor, "rank_out n"], activation: Activation):
-        super().__init__(omega.shape[1], c.shape[0], activation)
+    def __init__(self, omega: Float[Tensor, "n rank_in"], weight: Float[Tensor, "n rank_out"], activation: Activation):
+        super().__init__(omega.shape[1], weight.shape[1], activation)
         self.register_buffer("omega", omega)
-        self.weight = nn.Parameter(c)
+        self.weight = nn.Parameter(weight)
 
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """C φ(Ω̃ g)/√n."""
-        return nn.functional.linear(self._features(g), self.weight)
+        rows = g.reshape(-1, self.rank_in)
+        return matmul(self._features(rows), self.weight).reshape(*g.shape[:-1], self.rank_out)
 
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
         """(1/n) Σ_α φ(⟨Ω̃_α, g⟩) φ(⟨Ω̃_α, g'⟩), the finite network's own kernel."""
@@ -59,7 +61,7 @@ class RandomWeight(Weight):
         """The average over the n coordinates."""
         return self.kernel(g1, g2)
 
-    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "rank_out n"]:
+    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """Refused: see Raises.
 
         Raises:

@@ -35,10 +35,10 @@ class Weight(nn.Module, ABC):
         return self.activation.dual(*gram(g2, g1))
 
     @abstractmethod
-    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "rank_out n"]:
-        """The weight of the finite network whose neuron α has pre-activation ⟨g, z_α⟩: columns w(z_α)/√n.
+    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
+        """The weight of the finite network whose neuron α has pre-activation ⟨g, z_α⟩: rows w(z_α)/√n.
 
-        w(z) is the function with E_z w(z) φ(⟨g, z⟩) = C ψ(g); the finite network's layer is W φ(z g)/√n.
+        w(z) is the function with E_z w(z) φ(⟨g, z⟩) = C ψ(g); the finite network's layer is φ(g zᵀ) W/√n.
 
         Raises:
             ValueError: If the weight is that of a finite network already.
@@ -50,7 +50,7 @@ class Weight(nn.Module, ABC):
         return 0
 
     def sample_atoms(self) -> Expansion | None:
-        """Atoms to measure the error of the feature map on, or None where there is no error."""
+        """Atoms on which to measure the error of the feature map, or None where there is no error."""
         return None
 
     def extra_repr(self) -> str:

@@ -5,9 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.checks import last_axis, positive_int
+from mupi.optim import MatrixModule, matmul
 
 
-class InputLayer(nn.Module):
+class InputLayer(MatrixModule):
     """x ↦ scale·(x A + bias_scale·β), an ordinary matrix A of shape (d, r) with columns of norm 1 at the start.
 
     Args:
@@ -44,7 +45,7 @@ class InputLayer(nn.Module):
     def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch rank"]:
         """scale·(x A + bias_scale·β)."""
         last_axis("x", x, len(self.weight))
-        g = x @ self.weight
+        g = matmul(x.reshape(-1, len(self.weight)), self.weight).reshape(*x.shape[:-1], -1)
         if self.bias is not None:
             g = g + self.bias_scale * self.bias
         return self.scale * g

@@ -209,9 +209,10 @@ class PiMLP(nn.Module):
     def error_report(self, x: Float[Tensor, "n d"]) -> list[LayerError]:
         """The relative error of output and input gradient of each weight's feature map against κ_φ, on a batch.
 
-        Measured on a sum of atoms known both ways: the initial ones and a uniform sample of the training's
-        (`Hermite(error_atoms=...)`), evaluated under the exact kernel and under the features' own, at the junctions
-        g of the batch. `Atoms` has no error, `Random` is its own exact finite network: both report 0.
+        Measured on a sum of atoms known both ways: the last ones of the training (`Hermite(window=...)`; the initial
+        ones before), evaluated under the exact kernel and under the features' own, at the junctions g of the batch.
+        It is the error of the function that these samples added. The gradient's is for Gaussian δ, that is, of the
+        whole Jacobian. `Atoms` has no error, `Random` is its own exact finite network: both report 0.
         """
         names = [*(f"layer {i + 1}" for i in range(len(self.layers) - 1)), "readout"]
         with torch.no_grad():

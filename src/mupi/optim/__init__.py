@@ -1,16 +1,22 @@
 """Optimisation of ordinary parameters and of atoms."""
 
-from mupi.optim.atom_parameter import AtomGradient, AtomList, AtomParameter, atom_parameters
+from mupi.optim.atom_parameter import AtomList, AtomParameter
 from mupi.optim.clipping import clip_factor, gradient_norm, joint_norm
+from mupi.optim.factored import FactoredGradient, FactoredParameter
+from mupi.optim.matrix_parameter import MatrixModule, MatrixParameter, factor_gradients, matmul
 from mupi.optim.sgd import SGD
 
 __all__ = [
-    "AtomGradient",
+    "SGD",
     "AtomList",
     "AtomParameter",
-    "SGD",
-    "atom_parameters",
+    "FactoredGradient",
+    "FactoredParameter",
+    "MatrixModule",
+    "MatrixParameter",
     "clip_factor",
+    "factor_gradients",
     "gradient_norm",
     "joint_norm",
+    "matmul",
 ]

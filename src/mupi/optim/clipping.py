@@ -1,4 +1,4 @@
-"""Gradient norms and clipping factors, the same for tensors and for atoms."""
+"""Gradient norms and clipping factors, the same for tensors and for factored gradients."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.optim.factored import FactoredParameter
+
 
 def gradient_norm(parameter: Tensor) -> Float[Tensor, ""]:
     """The Frobenius norm of ``parameter.grad``; for atoms, that of the infinite-width weight matrix's gradient."""
-    grad = parameter.grad
-    return torch.linalg.vector_norm(grad) if isinstance(grad, Tensor) else grad.norm()  # pyright: ignore
+    if isinstance(parameter, FactoredParameter):
+        gradient = parameter.grad
+        assert gradient is not None
+        return parameter.squared_norm(*gradient.factors()).clamp_min(0).sqrt()
+    assert parameter.grad is not None
+    return torch.linalg.vector_norm(parameter.grad)
 
 
 def joint_norm(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:

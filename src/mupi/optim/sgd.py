@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail, non_negative
-from mupi.optim.atom_parameter import AtomGradient, AtomParameter
 from mupi.optim.clipping import clip_factor, gradient_norm, joint_norm
+from mupi.optim.factored import FactoredParameter, Step
 
 
 class SGD(torch.optim.Optimizer):
@@ -69,10 +69,13 @@ class SGD(torch.optim.Optimizer):
                 factor = joint
                 if factor is None and group["clip"] is not None:
                     factor = clip_factor(gradient_norm(p), group["clip"])
-                if isinstance(p, AtomParameter):
-                    self._descend_atoms(p, group, factor)
+                step = Step(group["lr"], group["weight_decay"], group["momentum"], factor)
+                if isinstance(p, FactoredParameter):
+                    p.descend(*p.grad.factors(), step, self.state[p])
                 else:
-                    self._descend(p, group, factor)
+                    _descend(p, step, self.state[p])
+                # Layers that keep samples of their gradient read here what it was multiplied with.
+                p.step_size = step.lr if factor is None else step.lr * factor
                 p.grad = None
         return loss
 
@@ -84,35 +87,15 @@ class SGD(torch.optim.Optimizer):
             joint_norm(p for group in self.param_groups for p in group["params"] if p.grad is not None), clip
         )
 
-    def _descend(self, p: Tensor, group: dict, factor: Tensor | None) -> None:
-        direction = p.grad
-        assert direction is not None
-        if factor is not None:
-            direction = direction * factor
-        if group["weight_decay"]:
-            direction = direction.add(p, alpha=group["weight_decay"])
-        if group["momentum"]:
-            state = self.state[p]
-            if "momentum_buffer" in state:
-                direction = state["momentum_buffer"].mul_(group["momentum"]).add_(direction)
-            else:
-                direction = state["momentum_buffer"] = direction.clone()
-        p.add_(direction, alpha=-group["lr"])
 
-    def _descend_atoms(self, p: AtomParameter, group: dict, factor: Tensor | None) -> None:
-        """The same step on coefficients: atom (δ/|δ|, g) enters with c = 0 and velocity |δ|·(clipping factor)."""
-        gradient = p.grad
-        assert isinstance(gradient, AtomGradient)
-        velocity, direction, g = gradient.factors()
-        if factor is not None:
-            velocity = velocity * factor.to(velocity)
-        if group["momentum"] or group["weight_decay"]:
-            old = p.atoms.coefficients
-            old_velocity = group["weight_decay"] * old
-            if group["momentum"]:
-                previous = self.state[p].get("momentum_buffer", old.new_zeros(0))
-                # Atoms that were there before the optimiser (the initial ones) have no velocity yet.
-                old_velocity[: len(previous)] += group["momentum"] * previous
-                self.state[p]["momentum_buffer"] = torch.cat([old_velocity, velocity.to(old)])
-            p.atoms.set_coefficients(old - group["lr"] * old_velocity)
-        p.atoms.append(-group["lr"] * velocity, direction, g)
+def _descend(p: Tensor, step: Step, state: dict) -> None:
+    """A step of an ordinary parameter, in place."""
+    assert p.grad is not None
+    factor = p.new_ones(()) if step.factor is None else step.factor
+    if step.momentum:
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        velocity = state["momentum_buffer"].mul_(step.momentum).addcmul_(p.grad, factor)
+        p.add_(velocity.add_(p, alpha=step.weight_decay), alpha=-step.lr)
+    else:
+        p.mul_(1 - step.lr * step.weight_decay).addcmul_(p.grad, factor, value=-step.lr)
