@@ -16,7 +16,7 @@ env: .venv/installed
 	touch $@
 
 run: env
-	$(BIN)/mupi compare
+	$(BIN)/mupi demo
 
 test: env
 	$(BIN)/pytest

@@ -55,6 +55,7 @@ def finite(argument: str, x: Tensor) -> None:
 
 
 def is_eager(x: Tensor) -> bool:
-    """Whether Python sees values and may keep them: not inside a compiler or a transform of torch.func."""
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)  # pyright: ignore[reportAttributeAccessIssue]
-    return not torch.compiler.is_compiling() and not wrapped
+    """Whether Python sees values and may keep them: not in a compiler, a transform of torch.func, a CUDA graph."""
+    if torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(x)  # pyright: ignore[reportAttributeAccessIssue]

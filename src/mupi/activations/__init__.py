@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mupi.activations.activation import Activation
 from mupi.activations.error_function import GELU, Erf
+from mupi.activations.normalized import NormalizedPolynomial
 from mupi.activations.polynomial import Identity, Polynomial
 from mupi.activations.quadrature import Quadrature, Tanh
 from mupi.activations.rectifiers import Abs, LeakyReLU, ReLU
@@ -19,6 +20,7 @@ __all__ = [
     "GELU",
     "Identity",
     "LeakyReLU",
+    "NormalizedPolynomial",
     "Polynomial",
     "Quadrature",
     "ReLU",

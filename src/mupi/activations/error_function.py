@@ -24,7 +24,7 @@ class Erf(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """See the class."""
-        return 2 / pi * torch.asin(2 * cov / ((1 + 2 * var_u) * (1 + 2 * var_v)).sqrt())
+        return 2 / pi * torch.asin((2 * cov / ((1 + 2 * var_u) * (1 + 2 * var_v)).sqrt()).clamp(-1, 1))
 
     def dual_11(self, var_u, cov, var_v):
         """See the class."""
@@ -94,7 +94,7 @@ def _gelu_terms(var_u, cov, var_v):
     """G, N, T, R and D of `GELU`."""
     a, b = 1 + var_u, 1 + var_v
     d = _determinant(var_u, cov, var_v)
-    g = 0.25 + torch.asin(cov / (a * b).sqrt()) / (2 * pi)
+    g = 0.25 + torch.asin((cov / (a * b).sqrt()).clamp(-1, 1)) / (2 * pi)
     r = 1 / a + 1 / b - 1
     return g, d.rsqrt() / (2 * pi), var_u * var_v + cov**2 * r, r, d
 

@@ -12,6 +12,8 @@ from mupi.activations.activation import Activation, Pairs
 from mupi.activations.hermite import gauss_hermite, hermite_polynomials
 from mupi.checks import fail
 
+SMALL_SCALE = 1e-5
+
 Coefficients = list[Float[Tensor, "*#pairs"]]
 
 
@@ -56,15 +58,17 @@ class Quadrature(Activation):
     def dual_02(self, var_u, cov, var_v):
         """Σ_k c_k(|u|) c''_k(|v|) q^k."""
         scale_u, correlation, scale_v = _standardise(var_u, cov, var_v)
+        # c'_{k+1}(s)/s has a limit at s = 0, which the quotient reaches long before rounding spoils it.
+        scale_v = scale_v.clamp_min(SMALL_SCALE)
         slope = self._slope_coefficients(scale_v)
-        safe = scale_v.clamp_min(torch.finfo(scale_v.dtype).tiny)
-        second = [sqrt(k + 1) * slope[k + 1] / safe for k in range(self.nodes - 1)]
+        second = [sqrt(k + 1) * slope[k + 1] / scale_v for k in range(self.nodes - 1)]
         return _mehler_sum(self._coefficients(scale_u)[:-1], correlation, second)
 
     def hermite(self, degree: int, scale: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Σ_i w_i φ(s x_i) h_k(x_i)."""
-        x, w = (t.to(scale) for t in gauss_hermite(self.nodes))
-        return self.function(scale[..., None] * x) @ (w * hermite_polynomials(degree, x)[degree])
+        x, w = (t.to(scale.device) for t in gauss_hermite(self.nodes))
+        basis = w * hermite_polynomials(degree, x)[degree]
+        return (self.function(scale.double()[..., None] * x) @ basis).to(scale)
 
     def _coefficients(self, scale: Tensor) -> Coefficients:
         """c_0(s), …, c_{Q−1}(s)."""
@@ -72,7 +76,7 @@ class Quadrature(Activation):
 
     def _slope_coefficients(self, scale: Tensor) -> Coefficients:
         """c'_0(s), …, c'_{Q−1}(s)."""
-        return _project(lambda x: torch.func.jvp(self.function, (x,), (torch.ones_like(x),))[1], scale, self.nodes)
+        return _project(torch.func.grad(lambda x: self.function(x).sum()), scale, self.nodes)
 
 
 def _standardise(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs, Pairs]:
@@ -83,10 +87,10 @@ def _standardise(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs, 
 
 
 def _project(function: Callable[[Tensor], Tensor], scale: Tensor, nodes: int) -> Coefficients:
-    """E f(sz) h_k(z) for all k < nodes."""
-    x, w = (t.to(scale) for t in gauss_hermite(nodes))
+    """E f(sz) h_k(z) for all k < nodes, taken in float64: h_k overflows float32 where its weight underflows."""
+    x, w = (t.to(scale.device) for t in gauss_hermite(nodes))
     basis = torch.stack(hermite_polynomials(nodes - 1, x)) * w
-    return list((function(scale[..., None] * x) @ basis.T).unbind(-1))
+    return list((function(scale.double()[..., None] * x) @ basis.T).to(scale).unbind(-1))
 
 
 def _mehler_sum(first: Coefficients, correlation: Pairs, second: Coefficients) -> Pairs:

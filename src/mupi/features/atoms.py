@@ -180,10 +180,11 @@ class AtomWeight(Weight, AtomList):
             missing_keys.extend(absent)
             return
         c, a, b = (state_dict[key] for key in keys)
-        if a.shape[1:] != (self.rank_out,) or b.shape[1:] != (self.rank_in,):
+        m = len(c)
+        if c.shape != (m,) or a.shape != (m, self.rank_out) or b.shape != (m, self.rank_in):
             error_msgs.append(
-                f"size mismatch for {prefix}a, {prefix}b: atoms of ranks {a.shape[1]} and {b.shape[1]} do not fit "
-                f"a weight of ranks {self.rank_out} and {self.rank_in}"
+                f"size mismatch for {', '.join(keys)}: shapes (m,), (m, {self.rank_out}), (m, {self.rank_in}) fit; "
+                f"the checkpoint has {tuple(c.shape)}, {tuple(a.shape)}, {tuple(b.shape)}"
             )
             return
         self.blocks = []
@@ -212,5 +213,5 @@ class ExactSum(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             d_g = exact_input_gradient(weight.activation, weight.expansion_blocks(), g, delta)
         if ctx.needs_input_grad[1]:
-            weight.atoms.record(delta, g)
+            weight.atoms.record(delta.detach(), g.detach())
         return d_g, torch.zeros(0) if ctx.needs_input_grad[1] else None, None

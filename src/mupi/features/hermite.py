@@ -108,7 +108,7 @@ class HermiteWeight(Weight, MatrixModule):
         """C ψ(g). In training it also looks at its inputs, for the directions and the error report."""
         rows = g.reshape(-1, self.rank_in)
         watch = self.training and torch.is_grad_enabled() and is_eager(g)
-        if watch and self.weight._version != self._weight_version:
+        if watch:
             self._after_step()
         out = matmul(self._features(rows), self.weight)
         if watch and out.requires_grad:
@@ -128,10 +128,12 @@ class HermiteWeight(Weight, MatrixModule):
     def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """w(z) = Σ_k ⟨C_k, H_k(P_kᵀ z)⟩ with the Hermite tensors 1, z, (zzᵀ − I)/√2, …"""
         parts = [hermite_tensor(self._project(z, k), k) for k in self.sizes]
-        return torch.cat(parts, 1) @ self.weight / len(z) ** 0.5
+        basis = torch.cat(parts, 1) if parts else z[:, :0]
+        return basis @ self.weight / len(z) ** 0.5
 
     def sample_atoms(self) -> Expansion:
         """The last atoms of the training, the initial ones first of all: see `RecentAtoms`."""
+        self._after_step()
         return self.recent.expansion()
 
     @torch.no_grad()
@@ -151,7 +153,7 @@ class HermiteWeight(Weight, MatrixModule):
         pieces = []
         for k in self.sizes:
             pieces += symmetric_power(self._project(unit, k), k, self.activation.hermite(k, scale))
-        return torch.cat(pieces, 1)
+        return torch.cat(pieces, 1) if pieces else g[:, :0]
 
     def _project(self, unit: Tensor, degree: int) -> Tensor:
         """P_kᵀ of each row."""
@@ -169,10 +171,16 @@ class HermiteWeight(Weight, MatrixModule):
         The directions are renewed only here, where no earlier forward pass can still want the old coefficients for
         its backward pass.
         """
+        if self.weight._version == self._weight_version:
+            return
         self.recent.settle(getattr(self.weight, "step_size", 1.0))
         if self.tracker is not None and self.tracker.due(self.recent.seen):
             self.renew_directions()
         self._weight_version = self.weight._version
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        self._after_step()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
 
 
 def _polar(g: Float[Tensor, "n r"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n r"]]:

@@ -32,7 +32,9 @@ class RecentAtoms(nn.Module):
         """Have the backward pass through ``out`` append its atoms."""
         g = g.detach()
 
-        def keep(delta: Tensor) -> None:
+        def keep(delta: Tensor | None) -> None:
+            if delta is None:  # an undefined gradient, which counts as zero
+                return
             self.append(-delta.detach(), g)
             self.unsettled += len(g)
 

@@ -9,6 +9,9 @@ from torch import Tensor
 from mupi.features import Weight, exact_input_gradient, exact_sum
 
 
+ATOMS_AT_A_TIME = 256
+
+
 @dataclass(frozen=True)
 class LayerError:
     """Relative L2 errors of one layer on a batch.
@@ -50,13 +53,15 @@ def layer_error(
     with torch.no_grad():
         exact = exact_sum(weight.activation, [atoms], g, weight.rank_out)
         exact_gradient = exact_input_gradient(weight.activation, [atoms], g, delta)
-    with torch.enable_grad():
-        inputs = g.clone().requires_grad_()
-        near = weight.kernel(inputs, atoms.b) @ (atoms.c[:, None] * atoms.a)
-        (near_gradient,) = torch.autograd.grad(near, inputs, delta)
-    return LayerError(
-        name, relative_error(near.detach(), exact), relative_error(near_gradient, exact_gradient), len(atoms)
-    )
+    near, near_gradient = torch.zeros_like(exact), torch.zeros_like(exact_gradient)
+    inputs = g.clone().requires_grad_()
+    for i in range(0, len(atoms), ATOMS_AT_A_TIME):
+        c, a, b = (t[i : i + ATOMS_AT_A_TIME] for t in (atoms.c, atoms.a, atoms.b))
+        with torch.enable_grad():
+            part = weight.kernel(inputs, b) @ (c[:, None] * a)
+        near_gradient += torch.autograd.grad(part, inputs, delta)[0]
+        near += part.detach()
+    return LayerError(name, relative_error(near, exact), relative_error(near_gradient, exact_gradient), len(atoms))
 
 
 def relative_error(value: Tensor, reference: Tensor) -> float:

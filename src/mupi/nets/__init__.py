@@ -1,6 +1,7 @@
 """Networks."""
 
 from mupi.nets.mlp import MLP, ScaledLinear, scaled_groups
+from mupi.nets.parametrize import parameter_groups, parametrize
 from mupi.nets.pi_mlp import PiMLP
 
-__all__ = ["MLP", "PiMLP", "ScaledLinear", "scaled_groups"]
+__all__ = ["MLP", "PiMLP", "ScaledLinear", "parameter_groups", "parametrize", "scaled_groups"]

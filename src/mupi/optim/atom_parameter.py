@@ -40,9 +40,9 @@ class AtomParameter(FactoredParameter):
     atoms: AtomList
 
     @classmethod
-    def of(cls, atoms: AtomList, like: Tensor) -> "AtomParameter":
+    def of(cls, atoms: AtomList, like: Tensor, requires_grad: bool = True) -> "AtomParameter":
         """A parameter for these atoms, with the dtype and device of ``like``."""
-        self = cls(like.new_empty(0))
+        self = cls(like.new_empty(0), requires_grad)
         self.atoms = atoms
         return self
 
@@ -68,7 +68,8 @@ class AtomParameter(FactoredParameter):
                 old_velocity[: len(previous)] += step.momentum * previous
                 state["momentum_buffer"] = torch.cat([old_velocity, velocity.to(old)])
             self.atoms.set_coefficients(old - step.lr * old_velocity)
-        direction = delta / size.clamp_min(torch.finfo(size.dtype).tiny)[:, None]
+        # Where |δ| underflows there is nothing to append but zeros.
+        direction = torch.where(size[:, None] > torch.finfo(size.dtype).tiny, delta / size[:, None], 0)
         self.atoms.append(-step.lr * velocity, direction, x)
 
     def __deepcopy__(self, memo: dict) -> "AtomParameter":
@@ -78,4 +79,4 @@ class AtomParameter(FactoredParameter):
         return copy
 
     def __reduce_ex__(self, protocol) -> tuple:
-        return type(self).of, (self.atoms, self.data)
+        return type(self).of, (self.atoms, self.data, self.requires_grad)

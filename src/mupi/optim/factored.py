@@ -35,6 +35,11 @@ class FactoredGradient:
         delta, x = zip(*self.rows, strict=True)
         return torch.cat(delta), torch.cat(x)
 
+    def to(self, *args, **kwargs) -> "FactoredGradient":
+        """As `torch.Tensor.to`, for `Module.to` with a step pending."""
+        self.rows[:] = [(delta.to(*args, **kwargs), x.to(*args, **kwargs)) for delta, x in self.rows]
+        return self
+
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)
@@ -79,7 +84,9 @@ class FactoredParameter(nn.Parameter):
 
     def record(self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m inputs"]) -> None:
         """Called inside a backward pass, once for every use of the layer in the graph."""
-        self._staged.append((torch._C._current_graph_task_id(), delta, x))
+        task = torch._C._current_graph_task_id()
+        self._staged = [staged for staged in self._staged if staged[0] == task]
+        self._staged.append((task, delta, x))
 
     def _commit(self) -> None:
         task = torch._C._current_graph_task_id()

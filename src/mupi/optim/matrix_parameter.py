@@ -59,7 +59,7 @@ class FactoredMatmul(torch.autograd.Function):
         """δ Wᵀ, and the factors."""
         x, w = ctx.saved_tensors
         if ctx.needs_input_grad[1]:
-            ctx.weight.record(delta, x)
+            ctx.weight.record(delta.detach(), x.detach())
         d_x = delta @ w.T if ctx.needs_input_grad[0] else None
         return d_x, torch.zeros(0) if ctx.needs_input_grad[1] else None, None
 

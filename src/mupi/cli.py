@@ -1,0 +1,70 @@
+"""The command line: `mupi train`, `mupi demo`, `mupi plot`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from tyro.conf import subcommand
+
+from mupi.checks import fail
+from mupi.experiments.config import PROTOCOLS, TrainConfig
+from mupi.experiments.demo import DemoConfig, demo
+from mupi.experiments.plot import PlotConfig, plot
+from mupi.experiments.train import train
+
+TRAIN = "Train a π-network on a data set; results are in runs/NAME/."
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: What follows `mupi` on the command line; None for this process's own.
+
+    Returns:
+        The exit status: 0; 1 if training diverged; 2 for a wrong argument or file; 130 after Ctrl-C. In all cases
+        but the first, one line on stderr says why.
+    """
+    args = sys.argv[1:] if args is None else args
+    try:
+        run(args)
+    except (ValueError, OSError) as error:
+        return report(error, 2)
+    except FloatingPointError as error:
+        return report(error, 1)
+    except KeyboardInterrupt as error:
+        return report(error, 130)
+    return 0
+
+
+def run(args: Sequence[str]) -> None:
+    """Read the arguments and do as they say."""
+    Train = Annotated[TrainConfig, subcommand("train", default=protocol(args), description=TRAIN)]
+    Demo = Annotated[DemoConfig, subcommand("demo")]
+    Plot = Annotated[PlotConfig, subcommand("plot")]
+    match tyro.cli(Train | Demo | Plot, prog="mupi", args=args):
+        case TrainConfig() as config:
+            last = train(config)[-1]
+            print(f"{config.directory}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")
+        case DemoConfig() as config:
+            demo(config)
+        case PlotConfig() as config:
+            print(*(f"wrote {path}" for path in plot(config)), sep="\n")
+
+
+def protocol(args: Sequence[str]) -> TrainConfig:
+    """The defaults of `mupi train`, which depend on the data set; so that one is looked for first."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--dataset", default="digits")
+    name = parser.parse_known_args(args)[0].dataset
+    if name not in PROTOCOLS:
+        fail("--dataset", " or ".join(PROTOCOLS), repr(name))
+    return PROTOCOLS[name]
+
+
+def report(error: BaseException, status: int) -> int:
+    """Print why the command ended, on one line."""
+    print(f"mupi: {' '.join(str(error).split()) or 'interrupted'}", file=sys.stderr)
+    return status

@@ -1,0 +1,80 @@
+"""A classification data set as tensors in memory."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from mupi.checks import fail
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Flattened, standardised images with their labels.
+
+    Args:
+        name: The name it is chosen by.
+        train_x: Training images, float32.
+        train_y: Their classes, 0 … len(classes) − 1.
+        test_x: Test images, standardised with the constants of the training images.
+        test_y: Their classes.
+        image_shape: Channels, height and width; their product is d.
+        classes: The classes' names.
+    """
+
+    name: str
+    train_x: Float[Tensor, "train d"]
+    train_y: Int64[Tensor, " train"]
+    test_x: Float[Tensor, "test d"]
+    test_y: Int64[Tensor, " test"]
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+
+    def take(self, n_train: int, generator: torch.Generator) -> "Dataset":
+        """Keep a random subset of the training images; the test images stay.
+
+        Args:
+            n_train: How many to keep.
+            generator: Draws them.
+
+        Raises:
+            ValueError: If there are fewer than ``n_train`` training images, or ``n_train`` < 1.
+        """
+        available = len(self.train_x)
+        if not 1 <= n_train <= available:
+            fail("train_size", f"between 1 and {available}, the training images of {self.name}", n_train)
+        kept = torch.randperm(available, generator=generator)[:n_train]
+        return replace(self, train_x=self.train_x[kept], train_y=self.train_y[kept])
+
+    def split_validation(self, n_validation: int, generator: torch.Generator) -> "Dataset":
+        """Put a random part of the training images in place of the test images, which tuning must not see.
+
+        Args:
+            n_validation: How many training images become the new test images.
+            generator: Draws them.
+
+        Raises:
+            ValueError: If this leaves no training image, or ``n_validation`` < 1.
+        """
+        available = len(self.train_x)
+        if not 1 <= n_validation < available:
+            fail("validation", f"between 1 and {available - 1}, to leave {self.name} something", n_validation)
+        validation, rest = torch.randperm(available, generator=generator).tensor_split([n_validation])
+        return replace(
+            self,
+            train_x=self.train_x[rest],
+            train_y=self.train_y[rest],
+            test_x=self.train_x[validation],
+            test_y=self.train_y[validation],
+        )
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """Return the same data on another device."""
+        return replace(
+            self,
+            train_x=self.train_x.to(device),
+            train_y=self.train_y.to(device),
+            test_x=self.test_x.to(device),
+            test_y=self.test_y.to(device),
+        )

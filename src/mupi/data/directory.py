@@ -1,0 +1,21 @@
+"""Where the files of the data sets lie."""
+
+import os
+from pathlib import Path
+
+import pooch
+
+ENVIRONMENT_VARIABLE = "MUPI_DATA"
+
+
+def data_directory(chosen: Path | None = None) -> Path:
+    """Return ``chosen``, else the directory that ``$MUPI_DATA`` names, else the user's cache folder.
+
+    Args:
+        chosen: A directory that was asked for by name, on the command line say.
+    """
+    if chosen is not None:
+        return chosen
+    if from_environment := os.environ.get(ENVIRONMENT_VARIABLE):
+        return Path(from_environment)
+    return Path(pooch.os_cache("mupi"))

@@ -1,0 +1,1 @@
+"""Experiments: one readable file each, made of the parts beside it."""

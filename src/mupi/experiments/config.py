@@ -1,0 +1,218 @@
+"""What a training run is made of, and the protocols to start from."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, ReLU, Sin, Tanh
+from mupi.checks import fail, non_negative, positive_int
+from mupi.data import DatasetName
+from mupi.features import Atoms, Features, Hermite, Random
+
+FeatureName = Literal["atoms", "hermite", "random"]
+ActivationName = Literal["relu", "leaky-relu", "abs", "erf", "gelu", "tanh", "sin", "cos"]
+
+ACTIVATIONS: dict[ActivationName, Activation] = {
+    "relu": ReLU(),
+    "leaky-relu": LeakyReLU(),
+    "abs": Abs(),
+    "erf": Erf(),
+    "gelu": GELU(),
+    "tanh": Tanh(),
+    "sin": Sin(),
+    "cos": Cos(),
+}
+
+# What to do with a saved run: no property of the run itself.
+ON_A_SAVED_RUN = frozenset({"resume", "overwrite"})
+# Where and for how long a run goes on: it may be resumed with other values, since no epoch depends on them.
+FREE_ON_RESUME = frozenset({"epochs", "name", "runs_dir", "data_dir", "device", "threads"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a π-network on a data set.
+
+    There are no defaults but those of a protocol: start from `DIGITS` or `CIFAR10` with `dataclasses.replace`.
+    """
+
+    dataset: DatasetName
+    """The data; `digits` needs no download. The defaults below are those of its protocol."""
+    train_size: int | None
+    """Train on a random subset of this many images; None for all."""
+    validation: int | None
+    """Hold out this many training images and test on them instead of the test images; None for none."""
+
+    features: FeatureName
+    """The feature map: `atoms` is the exact π-limit, whose memory grows; `hermite` the π-limit to a small error at
+    constant memory; `random` the finite π-net."""
+    degree: int
+    """hermite: the highest degree that is kept."""
+    subspace: int | None
+    """hermite: how many directions degrees of 2 and more are kept in; None for all."""
+    width: int
+    """random: the width of the finite network."""
+    activation: ActivationName
+    """φ."""
+    rank: int
+    """r, the rank of each junction."""
+    depth: int
+    """L, the number of hidden layers."""
+    input_scale: float
+    """Multiplier of the first layer's output."""
+    output_scale: float
+    """Multiplier of the readout's output."""
+    bias_scale: float
+    """Multiplier of all biases; 0 for none."""
+    readout_init: float
+    """The readout starts with entries of standard deviation readout-init/rank; 0 for a network that starts at 0."""
+
+    epochs: int
+    """Passes over the training images."""
+    batch_size: int
+    """Images a step."""
+    lr: float
+    """Learning rate of the hidden layers."""
+    lr_first: float
+    """Multiplier of the first layer's learning rate."""
+    lr_last: float
+    """Multiplier of the readout's learning rate."""
+    lr_bias: float
+    """Multiplier of the biases' learning rate."""
+    drop_epoch: int | None
+    """After this many epochs the learning rate and the clipping norm drop; None for never."""
+    drop: float
+    """The factor that they drop by."""
+    clip: float | None
+    """Largest gradient norm of each parameter; None for no clipping."""
+    weight_decay: float
+    """Weight decay."""
+    momentum: float
+    """Momentum."""
+    seed: int
+    """Decides the initial network, the subset of the data and the order of the images."""
+
+    name: str | None = None
+    """The run's folder in runs-dir; None for one made of data set, features, rank and seed."""
+    runs_dir: Path = Path("runs")
+    """Where runs are kept."""
+    data_dir: Path | None = None
+    """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
+    device: str = "cpu"
+    """Where to compute, for example `cuda`."""
+    threads: int | None = None
+    """Threads of torch on the CPU; None leaves it to torch."""
+    resume: bool = False
+    """Go on with the saved run of this name."""
+    overwrite: bool = False
+    """Replace the saved run of this name."""
+
+    def check(self) -> None:
+        """Refuse values that make no sense, as far as the parts of a run do not do so themselves.
+
+        Not done on construction, where the command line's parser would make a page of one line.
+
+        Raises:
+            ValueError: With the field's name.
+        """
+        for field in ("epochs", "batch_size", "rank", "depth"):
+            positive_int(field, getattr(self, field))
+        for field in ("drop_epoch", "threads"):
+            if getattr(self, field) is not None:
+                positive_int(field, getattr(self, field))
+        for field in ("lr", "drop", "weight_decay", "momentum", "readout_init"):
+            non_negative(field, getattr(self, field))
+        if self.resume and self.overwrite:
+            fail("resume", "without overwrite", "both", "leave one of them out")
+
+    @property
+    def directory(self) -> Path:
+        """The run's folder."""
+        return self.runs_dir / (self.name or f"{self.dataset}-{self.features}-r{self.rank}-seed{self.seed}")
+
+    @property
+    def feature_map(self) -> Features:
+        """What ``features`` names."""
+        match self.features:
+            case "atoms":
+                return Atoms()
+            case "hermite":
+                return Hermite(degree=self.degree, subspace=self.subspace)
+            case "random":
+                return Random(width=self.width)
+
+    def as_plain(self) -> dict[str, Any]:
+        """All that describes the run, as numbers and strings for a file."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(self).items()
+            if name not in ON_A_SAVED_RUN
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """The part of `as_plain` that decides the numbers of each epoch."""
+        return {name: value for name, value in self.as_plain().items() if name not in FREE_ON_RESUME}
+
+
+CIFAR10 = TrainConfig(
+    dataset="cifar10",
+    train_size=None,
+    validation=None,
+    features="hermite",
+    degree=2,
+    subspace=100,
+    width=2048,
+    activation="relu",
+    rank=400,
+    depth=2,
+    input_scale=1.0,
+    output_scale=0.5,
+    bias_scale=0.5,
+    readout_init=1.0,
+    epochs=50,
+    batch_size=8,
+    lr=1.0,
+    lr_first=0.1,
+    lr_last=4.0,
+    lr_bias=0.5,
+    drop_epoch=40,
+    drop=0.15,
+    clip=0.4,
+    weight_decay=1e-5,
+    momentum=0.0,
+    seed=0,
+)
+"""The π-limit of Yang, Santacroce & Hu (2022), who reach 61.5 %: theirs is ``features="atoms"``. The default here, of
+constant memory, is near it."""
+
+DIGITS = TrainConfig(
+    dataset="digits",
+    train_size=None,
+    validation=None,
+    features="hermite",
+    degree=2,
+    subspace=None,
+    width=2048,
+    activation="relu",
+    rank=64,
+    depth=2,
+    input_scale=1.0,
+    output_scale=0.5,
+    bias_scale=0.5,
+    readout_init=1.0,
+    epochs=8,
+    batch_size=16,
+    lr=1.0,
+    lr_first=0.1,
+    lr_last=4.0,
+    lr_bias=0.5,
+    drop_epoch=6,
+    drop=0.15,
+    clip=0.4,
+    weight_decay=1e-5,
+    momentum=0.0,
+    seed=0,
+)
+"""The same rates on the digits, at a rank and for a number of epochs that take seconds."""
+
+PROTOCOLS: dict[str, TrainConfig] = {config.dataset: config for config in (CIFAR10, DIGITS)}

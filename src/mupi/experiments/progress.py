@@ -1,0 +1,58 @@
+"""The progress bar of a training run, and one line for each finished epoch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mupi.figures import EpochMetrics
+
+
+class EpochProgress:
+    """Shows the steps of the epoch in progress with loss, accuracy, memory and atoms.
+
+    Args:
+        progress: The bar that it is shown in.
+        epochs: Of how many.
+    """
+
+    def __init__(self, progress: Progress, epochs: int):
+        self.progress = progress
+        self.epochs = epochs
+        self.task = progress.add_task("", status="")
+
+    def begin(self, epoch: int, done: int, steps: int) -> None:
+        """Start the bar of an epoch, of which some steps may be done."""
+        label = f"epoch {epoch}/{self.epochs}"
+        self.progress.reset(self.task, total=steps, completed=done, description=label, status="")
+
+    def step(self, loss: float, accuracy: float, megabytes: float, atoms: int) -> None:
+        """One step further, with means over the epoch so far."""
+        status = f"loss {loss:.4f} accuracy {accuracy:.2%} {megabytes:,.0f} MB"
+        self.progress.update(self.task, advance=1, status=status + (f" {atoms:,} atoms" if atoms else ""))
+
+    def finish(self, metrics: EpochMetrics) -> None:
+        """Print the epoch."""
+        m = metrics
+        self.progress.console.print(
+            f"epoch {m.epoch:>{len(str(self.epochs))}}/{self.epochs}  "
+            f"train {m.train_loss:.4f} {m.train_accuracy:.2%}  test {m.test_loss:.4f} {m.test_accuracy:.2%}  "
+            f"{m.seconds:.1f} s  {m.stored_mb:,.1f} MB stored" + (f"  {m.atoms:,} atoms" if m.atoms else ""),
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@contextmanager
+def epoch_progress(epochs: int) -> Iterator[EpochProgress]:
+    """Show an `EpochProgress` inside the block; the bar goes away after it, the printed lines stay."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(), transient=True, expand=True) as progress:
+        yield EpochProgress(progress, epochs)

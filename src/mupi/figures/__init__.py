@@ -1,0 +1,8 @@
+"""Plots from saved runs, and the record of an epoch that they are made from."""
+
+from mupi.figures.cost import plot_cost
+from mupi.figures.curves import plot_curves
+from mupi.figures.metrics import EpochMetrics, read_metrics
+from mupi.figures.save import save_figures
+
+__all__ = ["EpochMetrics", "plot_cost", "plot_curves", "read_metrics", "save_figures"]

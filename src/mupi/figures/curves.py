@@ -1,0 +1,27 @@
+"""Loss and accuracy over the epochs."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from mupi.figures.axes import FAINT, SOLID, colour, finish
+from mupi.figures.metrics import EpochMetrics
+
+
+def plot_curves(runs: Mapping[str, Sequence[EpochMetrics]]) -> Figure:
+    """Draw training and test loss and accuracy of some runs, one colour a run.
+
+    Args:
+        runs: Label and epochs of each run.
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    for i, (label, epochs) in enumerate(runs.items()):
+        x = [m.epoch for m in epochs]
+        loss.plot(x, [m.train_loss for m in epochs], **colour(i), **FAINT)
+        loss.plot(x, [m.test_loss for m in epochs], **colour(i), **SOLID, label=label)
+        accuracy.plot(x, [100 * m.train_accuracy for m in epochs], **colour(i), **FAINT)
+        accuracy.plot(x, [100 * m.test_accuracy for m in epochs], **colour(i), **SOLID, label=label)
+    finish(loss, "Loss", "cross-entropy", "test", "training")
+    finish(accuracy, "Accuracy", "%", "test", "training")
+    return figure

@@ -1,0 +1,25 @@
+"""Writing a run's figures to files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mupi.figures.cost import plot_cost
+from mupi.figures.curves import plot_curves
+from mupi.figures.metrics import EpochMetrics
+
+
+def save_figures(runs: Mapping[str, Sequence[EpochMetrics]], directory: Path) -> list[Path]:
+    """Write ``curves.png`` and ``cost.png`` of some runs, side by side in each.
+
+    Args:
+        runs: Label and epochs of each run.
+        directory: Where to; it is created if need be.
+
+    Returns:
+        The files.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    figures = {"curves.png": plot_curves(runs), "cost.png": plot_cost(runs)}
+    for name, figure in figures.items():
+        figure.savefig(directory / name, dpi=150)
+    return [directory / name for name in figures]

@@ -1,0 +1,21 @@
+"""Kernels of infinitely wide networks, and learning with them."""
+
+from mupi.kernels.dynamics import KernelDynamics
+from mupi.kernels.empirical import EmpiricalNNGP, EmpiricalNTK
+from mupi.kernels.labels import centred_one_hot
+from mupi.kernels.mlp_kernel import MLPKernel
+from mupi.kernels.nngp import NNGP
+from mupi.kernels.ntk import NTK
+from mupi.kernels.regression import Kernel, KernelRegression
+
+__all__ = [
+    "NNGP",
+    "NTK",
+    "EmpiricalNNGP",
+    "EmpiricalNTK",
+    "Kernel",
+    "KernelDynamics",
+    "KernelRegression",
+    "MLPKernel",
+    "centred_one_hot",
+]

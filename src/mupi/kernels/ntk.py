@@ -1,0 +1,98 @@
+"""`NTK`: the neural tangent kernel of an infinitely wide network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.activations import Activation
+from mupi.checks import fail, non_negative
+from mupi.kernels.mlp_kernel import MLPKernel
+
+
+@dataclass(frozen=True)
+class NTK(MLPKernel):
+    """Θ^{L+1} = Σ_p η_p ∂f/∂p ∂f'/∂p over all parameters p, in NTK parametrization (Jacot, Gabriel & Hongler 2018).
+
+    With learning rates η·ω_l for W^l and η·β_l for the biases σ_b b^l, and kernels K^l of `NNGP`:
+
+    Θ^1 = ω_1 σ_w² ⟨x, x'⟩/d + β_1,
+    Θ^{l+1} = ω_{l+1} σ_w² E φ(u)φ(v) + β_{l+1} + σ_w² Θ^l ∘ E φ'(u)φ'(v),  (u, v) ~ N(0, K^l).
+
+    By default ω_l = 1 and β_l = σ_b²: b^l and W^l learn at one rate, and Θ^{l+1} = K^{l+1} + σ_w² Θ^l ∘ E φ'φ'. With
+    σ_b = 0 and β_l > 0 biases start at 0 and learn. If only the readout learns, at the default rates, Θ is the NNGP
+    kernel. Other arguments and conventions are those of `MLPKernel`.
+
+    The derivative of E φ'φ' does not exist for a kinked φ at parallel inputs, where Θ has a cusp; its mean over
+    directions is taken, the derivative of the smooth part.
+
+    Args:
+        weight_lr: ω_1, …, ω_{L+1}; None for ones.
+        bias_lr: β_1, …, β_{L+1}; None for σ_b² each.
+
+    Raises:
+        ValueError: As `MLPKernel`, or if there are not L + 1 multipliers ≥ 0 of a kind.
+    """
+
+    weight_lr: Sequence[float] | None = None
+    bias_lr: Sequence[float] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, default in (("weight_lr", 1.0), ("bias_lr", self.sigma_b**2)):
+            given = getattr(self, name)
+            rates = (default,) * (self.depth + 1) if given is None else tuple(given)
+            if len(rates) != self.depth + 1:
+                fail(
+                    f"NTK({name}=...)",
+                    f"{self.depth + 1} numbers, one for each of {self.depth} hidden layers and the readout",
+                    f"{len(rates)}",
+                )
+            for rate in rates:
+                non_negative(f"NTK({name}=...)", rate)
+            object.__setattr__(self, name, rates)
+
+    def entries(self, var_u, cov, var_v):
+        """Θ^{L+1} from ⟨x, x'⟩/d."""
+        assert self.weight_lr is not None and self.bias_lr is not None
+        σ_w = self.sigma_w
+        (ω, *weight_lr), (β, *bias_lr) = self.weight_lr, self.bias_lr
+        moment, tangent = cov, ω * σ_w**2 * cov + β
+        for u, v, ω, β in zip(var_u, var_v, weight_lr, bias_lr, strict=True):
+            k = self.layer(u, moment, v)
+            moment, slope = self.φ.dual(u, k, v), slope_dual(self.φ, u, k, v)
+            tangent = ω * σ_w**2 * moment + β + σ_w**2 * tangent * slope
+        return tangent
+
+
+def slope_dual(
+    activation: Activation,
+    var_u: Float[Tensor, "*#pairs"],
+    cov: Float[Tensor, "*#pairs"],
+    var_v: Float[Tensor, "*#pairs"],
+) -> Float[Tensor, "*#pairs"]:
+    """E φ'(u)φ'(v), with 0 for those of its derivatives that are not finite.
+
+    For φ with a kink, ∂/∂cov E φ'φ' = E φ''φ'' holds two delta functions and diverges for parallel u and v like
+    1/angle. It goes with a distance of inputs that shrinks like the angle: in every direction the product is
+    finite, and in opposite directions opposite.
+    """
+    if torch.is_grad_enabled() and (var_u.requires_grad or cov.requires_grad or var_v.requires_grad):
+        var_u, cov, var_v = (_finite_gradient(t) for t in torch.broadcast_tensors(var_u, cov, var_v))
+    return activation.dual_11(var_u, cov, var_v)
+
+
+def _finite_gradient(x: Tensor) -> Tensor:
+    """``x``, through which gradients pass that are finite."""
+    if not x.requires_grad:
+        return x
+    x = x.clone()  # the hook must not outlive this use of x
+    x.register_hook(_finite_part)
+    return x
+
+
+def _finite_part(gradient: Tensor | None) -> Tensor | None:
+    """``gradient`` with 0 for entries that are not finite; None is autograd's zero."""
+    return None if gradient is None else torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,74 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mupi.figures import EpochMetrics, plot_cost, plot_curves, read_metrics, save_figures
+from mupi.layers import LayerError
+
+FIRST = EpochMetrics(
+    epoch=1,
+    train_loss=0.5,
+    train_accuracy=0.8,
+    test_loss=0.6,
+    test_accuracy=0.75,
+    seconds=1.5,
+    stored_mb=2.0,
+    peak_mb=3.0,
+    atoms=7,
+    layer_errors=(LayerError("readout", 0.01, 0.02, 5),),
+)
+SECOND = replace(FIRST, epoch=2, test_loss=0.4, test_accuracy=0.9, seconds=2.5, stored_mb=4.0)
+RUNS = {"exact": [FIRST, SECOND], "hermite": [FIRST]}
+
+
+def lines(axes, label: str) -> list[list[float]]:
+    (line,) = (line for line in axes.get_lines() if line.get_label() == label)
+    return line.get_xydata().tolist()
+
+
+def test_metrics_are_read_as_they_were_written(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(FIRST.to_json() + "\n" + SECOND.to_json() + "\n")
+    assert read_metrics(path) == [FIRST, SECOND]
+
+
+def test_a_line_that_was_cut_off_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(FIRST.to_json() + "\n" + SECOND.to_json()[:40])
+    assert read_metrics(path) == [FIRST]
+
+
+def test_missing_metrics_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.*is missing"):
+        read_metrics(tmp_path / "nowhere")
+
+
+def test_curves_show_test_loss_and_accuracy_in_percent():
+    loss, accuracy = plot_curves(RUNS).axes
+    assert lines(loss, "exact") == [[1, 0.6], [2, 0.4]]
+    assert lines(accuracy, "exact") == [[1, 75], [2, 90]]
+    assert lines(accuracy, "hermite") == [[1, 75]]
+
+
+def test_cost_shows_seconds_and_stored_memory_from_zero():
+    time, memory = plot_cost(RUNS).axes
+    assert lines(time, "exact") == [[1, 1.5], [2, 2.5]]
+    assert lines(memory, "exact") == [[1, 2], [2, 4]]
+    assert time.get_ylim()[0] == memory.get_ylim()[0] == 0
+
+
+@pytest.mark.parametrize("plot", [plot_curves, plot_cost])
+def test_all_axes_are_labelled_and_say_which_line_is_which(plot):
+    for axes in plot(RUNS).axes:
+        assert axes.get_title()
+        assert axes.get_xlabel() == "epoch"
+        assert axes.get_ylabel()
+        labels = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert labels[:2] == ["exact", "hermite"]
+
+
+def test_figures_are_written_as_png(tmp_path: Path):
+    paths = save_figures(RUNS, tmp_path / "new")
+    assert [path.name for path in paths] == ["curves.png", "cost.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)

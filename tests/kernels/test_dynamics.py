@@ -1,0 +1,135 @@
+"""Gradient descent in the kernel regime against the loop that it stands for."""
+
+from math import inf
+
+import pytest
+import torch
+
+from assertions import assert_close
+from cases import randn
+from mupi import Identity, ReLU
+from mupi.kernels import NTK, KernelDynamics, KernelRegression, dynamics, memory
+from mupi.kernels.dynamics import descent_filter, flow_filter
+
+KERNEL = NTK(2, ReLU())
+
+
+@pytest.fixture
+def fitted():
+    """Dynamics on 12 samples, and what to evaluate it on."""
+    X, Y, Xt = randn(12, 5), randn(12, 2, seed=1), randn(4, 5, seed=2)
+    return KernelDynamics(KERNEL).fit(X, Y), X, Y, Xt
+
+
+def loop(X, Y, Xt, lr, steps):
+    """Gradient descent on Σ_i |f(x_i) − y_i|²/2n in function space, one step at a time."""
+    both = torch.cat([X, Xt])
+    K, f = KERNEL(both, X), torch.zeros(len(both), *Y.shape[1:], dtype=Y.dtype)
+    for _ in range(steps):
+        f = f - lr / len(X) * K @ (f[: len(X)] - Y)
+    return f[len(X) :]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7, 300])
+@pytest.mark.parametrize("fraction", [0.01, 0.4, 0.9, 1.0])
+def test_closed_form_steps_are_the_steps_of_the_loop(fitted, steps, fraction):
+    dynamics, X, Y, Xt = fitted
+    lr = fraction * dynamics.largest_lr
+    assert_close(dynamics.descend(Xt, lr, steps), loop(X, Y, Xt, lr, steps), rtol=1e-10, scale=1.0)
+
+
+def test_gradient_descent_is_that_of_a_linear_network_on_its_features():
+    # With NTK = x·x'·c the network is linear regression in √c x, started at 0.
+    X, Y, Xt = randn(7, 3), randn(7, seed=1), randn(2, 3, seed=2)
+    w, scale = torch.zeros(3, dtype=torch.float64), (2 / 3) ** 0.5
+    for _ in range(20):
+        w -= 0.05 * scale * X.T @ (scale * X @ w - Y) / 7
+    kernel = NTK(1, Identity(), sigma_w=1.0)
+    assert_close(KernelDynamics(kernel).fit(X, Y).descend(Xt, 0.05, 20), scale * Xt @ w)
+
+
+@pytest.mark.parametrize("steps", [5, 5000])
+def test_above_the_largest_learning_rate_gradient_descent_grows(fitted, steps):
+    dynamics, X, Y, _ = fitted
+    lr = 1.05 * dynamics.largest_lr
+    assert float(dynamics.descend(X, lr, 400).norm()) > 1e3 * float(Y.norm())
+    assert_close(dynamics.descend(X, lr, 30), loop(X, Y, X, lr, 30), rtol=1e-9)
+
+
+def test_gradient_flow_is_the_limit_of_small_steps(fitted):
+    dynamics, _, _, Xt = fitted
+    flow = dynamics.flow(Xt, time=3.0)
+    errors = [float((dynamics.descend(Xt, 3.0 / n, n) - flow).norm()) for n in (1000, 2000)]
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.01)
+
+
+def test_gradient_flow_solves_its_differential_equation(fitted):
+    dynamics, X, Y, Xt = fitted
+    h = 1e-4
+    rate = (dynamics.flow(Xt, 2.0 + h) - dynamics.flow(Xt, 2.0 - h)) / (2 * h)
+    assert_close(rate, -KERNEL(Xt, X) @ (dynamics.flow(X, 2.0) - Y) / 12, rtol=1e-7)
+
+
+def test_infinite_time_is_regression_without_ridge(fitted):
+    dynamics, X, Y, Xt = fitted
+    limit = dynamics.flow(Xt, inf)
+    assert_close(limit, KERNEL(Xt, X) @ torch.linalg.solve(KERNEL(X), Y), rtol=1e-10)
+    assert_close(limit, dynamics.descend(Xt, 0.5 * dynamics.largest_lr, inf))
+    assert_close(limit, KernelRegression(KERNEL, 1e-12).fit(X, Y).predict(Xt), rtol=1e-8)
+    assert_close(dynamics.flow(X, inf), Y, rtol=1e-10)
+    late = 1000 * 12 / float(dynamics.eigenvalues[0])
+    assert_close(dynamics.flow(Xt, late), limit, rtol=1e-10)
+
+
+def test_directions_that_the_kernel_does_not_see_never_move():
+    # The second sample repeats the first: their difference is in the null space, their mean is learned.
+    X, Y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).double(), torch.tensor([1.0, 3.0, 5.0]).double()
+    dynamics = KernelDynamics(KERNEL).fit(X, Y)
+    assert float(dynamics.eigenvalues[0]) == 0
+    assert_close(dynamics.flow(X, inf), torch.tensor([2.0, 2.0, 5.0]).double(), rtol=1e-10)
+    assert_close(dynamics.descend(X, 0.1, 100_000), torch.tensor([2.0, 2.0, 5.0]).double(), rtol=1e-10)
+
+
+def test_filters_keep_their_digits_at_small_eigenvalues():
+    λ = torch.tensor([0.0, 1e-14, 1e-8, 1.0], dtype=torch.float64)
+    assert_close(descent_filter(λ, 0.1, 7)[:3], torch.full((3,), 0.7, dtype=torch.float64), rtol=1e-7)
+    assert_close(flow_filter(λ, 0.7)[:3], torch.full((3,), 0.7, dtype=torch.float64), rtol=1e-7)
+    assert_close(flow_filter(λ, inf), torch.tensor([0.0, 1e14, 1e8, 1.0], dtype=torch.float64))
+
+
+def test_one_output_stays_a_vector_and_no_rows_stay_none(fitted):
+    _, X, Y, Xt = fitted
+    one = KernelDynamics(KERNEL).fit(X, Y[:, 0])
+    assert one.flow(Xt, 1.0).shape == (4,)
+    assert one.flow(Xt[:0], 1.0).shape == (0,)
+    assert_close(one.flow(Xt, 1.0), KernelDynamics(KERNEL).fit(X, Y).flow(Xt, 1.0)[:, 0])
+
+
+def test_wrong_times_are_named(fitted):
+    dynamics, _, _, Xt = fitted
+    for steps in (-1, 1.5, float("nan")):
+        with pytest.raises(
+            ValueError, match=r"`KernelDynamics.descend\(steps=...\)` must be an integer ≥ 0 or math.in"
+        ):
+            dynamics.descend(Xt, 0.1, steps)
+    with pytest.raises(ValueError, match=r"`KernelDynamics.descend\(lr=...\)` must be between 0 and largest_lr = "):
+        dynamics.descend(Xt, dynamics.largest_lr, inf)
+    with pytest.raises(ValueError, match=r"`KernelDynamics.descend\(lr=...\)` must be a finite number ≥ 0; got -1"):
+        dynamics.descend(Xt, -1.0, 3)
+    for time in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match=r"`KernelDynamics.flow\(time=...\)` must be ≥ 0, or math.inf; got"):
+            dynamics.flow(Xt, time)
+
+
+def test_wrong_data_are_named(monkeypatch, unchecked):
+    X = randn(4, 3)
+    with pytest.raises(ValueError, match=r"`KernelDynamics.fit\(Y\)` must be of shape \(4,\) or \(4, outputs\), a row"):
+        KernelDynamics(KERNEL).fit(X, randn(3))
+    with pytest.raises(ValueError, match=r"`KernelDynamics\(kernel=...\)\(X, X\)` must be finite; got 16 NaN"):
+        KernelDynamics(lambda a, b: a @ b.T * float("nan")).fit(X, randn(4))
+    with pytest.raises(RuntimeError, match=r"`KernelDynamics` needs a kernel matrix; call `fit\(X, Y\)` first"):
+        KernelDynamics(KERNEL).flow(X, 1.0)
+    monkeypatch.setattr(dynamics, "available_memory", lambda device: 100)
+    with pytest.raises(ValueError, match="needs 0.0 GB; fit fewer inputs, or use KernelRegression"):
+        KernelDynamics(KERNEL).fit(X, randn(4))
+    assert memory.available_memory(torch.device("cpu")) > 100

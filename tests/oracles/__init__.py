@@ -1,0 +1,1 @@
+"""Slow and obvious implementations, to compare the library with."""
