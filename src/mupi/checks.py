@@ -1,5 +1,6 @@
 """Argument checks with one message format: what must hold, what came, what to do."""
 
+from numbers import Real
 from typing import NoReturn
 
 import torch
@@ -30,17 +31,19 @@ def positive_int(argument: str, value: int) -> int:
 
 def non_negative(argument: str, value: float) -> float:
     """Return ``value`` if it is a finite number ≥ 0, else raise ``ValueError``."""
-    if not 0 <= value < float("inf"):
+    if not isinstance(value, Real) or not 0 <= value < float("inf"):
         fail(argument, "a finite number ≥ 0", value)
     return value
 
 
-def last_axis(argument: str, x: Tensor, size: int) -> None:
-    """Raise ``ValueError`` unless ``x`` has shape (..., size) and a floating dtype."""
+def last_axis(argument: str, x: Tensor, size: int, dtype: torch.dtype) -> None:
+    """Raise ``ValueError`` unless ``x`` has shape (..., size) and the given dtype (any floating one in autocast)."""
     if x.ndim < 1 or x.shape[-1] != size:
         fail(argument, f"of shape (..., {size})", f"shape {tuple(x.shape)}")
     if not x.is_floating_point():
         fail(argument, "of a floating dtype", x.dtype, "use x.float()")
+    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        fail(argument, f"of the network's dtype {dtype}", x.dtype, f"use x.to({dtype}) or net.to({x.dtype})")
 
 
 def finite(argument: str, x: Tensor) -> None:

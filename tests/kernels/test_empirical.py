@@ -82,7 +82,7 @@ def test_a_network_with_buffers_and_no_rows_will_do():
 
 @pytest.mark.parametrize("activation", [ReLU(), Erf(), Abs()], ids=repr)
 def test_finite_kernels_tend_to_their_limits_with_slope_minus_one_half(activation):
-    depth, widths, seeds, x = 2, [2**k for k in range(4, 10)], 16, randn(4, 3)
+    depth, widths, seeds, x = 2, [2**k for k in range(5, 10)], 12, randn(4, 3)
     ω, β = (0.5, 2.0, 0.7), (1.5, 0.5, 3.0)
     lr = {f"layers.{i}.{name}": v[i] for i in range(3) for name, v in (("weight", ω), ("bias", β))}
     ntk = NTK(depth, activation, SIGMA_W, SIGMA_B, weight_lr=ω, bias_lr=[b * SIGMA_B**2 for b in β])(x)

@@ -232,8 +232,8 @@ def test_without_proc_the_memory_built_in_counts(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("X", "Y", "message"),
     [
-        (torch.ones(0, 3), torch.ones(0, 1), "fit(X)` must be of shape (n, d) with n ≥ 1; got shape (0, 3)"),
-        (torch.ones(2, 3, 4), torch.ones(2), "fit(X)` must be of shape (n, d) with n ≥ 1; got shape (2, 3, 4)"),
+        (torch.ones(0, 3), torch.ones(0, 1), "fit(X)` must be of at least one row; got none"),
+        (torch.ones(2, 3, 4), torch.ones(2), "fit(X)` must be of shape (n, d) with d ≥ 1; got shape (2, 3, 4)"),
         (torch.ones(2, 3).int(), torch.ones(2), "fit(X)` must be of a floating dtype; got torch.int32; use x.float()"),
         (
             torch.ones(4, 3),

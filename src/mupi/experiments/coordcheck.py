@@ -37,7 +37,7 @@ class CoordCheckConfig(Chosen):
     """The smallest width; each further one is twice as wide."""
     max_width: int = 8192
     """The largest width."""
-    seeds: int = 4
+    seeds: int = 3
     """Networks at each width."""
     batch_size: int = 32
     """Images; every step takes all of them."""
@@ -85,18 +85,20 @@ def coordcheck(config: CoordCheckConfig) -> dict[str, CoordinateCheck]:
     # other layers do. In float64, since SP's first layer moves by n^{−3/2}.
     x = data.train_x.double() / data.train_x.shape[1] ** 0.5
     checks: dict[str, CoordinateCheck] = {}
+    titles: dict[str, str] = {}
     for name, p in (config.parametrizations() or named(config.depth)).items():
         checks[name] = check(p, config, x, data.train_y, len(data.classes), console)
         steps, lr, _ = protocol(p, config)
-        title = f"{name}: L = {p.depth}, {config.activation}, {steps} step{'s' if steps > 1 else ''} at η = {lr:.3g}"
-        console.print(checks[name].table(title), p.verdict, "", highlight=False)
+        titles[name] = f"L = {p.depth}, {config.activation}, {steps} step{'s' if steps > 1 else ''} at η = {lr:.2g}"
+        console.print(checks[name].table(f"{name}: {titles[name]}"), p.verdict, "", highlight=False)
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "coordcheck.json"
     settings = asdict(config) | {"out": str(config.out), "data_dir": config.data_dir and str(config.data_dir)}
     results = {name: result.to_json() for name, result in checks.items()}
     path.write_text(json.dumps({"config": settings, "checks": results}, indent=1))
     figure = config.out / "coordcheck.png"
-    plot_coordinate_checks({name: result.laws for name, result in checks.items()}).savefig(figure, dpi=150)
+    laws = {f"{name}\n{titles[name]}": result.laws for name, result in checks.items()}
+    plot_coordinate_checks(laws).savefig(figure, dpi=150)
     console.print(f"wrote {path}", f"wrote {figure}", sep="\n", highlight=False)
     failed = [name for name, result in checks.items() if not result.passed]
     verdict = f"[red]differ from the predictions: {', '.join(failed)}[/]" if failed else "[green]all as predicted[/]"

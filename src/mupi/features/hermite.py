@@ -16,6 +16,8 @@ from mupi.features.symmetric import hermite_tensor, power_size, rotate, symmetri
 from mupi.features.weight import Features, Weight
 from mupi.optim import MatrixModule, matmul
 
+MOST_FEATURES = 2_000_000
+
 
 @dataclass(frozen=True)
 class Hermite(Features):
@@ -93,6 +95,13 @@ class HermiteWeight(Weight, MatrixModule):
                 start = torch.randn(rank, p, dtype=torch.float64, generator=generator)
                 self.register_buffer(f"directions_{k}", torch.linalg.qr(start).Q.to(like))
             self.sizes[k] = power_size(rank if p is None else p, k)
+        if sum(self.sizes.values()) > MOST_FEATURES:
+            fail(
+                "Hermite(degree=...)",
+                f"such that there are at most {MOST_FEATURES:,} features",
+                f"{sum(self.sizes.values()):,} at degree {features.degree} and rank {rank}",
+                "give subspace={2: ..., 4: ...}",
+            )
         self.recent = RecentAtoms(features.window, initial)
         self.tracker = None
         if self._projected():

@@ -45,6 +45,11 @@ class Weight(nn.Module, ABC):
         """
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The floating dtype of inputs and outputs."""
+        return next(self.parameters()).dtype
+
+    @property
     def num_atoms(self) -> int:
         """How many atoms are stored; 0 for a feature map of constant memory."""
         return 0

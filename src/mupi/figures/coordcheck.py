@@ -34,7 +34,7 @@ def plot_coordinate_checks(checks: Mapping[str, Sequence[PowerLaw]]) -> Figure:
             axes.legend(frameon=False, fontsize="x-small")
             if column == 0:
                 axes.set_ylabel(what)
-        grid[0][column].set_title(name)
+        grid[0][column].set_title(name, fontsize="medium")
         grid[1][column].set_xlabel("width n")
         widths = laws[0].widths
         grid[1][column].set_xticks(widths[::2], [str(n) for n in widths[::2]], minor=False)

@@ -4,14 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.checks import fail, finite, last_axis
+from mupi.checks import fail, finite
 
 
 def check_inputs(kernel: str, x1: Tensor, x2: Tensor | None) -> None:
     """Raise ``ValueError`` unless both are finite matrices of one floating dtype, device and width d ≥ 1."""
-    if x1.ndim != 2 or x1.shape[1] < 1:
-        fail(f"{kernel}(x1)", "of shape (n, d) with d ≥ 1", f"shape {tuple(x1.shape)}", "flatten images first")
-    last_axis(f"{kernel}(x1)", x1, x1.shape[1])
+    check_matrix(f"{kernel}(x1)", x1)
     finite(f"{kernel}(x1)", x1)
     if x2 is None or x2 is x1:
         return
@@ -26,6 +24,14 @@ def check_inputs(kernel: str, x1: Tensor, x2: Tensor | None) -> None:
             "use x2.to(x1)",
         )
     finite(name, x2)
+
+
+def check_matrix(argument: str, x: Tensor) -> None:
+    """Raise ``ValueError`` unless ``x`` is a matrix with a column at least, of a floating dtype."""
+    if x.ndim != 2 or x.shape[1] < 1:
+        fail(argument, "of shape (n, d) with d ≥ 1", f"shape {tuple(x.shape)}", "flatten images first")
+    if not x.is_floating_point():
+        fail(argument, "of a floating dtype", x.dtype, "use x.float()")
 
 
 def mean_square(x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:

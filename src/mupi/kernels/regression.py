@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from rich.progress import Progress
 from torch import Tensor
 
-from mupi.checks import fail, finite, last_axis
+from mupi.checks import fail, finite
+from mupi.kernels.inner_products import check_matrix
 from mupi.kernels.labels import centred_one_hot
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.panels import (
@@ -186,9 +187,9 @@ def memory_needed(n: int, outputs: int, dtype: torch.dtype) -> int:
 
 def _check_data(X: Tensor, Y: Tensor) -> Float[Tensor, "n outputs"]:
     """The targets as a matrix of X's dtype and device."""
-    if X.ndim != 2 or not len(X):
-        fail("KernelRegression.fit(X)", "of shape (n, d) with n ≥ 1", f"shape {tuple(X.shape)}")
-    last_axis("KernelRegression.fit(X)", X, X.shape[1])
+    check_matrix("KernelRegression.fit(X)", X)
+    if not len(X):
+        fail("KernelRegression.fit(X)", "of at least one row", "none")
     if Y.ndim not in (1, 2) or len(Y) != len(X):
         fail(
             "KernelRegression.fit(Y)",

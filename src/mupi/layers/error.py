@@ -8,7 +8,6 @@ from torch import Tensor
 
 from mupi.features import Weight, exact_input_gradient, exact_sum
 
-
 ATOMS_AT_A_TIME = 256
 
 

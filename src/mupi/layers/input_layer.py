@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mupi.checks import last_axis, positive_int
+from mupi.checks import last_axis, non_negative, positive_int
 from mupi.optim import MatrixModule, matmul
 
 
@@ -35,6 +35,8 @@ class InputLayer(MatrixModule):
         super().__init__()
         positive_int("InputLayer(d_in=...)", d_in)
         positive_int("InputLayer(rank=...)", rank)
+        non_negative("InputLayer(scale=...)", scale)
+        non_negative("InputLayer(bias_scale=...)", bias_scale)
         self.scale = scale
         self.bias_scale = bias_scale
         start = torch.randn(d_in, rank, dtype=torch.float64, generator=generator)
@@ -44,8 +46,8 @@ class InputLayer(MatrixModule):
 
     def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch rank"]:
         """scale·(x A + bias_scale·β)."""
-        last_axis("x", x, len(self.weight))
-        g = matmul(x.reshape(-1, len(self.weight)), self.weight).reshape(*x.shape[:-1], -1)
+        last_axis("x", x, len(self.weight), self.weight.dtype)
+        g = matmul(x.reshape(-1, len(self.weight)), self.weight).reshape(*x.shape[:-1], self.weight.shape[1])
         if self.bias is not None:
             g = g + self.bias_scale * self.bias
         return self.scale * g

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
-from mupi.checks import fail, last_axis, positive_int
+from mupi.checks import fail, last_axis, non_negative, positive_int
 from mupi.features import Expansion, Features, Weight
 
 
@@ -52,6 +52,10 @@ class PiLinear(nn.Module):
         super().__init__()
         positive_int("PiLinear(rank_in=...)", rank_in)
         positive_int("PiLinear(rank_out=...)", rank_out)
+        non_negative("PiLinear(scale=...)", scale)
+        non_negative("PiLinear(bias_scale=...)", bias_scale)
+        if init_std is not None:
+            non_negative("PiLinear(init_std=...)", init_std)
         if not isinstance(features, Features):
             fail(
                 "PiLinear(features=...)",
@@ -77,7 +81,7 @@ class PiLinear(nn.Module):
 
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """scale·(C ψ(g) + bias_scale·β)."""
-        last_axis("PiLinear.forward(g)", g, self.weight.rank_in)
+        last_axis("PiLinear.forward(g)", g, self.weight.rank_in, self.weight.dtype)
         out = self.weight(g)
         if self.bias is not None:
             out = out + self.bias_scale * self.bias

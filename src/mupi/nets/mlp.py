@@ -217,7 +217,7 @@ class MLP(nn.Module):
 
     def hidden(self, x: Float[Tensor, "*batch d"]) -> list[Float[Tensor, "*batch n"]]:
         """h^1, …, h^L, before φ."""
-        last_axis("x", x, self.d_in)
+        last_axis("x", x, self.d_in, self.readout.weight.dtype)
         finite("x", x)
         h = [self.layers[0](x)]
         for layer in self.layers[1:-1]:

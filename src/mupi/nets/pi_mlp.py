@@ -120,10 +120,20 @@ class PiMLP(nn.Module):
         """
         if not layers:
             fail("PiMLP.from_atoms(layers=...)", "at least the readout", "none")
+        if input_weight.ndim != 2:
+            fail("PiMLP.from_atoms(input_weight=...)", "of shape (d, r)", f"shape {tuple(input_weight.shape)}")
         (d_in, rank), like = input_weight.shape, dict[str, Any](dtype=input_weight.dtype, device=input_weight.device)
+        ranks = [rank] * len(layers) + [layers[-1][1].shape[-1]]
+        for i, (c, a, b, _) in enumerate(layers):
+            if not (a.shape == (*c.shape, ranks[i + 1]) and b.shape == (*c.shape, ranks[i]) and c.ndim == 1):
+                fail(
+                    f"PiMLP.from_atoms(layers[{i}])",
+                    f"(c (m,), A (m, {ranks[i + 1]}), B (m, {ranks[i]}), bias)",
+                    "shapes " + ", ".join(str(tuple(t.shape)) for t in (c, a, b)),
+                )
         net = cls(
             d_in,
-            layers[-1][1].shape[1],
+            ranks[-1],
             rank,
             len(layers),
             features=Atoms(),
@@ -131,16 +141,10 @@ class PiMLP(nn.Module):
             input_scale=input_scale,
             output_scale=output_scale,
             bias_scale=bias_scale,
+            generator=torch.Generator(),
             **like,
         )
         for i, ((c, a, b, bias), old) in enumerate(zip(layers, net.pi_layers, strict=True)):
-            if not (c.ndim == 1 and a.ndim == b.ndim == 2 and len(c) == len(a) == len(b)):
-                shapes = ", ".join(str(tuple(t.shape)) for t in (c, a, b))
-                fail(
-                    f"PiMLP.from_atoms(layers[{i}])",
-                    "(c (m,), A (m, r_out), B (m, r), bias)",
-                    f"shapes {shapes}",
-                )
             new = PiLinear(
                 old.weight.rank_in,
                 old.weight.rank_out,
@@ -160,7 +164,7 @@ class PiMLP(nn.Module):
 
     def hidden(self, x: Float[Tensor, "*batch d"]) -> list[Float[Tensor, "*batch r"]]:
         """g¹, …, g^L."""
-        last_axis("x", x, len(self.input.weight))
+        last_axis("x", x, len(self.input.weight), self.input.weight.dtype)
         finite("x", x)
         g = [self.input(x)]
         for layer in self.pi_layers[:-1]:
@@ -203,7 +207,9 @@ class PiMLP(nn.Module):
         for layer in net.pi_layers:
             like = layer.weight.finite(self.input.weight.new_empty(0, layer.weight.rank_in))
             omega = whitened_gaussian(width, layer.weight.rank_in, generator).to(like)
-            layer.weight = RandomWeight(omega, layer.weight.finite(omega), layer.weight.activation)
+            old = layer.weight
+            layer.weight = RandomWeight(omega, old.finite(omega), old.activation).train(old.training)
+            layer.weight.requires_grad_(next(old.parameters()).requires_grad)
         return net
 
     def error_report(self, x: Float[Tensor, "n d"]) -> list[LayerError]:

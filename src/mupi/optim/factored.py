@@ -19,14 +19,23 @@ class Step:
     """What clipping multiplies the gradient by; None for 1."""
 
 
-class FactoredGradient:
+READ_ONLY = frozenset({"__get__", "__set__", "is_floating_point", "is_complex", "requires_grad_", "dim", "__repr__"})
+
+
+class FactoredGradient(Tensor):
     """The factors (δ, x) of a gradient Σ_i δ_i ⊗ x_i: δ = ∂loss/∂output, x the layer's input.
 
-    It is no tensor; whatever asks it for a tensor's attributes is told so.
+    An empty tensor to those who only look; whatever would compute with it is told what to use instead.
     """
 
-    def __init__(self, rows: list[tuple[Tensor, Tensor]]):
+    rows: list[tuple[Tensor, Tensor]]
+
+    @staticmethod
+    def __new__(cls, rows: list[tuple[Tensor, Tensor]]):
+        """From the (δ, x) of each backward pass."""
+        self = torch.Tensor._make_subclass(cls, rows[0][0].new_empty(0))
         self.rows = rows
+        return self
 
     def factors(self) -> tuple[Float[Tensor, "m rank_out"], Float[Tensor, "m inputs"]]:
         """δ and x of all backward passes since the last step."""
@@ -35,18 +44,27 @@ class FactoredGradient:
         delta, x = zip(*self.rows, strict=True)
         return torch.cat(delta), torch.cat(x)
 
-    def to(self, *args, **kwargs) -> "FactoredGradient":
-        """As `torch.Tensor.to`, for `Module.to` with a step pending."""
-        self.rows[:] = [(delta.to(*args, **kwargs), x.to(*args, **kwargs)) for delta, x in self.rows]
-        return self
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        """Let attributes be read; move with `Module.to`; forget in `zero_grad`; refuse the rest.
 
-    def __getattr__(self, name: str):
-        if name.startswith("__"):
-            raise AttributeError(name)
+        Raises:
+            TypeError: For any computation.
+        """
+        name, kwargs = func.__name__, kwargs or {}
+        if name == "to":
+            rows = args[0].rows
+            rows[:] = [(delta.to(*args[1:], **kwargs), x.to(*args[1:], **kwargs)) for delta, x in rows]
+            return cls(rows)
+        if name == "zero_":
+            args[0].rows.clear()
+            return args[0]
+        if name in READ_ONLY:
+            return super().__torch_function__(func, types, args, kwargs)
         raise TypeError(
-            f"this gradient is kept as factors, not as a tensor (asked for `.grad.{name}`): the optimizer or clipping "
-            "function cannot drive `mupi.Atoms` or `mupi.factor_gradients`; use `mupi.SGD(..., clip=...)`, or "
-            "constant-memory features such as `mupi.Hermite` as they come"
+            f"this gradient is kept as factors, not as a tensor, and cannot be computed with (`{name}`): the optimizer "
+            "or clipping function cannot drive `mupi.Atoms` or `mupi.factor_gradients`; use `mupi.SGD(..., clip=...)`, "
+            "or constant-memory features such as `mupi.Hermite` as they come"
         )
 
 

@@ -50,8 +50,9 @@ class FactoredMatmul(torch.autograd.Function):
     def forward(ctx, x: Tensor, trigger: Tensor, weight: MatrixParameter) -> Tensor:
         """Multiply."""
         ctx.weight = weight
-        ctx.save_for_backward(x, weight.data)
-        return x @ weight.data
+        w = weight.detach()  # shares the version counter, which tells when a step came between
+        ctx.save_for_backward(x, w)
+        return x @ w
 
     @staticmethod
     @torch.autograd.function.once_differentiable

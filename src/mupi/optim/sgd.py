@@ -48,11 +48,17 @@ class SGD(torch.optim.Optimizer):
     ):
         super().__init__(params, dict(lr=lr, clip=clip, momentum=momentum, weight_decay=weight_decay))
         self.clip_jointly = clip_jointly
-        for group in self.param_groups:
-            for name in ("lr", "momentum", "weight_decay"):
-                non_negative(f"SGD({name}=...)", group[name])
-            if group["clip"] is not None and not group["clip"] > 0:
-                fail("SGD(clip=...)", "a number > 0, or None", group["clip"])
+
+    def add_param_group(self, param_group: dict) -> None:
+        """As `torch.optim.Optimizer.add_param_group`, with the checks of this class."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for name in ("lr", "momentum", "weight_decay"):
+            non_negative(f"SGD({name}=...)", group[name])
+        if group["clip"] is not None:
+            non_negative("SGD(clip=...)", group["clip"])
+            if group["clip"] == 0:
+                fail("SGD(clip=...)", "a number > 0, or None", 0)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -1,0 +1,46 @@
+"""`torch.compile` of a network, in a process of its own: the shape checks of tests do not go through a compiler."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import torch, mupi
+
+def draw(*shape, seed):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+def train(net, run):
+    optimizer = mupi.SGD(net.parameter_groups(lr=0.1))
+    for step in range(25):
+        ((run(draw(8, 4, seed=step)) - draw(8, 3, seed=1000 + step)) ** 2).mean().backward()
+        optimizer.step()
+    return net.eval()
+
+def build():
+    generator = torch.Generator().manual_seed(0)
+    return mupi.PiMLP(4, 3, 6, 2, features={features}, readout_std=0.2, generator=generator, dtype=torch.float64)
+
+plain, compiled, x = build(), build(), draw(5, 4, seed=99)
+train(plain, plain)
+train(compiled, torch.compile(compiled, backend="{backend}"))
+difference = float((compiled(x) - plain(x)).abs().max().detach() / plain(x).abs().max().detach())
+assert difference < 1e-10, difference
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("features", "backend"),
+    [
+        ("mupi.Hermite(2)", "inductor"),
+        ("mupi.Random(16)", "inductor"),
+        # Directions must be renewed there too: a subspace that stays random is a bad approximation, silently.
+        ("mupi.Hermite(2, subspace=3)", "eager"),
+    ],
+)
+def test_training_compiled_is_training(features, backend):
+    script = SCRIPT.format(features=features, backend=backend)
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
