@@ -4,11 +4,11 @@
 
 The baseline runs in the same process, in turn with the layer: for `Atoms` the five products of one pass (two forward,
 three backward, of them one recomputed) over all atoms at once, by torch; for matrix features the three products of
-forward, backward and update. Times are the medians of several rounds. Peak memory is taken in a fresh process per row.
+forward, backward and update. Times are medians of several rounds, of processor time on the CPU. Peak memory is
+taken in a fresh process per row.
 """
 
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 import mupi
+from mupi.experiments.memory import PeakMemory
 from mupi.features import Features
 from mupi.layers import PiLinear
 
@@ -47,13 +48,15 @@ class Config:
 
 
 def seconds(run: Callable[[], object], device: str) -> float:
-    """Wall time of one call."""
-    if device == "cuda":
-        torch.cuda.synchronize()
+    """Time of one call: the processor's on the CPU, which other processes disturb least, else the wall's."""
+    if device == "cpu":
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+    torch.cuda.synchronize()
     start = time.perf_counter()
     run()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
@@ -123,11 +126,10 @@ def peak_over_stored(atoms: int, rank: int, batch: int, threads: int, answer) ->
     """In a process of its own: growth of the peak resident memory over the bytes of the stored atoms."""
     torch.set_num_threads(threads)
     training_step(build(mupi.Atoms(), rank, "cpu", 512), batch)()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = PeakMemory(torch.device("cpu"))
     layer = build(mupi.Atoms(), rank, "cpu", atoms)
     training_step(layer, batch)()
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    answer.put(grown / (layer.weight.num_atoms * (2 * rank + 1) * 4))
+    answer.put(memory.growth() / (layer.weight.num_atoms * (2 * rank + 1) * 4))
 
 
 def memory_ratio(atoms: int, config: Config, batch: int) -> float:
@@ -158,9 +160,7 @@ def main(config: Config) -> None:
         for name, features, m in cases:
             layer = build(features, config.rank, config.device, m)
             size = layer.weight.num_atoms or len(layer.get_parameter("weight.weight"))
-            ours, bare = paired(
-                training_step(layer, batch), bare_products(layer, batch), config.rounds, config.device
-            )
+            ours, bare = paired(training_step(layer, batch), bare_products(layer, batch), config.rounds, config.device)
             ratio = f"{memory_ratio(m, config, batch):.2f}" if m and config.device == "cpu" else ""
             table.add_row(
                 name, f"{size:,}", str(batch), f"{ours * 1e3:.2f}", f"{bare * 1e3:.2f}", f"{bare / ours:.0%}", ratio

@@ -16,9 +16,11 @@ from mupi.activations import (
     Tanh,
 )
 from mupi.features import Atoms, Expansion, Hermite, Random
+from mupi.kernels import NNGP, NTK, KernelRegression
 from mupi.layers import InputLayer, LayerError, PiLinear
-from mupi.nets import PiMLP
+from mupi.nets import MLP, PiMLP, parameter_groups, parametrize
 from mupi.optim import SGD, factor_gradients
+from mupi.parametrization import Parametrization
 from mupi.version import __version__
 
 __all__ = [
@@ -29,12 +31,17 @@ __all__ = [
     "Erf",
     "Expansion",
     "GELU",
+    "MLP",
+    "NNGP",
+    "NTK",
     "Hermite",
     "Identity",
     "InputLayer",
+    "KernelRegression",
     "LayerError",
     "LeakyReLU",
     "NormalizedPolynomial",
+    "Parametrization",
     "PiLinear",
     "PiMLP",
     "Polynomial",
@@ -46,4 +53,6 @@ __all__ = [
     "Tanh",
     "__version__",
     "factor_gradients",
+    "parameter_groups",
+    "parametrize",
 ]

@@ -1,4 +1,4 @@
-"""The command line: `mupi train`, `mupi demo`, `mupi plot`."""
+"""The command line: `mupi train`, `demo`, `plot`, `abc`, `coordcheck`, `lr-transfer`."""
 
 import argparse
 import sys
@@ -9,8 +9,11 @@ import tyro
 from tyro.conf import subcommand
 
 from mupi.checks import fail
+from mupi.experiments.abc_verdict import AbcConfig, abc
 from mupi.experiments.config import PROTOCOLS, TrainConfig
+from mupi.experiments.coordcheck import CoordCheckConfig, coordcheck
 from mupi.experiments.demo import DemoConfig, demo
+from mupi.experiments.lr_transfer import LrTransferConfig, lr_transfer
 from mupi.experiments.plot import PlotConfig, plot
 from mupi.experiments.train import train
 
@@ -44,7 +47,10 @@ def run(args: Sequence[str]) -> None:
     Train = Annotated[TrainConfig, subcommand("train", default=protocol(args), description=TRAIN)]
     Demo = Annotated[DemoConfig, subcommand("demo")]
     Plot = Annotated[PlotConfig, subcommand("plot")]
-    match tyro.cli(Train | Demo | Plot, prog="mupi", args=args):
+    Abc = Annotated[AbcConfig, subcommand("abc")]
+    CoordCheck = Annotated[CoordCheckConfig, subcommand("coordcheck")]
+    LrTransfer = Annotated[LrTransferConfig, subcommand("lr-transfer")]
+    match tyro.cli(Train | Demo | Plot | Abc | CoordCheck | LrTransfer, prog="mupi", args=args):
         case TrainConfig() as config:
             last = train(config)[-1]
             print(f"{config.directory}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")
@@ -52,6 +58,12 @@ def run(args: Sequence[str]) -> None:
             demo(config)
         case PlotConfig() as config:
             print(*(f"wrote {path}" for path in plot(config)), sep="\n")
+        case AbcConfig() as config:
+            abc(config)
+        case CoordCheckConfig() as config:
+            coordcheck(config)
+        case LrTransferConfig() as config:
+            lr_transfer(config)
 
 
 def protocol(args: Sequence[str]) -> TrainConfig:

@@ -8,8 +8,9 @@ from mupi.activations.activation import Activation
 from mupi.activations.error_function import GELU, Erf
 from mupi.activations.normalized import NormalizedPolynomial
 from mupi.activations.polynomial import Identity, Polynomial
-from mupi.activations.quadrature import Quadrature, Tanh
+from mupi.activations.quadrature import Quadrature
 from mupi.activations.rectifiers import Abs, LeakyReLU, ReLU
+from mupi.activations.tanh import Tanh
 from mupi.activations.trigonometric import Cos, Sin
 
 __all__ = [

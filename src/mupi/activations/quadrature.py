@@ -1,4 +1,4 @@
-"""Any callable as an activation, its expectations by Gauss–Hermite quadrature; Tanh is one."""
+"""Any callable as an activation, its expectations by Gauss–Hermite quadrature."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,7 +68,13 @@ class Quadrature(Activation):
         """Σ_i w_i φ(s x_i) h_k(x_i)."""
         x, w = (t.to(scale.device) for t in gauss_hermite(self.nodes))
         basis = w * hermite_polynomials(degree, x)[degree]
-        return (self.function(scale.double()[..., None] * x) @ basis).to(scale)
+        wide = scale.double()
+        coefficient = self.function(wide[..., None] * x) @ basis
+        # Near 0, where c_k(s)/s is wanted, rounding of φ(0) would be divided by s: the tangent there is exact enough.
+        zero = torch.zeros_like(wide)
+        slope = torch.func.grad(lambda x: self.function(x).sum())(zero)
+        tangent = self.function(zero) if degree == 0 else slope * wide if degree == 1 else zero
+        return torch.where(wide < SMALL_SCALE, tangent, coefficient).to(scale)
 
     def _coefficients(self, scale: Tensor) -> Coefficients:
         """c_0(s), …, c_{Q−1}(s)."""
@@ -103,10 +109,3 @@ def _mehler_sum(first: Coefficients, correlation: Pairs, second: Coefficients) -
     for a, b in zip(reversed(first[:keep]), reversed(second[:keep]), strict=True):
         total = total * correlation + a * b
     return total
-
-
-@dataclass(frozen=True)
-class Tanh(Quadrature):
-    """φ(x) = tanh(x), by quadrature."""
-
-    function: Callable[[Tensor], Tensor] = torch.tanh

@@ -14,7 +14,7 @@ from mupi.features.expansion import Expansion
 from mupi.features.recent import RecentAtoms
 from mupi.features.symmetric import hermite_tensor, power_size, rotate, symmetric_power
 from mupi.features.weight import Features, Weight
-from mupi.optim import MatrixModule, matmul
+from mupi.optim import MatrixModule, MatrixParameter, matmul
 
 MOST_FEATURES = 2_000_000
 
@@ -107,7 +107,7 @@ class HermiteWeight(Weight, MatrixModule):
         if self._projected():
             self.tracker = Directions(rank, int(self.recent.seen), features.renew_every, like)
         self.weight = nn.Parameter(like.new_zeros(sum(self.sizes.values()), self.rank_out))
-        self._weight_version = -1
+        self._weight_version = self._renewal_version = -1
         with torch.no_grad():
             for i in range(0, len(initial), 256):
                 c, a, b = (t[i : i + 256] for t in (initial.c, initial.a, initial.b))
@@ -116,12 +116,14 @@ class HermiteWeight(Weight, MatrixModule):
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """C ψ(g). In training it also looks at its inputs, for the directions and the error report."""
         rows = g.reshape(-1, self.rank_in)
-        watch = self.training and torch.is_grad_enabled() and is_eager(g)
+        # Weights that are no parameter come from `torch.func.functional_call`: not the training of this module.
+        watch = self.training and torch.is_grad_enabled() and is_eager(g) and isinstance(self.weight, nn.Parameter)
         if watch:
             self._after_step()
         out = matmul(self._features(rows), self.weight)
-        if watch and out.requires_grad:
-            self.recent.watch(rows, out)
+        if watch and self.weight.requires_grad:
+            leaf = self.weight.trigger if isinstance(self.weight, MatrixParameter) else self.weight
+            self.recent.watch(rows, out, leaf)
         return out.reshape(*g.shape[:-1], self.rank_out)
 
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
@@ -142,7 +144,7 @@ class HermiteWeight(Weight, MatrixModule):
 
     def sample_atoms(self) -> Expansion:
         """The last atoms of the training, the initial ones first of all: see `RecentAtoms`."""
-        self._after_step()
+        self._settle()
         return self.recent.expansion()
 
     @torch.no_grad()
@@ -174,21 +176,30 @@ class HermiteWeight(Weight, MatrixModule):
         names = {k: f"directions_{k}" for k in self.sizes}
         return {k: getattr(self, name) for k, name in names.items() if hasattr(self, name)}
 
-    def _after_step(self) -> None:
-        """What waits for the optimiser's step, which shows in the version counter of the weight.
+    def _settle(self) -> None:
+        """Tell the recent atoms of the optimiser's step, which shows in the version counter of the weight."""
+        if self.weight._version != self._weight_version:
+            self.recent.settle(getattr(self.weight, "step_size", 1.0))
+            self._weight_version = self.weight._version
 
-        The directions are renewed only here, where no earlier forward pass can still want the old coefficients for
-        its backward pass.
+    def _after_step(self) -> None:
+        """Right after an optimiser's step, renew the directions when due.
+
+        Only there no earlier forward pass can still want the old coefficients for its backward pass.
         """
-        if self.weight._version == self._weight_version:
-            return
-        self.recent.settle(getattr(self.weight, "step_size", 1.0))
-        if self.tracker is not None and self.tracker.due(self.recent.seen):
-            self.renew_directions()
-        self._weight_version = self.weight._version
+        if self.weight._version != self._renewal_version:
+            self._settle()
+            if self.tracker is not None and self.tracker.due(self.recent.seen):
+                self.renew_directions()
+            self._weight_version = self._renewal_version = self.weight._version
+
+    def __getstate__(self) -> dict:
+        """Settled, for copies and pickles, which lose what the optimiser left at the weight."""
+        self._settle()
+        return self.__dict__.copy()
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
-        self._after_step()
+        self._settle()
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
 

@@ -28,15 +28,14 @@ class RecentAtoms(nn.Module):
         self.append(initial.c[:, None] * initial.a, initial.b)
         self.unsettled = 0
 
-    def watch(self, g: Float[Tensor, "n rank_in"], out: Float[Tensor, "n rank_out"]) -> None:
-        """Have the backward pass through ``out`` append its atoms."""
-        g = g.detach()
+    def watch(self, g: Float[Tensor, "n rank_in"], out: Float[Tensor, "n rank_out"], leaf: Tensor) -> None:
+        """Have the backward pass through ``out`` append its atoms, if it accumulates a gradient in ``leaf``."""
+        g, node = g.detach(), torch.autograd.graph.get_gradient_edge(leaf).node
 
         def keep(delta: Tensor | None) -> None:
-            if delta is None:  # an undefined gradient, which counts as zero
-                return
-            self.append(-delta.detach(), g)
-            self.unsettled += len(g)
+            if delta is not None and _executes(node):  # gradcheck sends undefined gradients
+                self.append(-delta.detach(), g)
+                self.unsettled += len(g)
 
         out.register_hook(keep)
 
@@ -67,3 +66,11 @@ class RecentAtoms(nn.Module):
         super()._apply(fn, recurse)
         self.seen = self.seen.cpu()  # read in every step: must not make an accelerator wait
         return self
+
+
+def _executes(node) -> bool:
+    """Whether the backward pass in progress will run this node; not so for gradients of other tensors only."""
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except RuntimeError:  # `torch.autograd.grad` with the leaf itself among the inputs: nothing accumulates
+        return False

@@ -30,7 +30,8 @@ def available_memory(device: torch.device) -> int:
     only how much memory is built in, that.
     """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     free = _machine()
     limit = _container()
     return free if limit is None else min(free, limit)

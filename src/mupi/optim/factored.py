@@ -19,7 +19,19 @@ class Step:
     """What clipping multiplies the gradient by; None for 1."""
 
 
-READ_ONLY = frozenset({"__get__", "__set__", "is_floating_point", "is_complex", "requires_grad_", "dim", "__repr__"})
+READ_ONLY = frozenset(
+    {
+        "__get__",
+        "__set__",
+        "is_floating_point",
+        "is_complex",
+        "requires_grad_",
+        "dim",
+        "_has_compatible_shallow_copy_type",
+    }
+)
+# What optimisers ask of every gradient before the first parameter moves.
+REFUSED = (torch.Tensor.is_sparse.__get__,)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class FactoredGradient(Tensor):
@@ -59,7 +71,7 @@ class FactoredGradient(Tensor):
         if name == "zero_":
             args[0].rows.clear()
             return args[0]
-        if name in READ_ONLY:
+        if name in READ_ONLY and func not in REFUSED:
             return super().__torch_function__(func, types, args, kwargs)
         raise TypeError(
             f"this gradient is kept as factors, not as a tensor, and cannot be computed with (`{name}`): the optimizer "
