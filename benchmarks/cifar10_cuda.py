@@ -15,7 +15,7 @@ import tyro
 from torch.nn.functional import cross_entropy
 
 import mupi
-from mupi.data import load_cifar10
+from mupi.data import load
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class CapturedStep:
 
 def run(config: Config, seed: int) -> None:
     """Train once, and print the test accuracy of every epoch."""
-    data = load_cifar10(config.data_dir)
+    data = load("cifar10", config.data_dir)
     x, y, test_x, test_y = (t.cuda() for t in (data.train_x, data.train_y, data.test_x, data.test_y))
     net = mupi.PiMLP(
         x.shape[1],

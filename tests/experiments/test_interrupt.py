@@ -6,6 +6,14 @@ import pytest
 from mupi.experiments.interrupt import interrupt_noted
 
 
+@pytest.fixture(autouse=True)
+def usual_ctrl_c():
+    """Python's own handler, which it does not install in a process that was started to ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_the_first_ctrl_c_is_noted_and_the_second_interrupts():
     with pytest.raises(KeyboardInterrupt), interrupt_noted() as noted:
         assert not noted()
