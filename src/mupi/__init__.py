@@ -15,6 +15,7 @@ from mupi.activations import (
     Sin,
     Tanh,
 )
+from mupi.experiments.coordinates import coordinate_check
 from mupi.features import Atoms, Expansion, Hermite, Random
 from mupi.kernels import NNGP, NTK, KernelRegression
 from mupi.layers import InputLayer, LayerError, PiLinear
@@ -52,6 +53,7 @@ __all__ = [
     "Sin",
     "Tanh",
     "__version__",
+    "coordinate_check",
     "factor_gradients",
     "parameter_groups",
     "parametrize",

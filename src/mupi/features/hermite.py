@@ -116,14 +116,11 @@ class HermiteWeight(Weight, MatrixModule):
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """C ψ(g). In training it also looks at its inputs, for the directions and the error report."""
         rows = g.reshape(-1, self.rank_in)
-        # Weights that are no parameter come from `torch.func.functional_call`: not the training of this module.
-        watch = self.training and torch.is_grad_enabled() and is_eager(g) and isinstance(self.weight, nn.Parameter)
-        if watch:
-            self._after_step()
+        if self.training:
+            self._before(rows)
         out = matmul(self._features(rows), self.weight)
-        if watch and self.weight.requires_grad:
-            leaf = self.weight.trigger if isinstance(self.weight, MatrixParameter) else self.weight
-            self.recent.watch(rows, out, leaf)
+        if self.training:
+            self._after(rows, out)
         return out.reshape(*g.shape[:-1], self.rank_out)
 
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
@@ -175,6 +172,23 @@ class HermiteWeight(Weight, MatrixModule):
         """P_k of the degrees that have one."""
         names = {k: f"directions_{k}" for k in self.sizes}
         return {k: getattr(self, name) for k, name in names.items() if hasattr(self, name)}
+
+    # Compilers leave their graph for these two: directions that are never renewed would be a silent error.
+
+    @torch.compiler.disable(recursive=True)
+    def _before(self, g: Tensor) -> None:
+        if self._in_training(g):
+            self._after_step()
+
+    @torch.compiler.disable(recursive=True)
+    def _after(self, g: Tensor, out: Tensor) -> None:
+        if self._in_training(g) and self.weight.requires_grad:
+            leaf = self.weight.trigger if isinstance(self.weight, MatrixParameter) else self.weight
+            self.recent.watch(g, out, leaf)
+
+    def _in_training(self, g: Tensor) -> bool:
+        """Whether this pass trains the module; weights that are no parameter come from `functional_call`."""
+        return torch.is_grad_enabled() and is_eager(g) and isinstance(self.weight, nn.Parameter)
 
     def _settle(self) -> None:
         """Tell the recent atoms of the optimiser's step, which shows in the version counter of the weight."""
