@@ -8,6 +8,7 @@ from math import sqrt
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from mupi.activations import Activation, as_activation
 from mupi.checks import non_negative, positive_int
@@ -17,8 +18,8 @@ from mupi.kernels.tiles import row_blocks, tiles
 SYMMETRIC_ROWS = 512
 """Rows of a block of a symmetric matrix, whose part right of the diagonal is computed in vain."""
 
-BACKWARD_ENTRIES = 2**20
-"""Entries of a block of rows that a backward pass recomputes at a time, with some 30 temporaries of its size."""
+CHECKPOINT_ENTRIES = 2**20
+"""Entries of a block of rows that autograd goes through at a time, with some 30 temporaries of its size."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,13 @@ class MLPKernel(ABC):
             ValueError: For inputs that are not finite matrices of one dtype and width.
         """
         check_inputs(type(self).__name__, x1, x2)
-        x2 = x1 if x2 is None else x2
-        if torch.is_grad_enabled() and (x1.requires_grad or x2.requires_grad):
-            result = Recomputed.apply(self, x1, x2)
-            assert isinstance(result, Tensor)
-            return result
-        return self.matrix(x1, x2)
+        if torch.is_grad_enabled() and (x1.requires_grad or (x2 is not None and x2.requires_grad)):
+            return self._differentiable(x1, x1 if x2 is None else x2)
+        if x2 is None or x2 is x1:
+            return self._symmetric(x1)
+        out = x1 @ x2.T
+        self._fill(out, self._variances(x1), self._variances(x2), x1.shape[1])
+        return out
 
     def diagonal(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """k(x, x) of each row, in O(n d); differentiable.
@@ -112,16 +114,15 @@ class MLPKernel(ABC):
             var.append(self.affine(self.φ.dual(var[-1], var[-1], var[-1])))
         return torch.stack(var)
 
-    def matrix(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        """The kernel tile by tile, in the memory of its result."""
-        if x1 is x2:
-            return self._symmetric(x1)
-        out = x1 @ x2.T
-        self._fill(out, self._variances(x1), self._variances(x2), x1.shape[1])
-        return out
+    def _differentiable(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+        """By blocks of rows, of which autograd stores the inputs only."""
+        blocks = list(row_blocks(len(x1), len(x2), entries=CHECKPOINT_ENTRIES))
+        if len(blocks) == 1:
+            return self._rows(x1, x2)
+        parts = [checkpoint(self._rows, x1[rows], x2, use_reentrant=False, preserve_rng_state=False) for rows in blocks]
+        return torch.cat(parts)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
-    def differentiable(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        """The same in one piece, made of operations that autograd can follow."""
+    def _rows(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         var_u, var_v = self._variances(x1), self._variances(x2)
         return self.entries(var_u[..., None], x1 @ x2.T / x1.shape[1], var_v[:, None])
 
@@ -149,42 +150,3 @@ class MLPKernel(ABC):
         for rows, columns in tiles(len(gram), gram.shape[1], gram.device):
             cov = gram[rows, columns] / d
             gram[rows, columns] = self.entries(var_u[:, rows, None], cov, var_v[:, None, columns])
-
-
-class Recomputed(torch.autograd.Function):
-    """`MLPKernel.matrix` with a backward pass that recomputes blocks of rows, of which it holds one at a time."""
-
-    @staticmethod
-    def forward(ctx, kernel: MLPKernel, x1: Tensor, x2: Tensor) -> Tensor:
-        """Evaluate tile by tile."""
-        ctx.kernel = kernel
-        ctx.save_for_backward(x1, x2)
-        return kernel.matrix(x1, x2)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Differentiate block by block, or in one piece where the gradient is to be differentiated again."""
-        x1, x2 = ctx.saved_tensors
-        needed = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():
-            return None, *_gradients(ctx.kernel, x1, x2, grad, needed, create_graph=True)
-        totals = [torch.zeros_like(x) if need else None for x, need in zip((x1, x2), needed, strict=True)]
-        for rows in row_blocks(len(x1), len(x2), entries=BACKWARD_ENTRIES):
-            first, second = _gradients(ctx.kernel, x1[rows], x2, grad[rows], needed, create_graph=False)
-            if totals[0] is not None:
-                totals[0][rows] = first
-            if totals[1] is not None:
-                totals[1] += second
-        return None, *totals
-
-
-def _gradients(
-    kernel: MLPKernel, x1: Tensor, x2: Tensor, grad: Tensor, needed: tuple[bool, bool], create_graph: bool
-) -> list[Tensor | None]:
-    """Σ_ij grad_ij ∂k(x_i, x'_j), with respect to ``x1`` and to ``x2`` where needed."""
-    with torch.enable_grad():
-        # Views, so that x1 and x2 are told apart where they are one tensor.
-        inputs = [x.view_as(x) if create_graph else x.detach().requires_grad_() for x in (x1, x2)]
-        wanted = [x for x, need in zip(inputs, needed, strict=True) if need]
-        found = iter(torch.autograd.grad(kernel.differentiable(*inputs), wanted, grad, create_graph=create_graph))
-        return [next(found) if need else None for need in needed]
