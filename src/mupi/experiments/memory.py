@@ -54,9 +54,4 @@ class PeakMemory:
     def _peak(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        with suppress(OSError):
-            # ru_maxrss would do, but a new process inherits there what its parent had used.
-            for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
