@@ -10,6 +10,8 @@ from torch import nn
 
 from mupi.features import AtomWeight
 
+PROCESS_STATUS = Path("/proc/self/status")
+
 # The unit of ru_maxrss: bytes on macOS, KiB elsewhere.
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -54,4 +56,8 @@ class PeakMemory:
     def _peak(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
+        if PROCESS_STATUS.exists():
+            # Not ru_maxrss: a process inherits that from its parent and never sets it back.
+            line = next(line for line in PROCESS_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+            return int(line.split()[1]) * 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT

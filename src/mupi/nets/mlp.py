@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mupi.activations import Activation, ReLU, as_activation
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
+from mupi.optim import check_rates, rate_groups
 from mupi.parametrization import LearningRates, Parametrization
 
 
@@ -277,9 +278,7 @@ def scaled_groups(
     Raises:
         ValueError: For a negative or non-finite value.
     """
-    values = dict(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
-    for name, value in values.items():
-        non_negative(f"parameter_groups({name}=...)", value)
+    check_rates(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
     grouped: dict[tuple[str, float], list[Tensor]] = {}
     for layer in layers:
         rate, bias_rate = layer.learning_rates(rates or layer.parametrization.sgd_rates)
@@ -288,7 +287,5 @@ def scaled_groups(
         if layer.bias is not None:
             grouped.setdefault(("bias", bias * bias_rate), []).append(layer.bias)
     order = ("first", "hidden", "last", "bias")
-    return [
-        dict(params=p, lr=lr * factor, weight_decay=weight_decay / factor if factor else 0.0, name=name)
-        for (name, factor), p in sorted(grouped.items(), key=lambda item: order.index(item[0][0]))
-    ]
+    ordered = sorted(grouped.items(), key=lambda item: order.index(item[0][0]))
+    return rate_groups(((name, p, factor) for (name, factor), p in ordered), lr, weight_decay)

@@ -12,6 +12,7 @@ from mupi.activations import Activation, ReLU, as_activation
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.features import Atoms, Expansion, Features, Hermite, RandomWeight, whitened_gaussian
 from mupi.layers import InputLayer, LayerError, PiLinear, layer_error, pi_initialisation
+from mupi.optim import check_rates, rate_groups
 
 AtomArrays = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
@@ -250,22 +251,16 @@ class PiMLP(nn.Module):
         Raises:
             ValueError: For a negative or non-finite value.
         """
-        values = dict(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
-        for name, value in values.items():
-            non_negative(f"parameter_groups({name}=...)", value)
+        check_rates(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
         hidden = [p for layer in self.pi_layers[:-1] for p in layer.weight.parameters()]
         biases = [m.bias for m in (self.input, *self.pi_layers) if m.bias is not None]
-        groups = [
+        kinds = [
             ("first", [self.input.weight], first),
             ("hidden", hidden, 1.0),
             ("last", list(self.readout.weight.parameters()), last),
             ("bias", biases, bias),
         ]
-        return [
-            dict(params=p, lr=lr * factor, weight_decay=weight_decay / factor if factor else 0.0, name=name)
-            for name, p, factor in groups
-            if p
-        ]
+        return rate_groups(kinds, lr, weight_decay)
 
 
 def _fill(bias: nn.Parameter | None, value: Tensor | None, argument: str) -> None:

@@ -3,6 +3,7 @@
 from mupi.optim.atom_parameter import AtomList, AtomParameter
 from mupi.optim.clipping import clip_factor, gradient_norm, joint_norm
 from mupi.optim.factored import FactoredGradient, FactoredParameter
+from mupi.optim.groups import check_rates, rate_groups
 from mupi.optim.matrix_parameter import MatrixModule, MatrixParameter, factor_gradients, matmul
 from mupi.optim.sgd import SGD
 
@@ -14,9 +15,11 @@ __all__ = [
     "FactoredParameter",
     "MatrixModule",
     "MatrixParameter",
+    "check_rates",
     "clip_factor",
     "factor_gradients",
     "gradient_norm",
     "joint_norm",
     "matmul",
+    "rate_groups",
 ]
