@@ -1,9 +1,11 @@
-"""The command line: `mupi train`, `demo`, `plot`, `abc`, `coordcheck`, `lr-transfer`."""
+"""The command line: `mupi train` and the others of `COMMANDS`."""
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import subcommand
@@ -16,6 +18,15 @@ from mupi.experiments.demo import DemoConfig, demo
 from mupi.experiments.lr_transfer import LrTransferConfig, lr_transfer
 from mupi.experiments.plot import PlotConfig, plot
 from mupi.experiments.train import train
+
+COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
+    "demo": (DemoConfig, demo),
+    "plot": (PlotConfig, plot),
+    "abc": (AbcConfig, abc),
+    "coordcheck": (CoordCheckConfig, coordcheck),
+    "lr-transfer": (LrTransferConfig, lr_transfer),
+}
+"""Beside `mupi train`: what each command takes, and the function that does it."""
 
 TRAIN = "Train a π-network on a data set; results are in runs/NAME/."
 
@@ -44,26 +55,16 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run(args: Sequence[str]) -> None:
     """Read the arguments and do as they say."""
-    Train = Annotated[TrainConfig, subcommand("train", default=protocol(args), description=TRAIN)]
-    Demo = Annotated[DemoConfig, subcommand("demo")]
-    Plot = Annotated[PlotConfig, subcommand("plot")]
-    Abc = Annotated[AbcConfig, subcommand("abc")]
-    CoordCheck = Annotated[CoordCheckConfig, subcommand("coordcheck")]
-    LrTransfer = Annotated[LrTransferConfig, subcommand("lr-transfer")]
-    match tyro.cli(Train | Demo | Plot | Abc | CoordCheck | LrTransfer, prog="mupi", args=args):
-        case TrainConfig() as config:
-            last = train(config)[-1]
-            print(f"{config.directory}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")
-        case DemoConfig() as config:
-            demo(config)
-        case PlotConfig() as config:
-            print(*(f"wrote {path}" for path in plot(config)), sep="\n")
-        case AbcConfig() as config:
-            abc(config)
-        case CoordCheckConfig() as config:
-            coordcheck(config)
-        case LrTransferConfig() as config:
-            lr_transfer(config)
+    commands: list[Any] = [
+        Annotated[TrainConfig, subcommand("train", default=protocol(args), description=TRAIN)],
+        *(Annotated[config, subcommand(name)] for name, (config, _) in COMMANDS.items()),
+    ]
+    config: Any = tyro.cli(reduce(or_, commands), prog="mupi", args=args)
+    if isinstance(config, TrainConfig):
+        last = train(config)[-1]
+        print(f"{config.directory}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")
+    else:
+        next(do for kind, do in COMMANDS.values() if type(config) is kind)(config)
 
 
 def protocol(args: Sequence[str]) -> TrainConfig:

@@ -14,7 +14,7 @@ __all__ = ["Dataset", "DatasetName", "data_directory", "load", "load_cifar10", "
 DatasetName = Literal["digits", "cifar10"]
 
 
-def load(name: str, directory: Path | None = None) -> Dataset:
+def load(name: str, directory: Path | str | None = None) -> Dataset:
     """Return the data set of this name.
 
     Args:

@@ -8,14 +8,14 @@ import pooch
 ENVIRONMENT_VARIABLE = "MUPI_DATA"
 
 
-def data_directory(chosen: Path | None = None) -> Path:
+def data_directory(chosen: Path | str | None = None) -> Path:
     """Return ``chosen``, else the directory that ``$MUPI_DATA`` names, else the user's cache folder.
 
     Args:
         chosen: A directory that was asked for by name, on the command line say.
     """
     if chosen is not None:
-        return chosen
+        return Path(chosen)
     if from_environment := os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(from_environment)
     return Path(pooch.os_cache("mupi"))

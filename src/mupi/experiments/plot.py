@@ -21,7 +21,7 @@ class PlotConfig:
 
 
 def plot(config: PlotConfig) -> list[Path]:
-    """Write the figures.
+    """Write the figures, and say where.
 
     Returns:
         The files.
@@ -32,4 +32,6 @@ def plot(config: PlotConfig) -> list[Path]:
     """
     if not config.runs:
         fail("plot", "given the directories of runs", "none", "try `mupi plot runs/*`")
-    return save_figures({str(run): read_metrics(run / METRICS) for run in config.runs}, config.out)
+    paths = save_figures({str(run): read_metrics(run / METRICS) for run in config.runs}, config.out)
+    print(*(f"wrote {path}" for path in paths), sep="\n")
+    return paths
