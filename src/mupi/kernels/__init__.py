@@ -1,5 +1,6 @@
 """Kernels of infinitely wide networks, and learning with them."""
 
+from mupi.kernels.alignment import centred_alignment
 from mupi.kernels.dynamics import KernelDynamics
 from mupi.kernels.empirical import EmpiricalNNGP, EmpiricalNTK
 from mupi.kernels.labels import centred_one_hot
@@ -17,5 +18,6 @@ __all__ = [
     "KernelDynamics",
     "KernelRegression",
     "MLPKernel",
+    "centred_alignment",
     "centred_one_hot",
 ]

@@ -1,0 +1,38 @@
+"""`centred_alignment`: how alike two kernels are."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.checks import fail, finite
+
+
+def centred_alignment(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+    """⟨K₁ᶜ, K₂ᶜ⟩/(|K₁ᶜ||K₂ᶜ|) with Kᶜ = HKH, H = I − 11ᵀ/n, in float64 (Cortes, Mohri & Rostamizadeh 2012).
+
+    1 for kernels that are equal up to a factor and a shift of the features; with K₂ = yyᵀ of labels, how well the
+    kernel's features are suited to them. It is invariant to rotations and a common scale of the features (Kornblith
+    et al. 2019 call it linear CKA).
+
+    Args:
+        k1: A kernel on n inputs.
+        k2: Another on the same inputs.
+
+    Raises:
+        ValueError: For matrices that are not square, of one size and finite, or a kernel that is constant.
+    """
+    if k1.ndim != 2 or k1.shape != k2.shape or k1.shape[0] != k1.shape[1]:
+        fail("centred_alignment(k1, k2)", "two square matrices of one size", f"{tuple(k1.shape)} and {tuple(k2.shape)}")
+    finite("centred_alignment(k1)", k1)
+    finite("centred_alignment(k2)", k2)
+    a, b = _centred(k1), _centred(k2)
+    norms = torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)
+    if norms == 0:
+        fail("centred_alignment(k1, k2)", "kernels that differ from a constant", "a constant one")
+    return (a * b).sum() / norms
+
+
+def _centred(k: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """HKH."""
+    k = k.double()
+    return k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
