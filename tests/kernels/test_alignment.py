@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from mupi.kernels import centred_alignment
 from assertions import assert_close
 from cases import randn
+from mupi.kernels import centred_alignment
 
 
 def test_it_is_the_cosine_of_the_centred_kernels():
@@ -35,6 +35,7 @@ def test_kernels_of_orthogonal_centred_features_have_none():
         (torch.full((2, 2), torch.nan), torch.eye(2), "k1"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_bad_kernels_are_refused(k1, k2, word):
     with pytest.raises(ValueError, match=word):
         centred_alignment(k1, k2)
