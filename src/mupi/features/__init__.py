@@ -1,19 +1,22 @@
 """Feature maps ψ with κ_φ(b, g) = ⟨ψ(b), ψ(g)⟩: one file each."""
 
 from mupi.features.atoms import Atoms, AtomWeight
+from mupi.features.average_pool import AveragePool
 from mupi.features.expansion import Expansion, exact_input_gradient, exact_sum, gram
 from mupi.features.hermite import Hermite, HermiteWeight
-from mupi.features.random import Random, RandomWeight, whitened_gaussian
+from mupi.features.random import Random, RandomJunction, RandomWeight, whitened_gaussian
 from mupi.features.weight import Features, Weight
 
 __all__ = [
     "AtomWeight",
     "Atoms",
+    "AveragePool",
     "Expansion",
     "Features",
     "Hermite",
     "HermiteWeight",
     "Random",
+    "RandomJunction",
     "RandomWeight",
     "Weight",
     "exact_input_gradient",

@@ -1,6 +1,6 @@
 """`Hermite`: κ_φ up to a degree as the feature map. The π-limit at constant memory, to a stated error."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mupi.activations import Activation
 from mupi.checks import fail, is_eager, positive_int
+from mupi.features.average_pool import AveragePool
 from mupi.features.directions import Directions
 from mupi.features.expansion import Expansion
 from mupi.features.recent import RecentAtoms
@@ -123,6 +124,20 @@ class HermiteWeight(Weight, MatrixModule):
             self._after(rows, out)
         return out.reshape(*g.shape[:-1], self.rank_out)
 
+    def pooled(
+        self, g: Float[Tensor, "*batch height width rank_in"], pool: AveragePool
+    ) -> Float[Tensor, "*batch rows columns rank_out"]:
+        """C pool(ψ(g)); atoms are the positions before pooling, each with its share of the gradient."""
+        rows = g.reshape(-1, self.rank_in)
+        if self.training:
+            self._before(rows)
+        psi = pool(self._features(rows).reshape(*g.shape[:-1], len(self.weight)))
+        out = matmul(psi.reshape(-1, len(self.weight)), self.weight)
+        shape = (*psi.shape[:-1], self.rank_out)
+        if self.training:
+            self._after(rows, out, lambda delta: pool.adjoint(delta.reshape(shape)).reshape(-1, self.rank_out))
+        return out.reshape(shape)
+
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
         """κ_K(g, g')."""
         (scale_1, unit_1), (scale_2, unit_2) = _polar(g1), _polar(g2)
@@ -181,10 +196,10 @@ class HermiteWeight(Weight, MatrixModule):
             self._after_step()
 
     @torch.compiler.disable(recursive=True)
-    def _after(self, g: Tensor, out: Tensor) -> None:
+    def _after(self, g: Tensor, out: Tensor, spread: Callable[[Tensor], Tensor] | None = None) -> None:
         if self._in_training(g) and self.weight.requires_grad:
             leaf = self.weight.trigger if isinstance(self.weight, MatrixParameter) else self.weight
-            self.recent.watch(g, out, leaf)
+            self.recent.watch(g, out, leaf, spread)
 
     def _in_training(self, g: Tensor) -> bool:
         """Whether this pass trains the module; weights that are no parameter come from `functional_call`."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mupi.activations import Activation
 from mupi.checks import fail, positive_int
+from mupi.features.average_pool import AveragePool
 from mupi.features.expansion import Expansion
 from mupi.features.weight import Features, Weight
 from mupi.optim import MatrixModule, matmul
@@ -33,8 +34,29 @@ class Random(Features):
         self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
     ) -> "RandomWeight":
         """See `Features.weight`; draws Ω̃."""
-        omega = whitened_gaussian(self.width, initial.b.shape[1], generator).to(initial.b)
-        psi = activation(initial.b @ omega.T) / self.width**0.5
+        return self.at_junction(initial.b.shape[1], generator).weight(initial, activation)
+
+    def at_junction(self, rank: int, generator: torch.Generator | None = None) -> "RandomJunction":
+        """See `Features.at_junction`; draws Ω̃."""
+        return RandomJunction(whitened_gaussian(self.width, rank, generator))
+
+
+@dataclass(frozen=True, eq=False)
+class RandomJunction(Features):
+    """`Random` features of one junction: weights that read it share its Ω̃.
+
+    Args:
+        omega: Ω̃.
+    """
+
+    omega: Float[Tensor, "n rank_in"]
+
+    def weight(
+        self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
+    ) -> "RandomWeight":
+        """See `Features.weight`; nothing is left to draw."""
+        omega = self.omega.to(initial.b)
+        psi = activation(initial.b @ omega.T) / len(omega) ** 0.5
         return RandomWeight(omega, psi.T @ (initial.c[:, None] * initial.a), activation)
 
 
@@ -52,6 +74,13 @@ class RandomWeight(Weight, MatrixModule):
         """C φ(Ω̃ g)/√n."""
         rows = g.reshape(-1, self.rank_in)
         return matmul(self._features(rows), self.weight).reshape(*g.shape[:-1], self.rank_out)
+
+    def pooled(
+        self, g: Float[Tensor, "*batch height width rank_in"], pool: AveragePool
+    ) -> Float[Tensor, "*batch rows columns rank_out"]:
+        """C pool(φ(Ω̃ g))/√n."""
+        psi = pool(self._features(g))
+        return matmul(psi.reshape(-1, len(self.weight)), self.weight).reshape(*psi.shape[:-1], self.rank_out)
 
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
         """(1/n) Σ_α φ(⟨Ω̃_α, g⟩) φ(⟨Ω̃_α, g'⟩), the finite network's own kernel."""

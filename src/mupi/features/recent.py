@@ -1,5 +1,7 @@
 """The last atoms of a training run, in a ring."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -28,13 +30,27 @@ class RecentAtoms(nn.Module):
         self.append(initial.c[:, None] * initial.a, initial.b)
         self.unsettled = 0
 
-    def watch(self, g: Float[Tensor, "n rank_in"], out: Float[Tensor, "n rank_out"], leaf: Tensor) -> None:
-        """Have the backward pass through ``out`` append its atoms, if it accumulates a gradient in ``leaf``."""
+    def watch(
+        self,
+        g: Float[Tensor, "n rank_in"],
+        out: Float[Tensor, "rows rank_out"],
+        leaf: Tensor,
+        spread: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """Have the backward pass through ``out`` append its atoms, if it accumulates a gradient in ``leaf``.
+
+        Args:
+            g: Inputs.
+            out: Output.
+            leaf: The weight.
+            spread: From ∂loss/∂out to a row for each input, where these were pooled; None if they were not.
+        """
         g, node = g.detach(), torch.autograd.graph.get_gradient_edge(leaf).node
 
         def keep(delta: Tensor | None) -> None:
             if delta is not None and _executes(node):  # gradcheck sends undefined gradients
-                self.append(-delta.detach(), g)
+                delta = delta.detach()
+                self.append(-(delta if spread is None else spread(delta)), g)
                 self.unsettled += len(g)
 
         out.register_hook(keep)

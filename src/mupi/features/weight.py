@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation
+from mupi.features.average_pool import AveragePool
 from mupi.features.expansion import Expansion, gram
 
 
@@ -25,6 +26,12 @@ class Weight(nn.Module, ABC):
     @abstractmethod
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """C ψ(g)."""
+
+    def pooled(
+        self, g: Float[Tensor, "*batch height width rank_in"], pool: AveragePool
+    ) -> Float[Tensor, "*batch rows columns rank_out"]:
+        """C pool(ψ(g)), which is pool(C ψ(g)); constant memory pools first, where the product then costs less."""
+        return pool(self(g))
 
     @abstractmethod
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
@@ -65,6 +72,17 @@ class Weight(nn.Module, ABC):
 
 class Features(ABC):
     """A choice of feature map ψ with κ_φ(b, g) = ⟨ψ(b), ψ(g)⟩, exactly or nearly."""
+
+    def at_junction(self, rank: int, generator: torch.Generator | None = None) -> "Features":
+        """The same feature map for all weights that read one junction, as the blocks of a residual network do.
+
+        Only a finite network's feature map depends on the junction, by its Ω̃.
+
+        Args:
+            rank: r of the junction.
+            generator: Draws the Ω̃.
+        """
+        return self
 
     @abstractmethod
     def weight(self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None) -> Weight:
