@@ -24,6 +24,10 @@ class Expansion:
     def __len__(self) -> int:
         return len(self.c)
 
+    def to(self, dtype: torch.dtype, device: torch.device | str | None = None) -> "Expansion":
+        """The same atoms in a dtype, and on a device if one is given."""
+        return Expansion(*(t.to(device=device, dtype=dtype) for t in (self.c, self.a, self.b)))
+
 
 def exact_sum(
     activation: Activation, blocks: Iterable[Expansion], g: Float[Tensor, "n rank_in"], rank_out: int

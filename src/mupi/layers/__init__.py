@@ -1,7 +1,23 @@
 """The layers that π-networks are composed of."""
 
+from mupi.layers.attention import Attention
 from mupi.layers.error import LayerError, layer_error, relative_error
+from mupi.layers.input_conv2d import InputConv2d
 from mupi.layers.input_layer import InputLayer
+from mupi.layers.normalize import normalize
+from mupi.layers.pi_conv2d import PiConv2d, conv_initialisation
 from mupi.layers.pi_linear import PiLinear, pi_initialisation
 
-__all__ = ["InputLayer", "LayerError", "PiLinear", "layer_error", "pi_initialisation", "relative_error"]
+__all__ = [
+    "Attention",
+    "InputConv2d",
+    "InputLayer",
+    "LayerError",
+    "PiConv2d",
+    "PiLinear",
+    "conv_initialisation",
+    "layer_error",
+    "normalize",
+    "pi_initialisation",
+    "relative_error",
+]

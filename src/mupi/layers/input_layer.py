@@ -1,4 +1,4 @@
-"""The first layer: from data to the first junction."""
+"""The first layer, from data to the first junction; and every other weight that follows no nonlinearity."""
 
 import torch
 from jaxtyping import Float

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
 from mupi.checks import fail, last_axis, non_negative, positive_int
-from mupi.features import Expansion, Features, Weight
+from mupi.features import AveragePool, Expansion, Features, Weight
 
 
 class PiLinear(nn.Module):
@@ -52,37 +52,22 @@ class PiLinear(nn.Module):
         super().__init__()
         positive_int("PiLinear(rank_in=...)", rank_in)
         positive_int("PiLinear(rank_out=...)", rank_out)
-        non_negative("PiLinear(scale=...)", scale)
-        non_negative("PiLinear(bias_scale=...)", bias_scale)
-        if init_std is not None:
-            non_negative("PiLinear(init_std=...)", init_std)
-        if not isinstance(features, Features):
-            fail(
-                "PiLinear(features=...)",
-                "a feature map",
-                repr(features),
-                "pass mupi.Atoms(), mupi.Hermite(degree=2) or mupi.Random(width=...)",
-            )
+        check_options("PiLinear", features, scale, bias_scale, init_std)
         if initial is None:
             initial = pi_initialisation(rank_in, rank_out, init_std, generator)
-        if initial.b.shape[1] != rank_in or initial.a.shape[1] != rank_out:
-            fail(
-                "PiLinear(initial=...)",
-                f"atoms of ranks {rank_in} → {rank_out}",
-                f"ranks {initial.b.shape[1]} → {initial.a.shape[1]}",
-            )
-        initial = Expansion(
-            *(t.to(device=device, dtype=dtype or torch.get_default_dtype()) for t in (initial.c, initial.a, initial.b))
-        )
+        check_ranks("PiLinear", initial, rank_in, rank_out)
+        initial = initial.to(dtype or torch.get_default_dtype(), device)
         self.scale = scale
         self.bias_scale = bias_scale
         self.weight: Weight = features.weight(initial, as_activation(activation), generator)
         self.bias = nn.Parameter(initial.c.new_zeros(rank_out)) if bias and bias_scale else None
 
-    def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
-        """scale·(C ψ(g) + bias_scale·β)."""
+    def forward(
+        self, g: Float[Tensor, "*batch rank_in"], pool: AveragePool | None = None
+    ) -> Float[Tensor, "*pooled rank_out"]:
+        """scale·(C ψ(g) + bias_scale·β); with ``pool``, of ψ(g) averaged over the last two axes before r."""
         last_axis("PiLinear.forward(g)", g, self.weight.rank_in, self.weight.dtype)
-        out = self.weight(g)
+        out = self.weight(g) if pool is None else self.weight.pooled(g, pool)
         if self.bias is not None:
             out = out + self.bias_scale * self.bias
         return self.scale * out
@@ -90,6 +75,31 @@ class PiLinear(nn.Module):
     def extra_repr(self) -> str:
         """Shown in the module's printed form."""
         return f"scale={self.scale}, bias_scale={self.bias_scale}"
+
+
+def check_options(layer: str, features: Features, scale: float, bias_scale: float, init_std: float | None) -> None:
+    """Raise ``ValueError`` for an argument that no π-layer takes."""
+    non_negative(f"{layer}(scale=...)", scale)
+    non_negative(f"{layer}(bias_scale=...)", bias_scale)
+    if init_std is not None:
+        non_negative(f"{layer}(init_std=...)", init_std)
+    if not isinstance(features, Features):
+        fail(
+            f"{layer}(features=...)",
+            "a feature map",
+            repr(features),
+            "pass mupi.Atoms(), mupi.Hermite(degree=2) or mupi.Random(width=...)",
+        )
+
+
+def check_ranks(layer: str, initial: Expansion, rank_in: int, rank_out: int) -> None:
+    """Raise ``ValueError`` for initial atoms of other ranks."""
+    if initial.b.shape[1] != rank_in or initial.a.shape[1] != rank_out:
+        fail(
+            f"{layer}(initial=...)",
+            f"atoms of ranks {rank_in} → {rank_out}",
+            f"ranks {initial.b.shape[1]} → {initial.a.shape[1]}",
+        )
 
 
 def pi_initialisation(
