@@ -1,0 +1,124 @@
+"""`LinearMuLimit`: the μ-limit of a linear network with one hidden layer, exactly, at finite size."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.activations import Identity
+from mupi.checks import finite, last_axis, non_negative, positive_int
+from mupi.nets.mlp import MLP
+from mupi.parametrization import Parametrization
+
+
+class LinearMuLimit(nn.Module):
+    """f(x) = α V (U x + bias_scale·β), the infinitely wide linear network with one hidden layer in μP (Yang & Hu 2021).
+
+    In the limit Z^{U_0} ~ N(0, σ_u² I) and Z^{nV_0} ~ N(0, σ_v² I) are independent, and every later Z^{U_t} and
+    Z^{nV_t} is linear in them (their equations for f_t, Z^{nV_{t+1}} and Z^{U_{t+1}} with φ = id). So all expectations
+    are inner products of coefficients on these d + d_out Gaussians: the limit *is* the network of that width with
+
+    U_0 = [σ_u I; 0],  V_0 = [0, σ_v I],  β_0 = 0,
+
+    trained by ordinary SGD, whose learning rate is that of the finite networks in μP's own form
+    (`Parametrization.mup`). Any optimiser that commutes with rotations of the hidden space (SGD with clipping,
+    momentum, weight decay; not Adam) takes the limit's steps exactly.
+
+    Args:
+        d_in: Input dimension d.
+        d_out: Output dimension.
+        sigma_u: σ_u, standard deviation of the input weight's coordinates.
+        sigma_v: σ_v, the same of n times the readout.
+        alpha: α, multiplies the output.
+        bias_scale: Multiplier of β; 0 leaves it out.
+        dtype: Floating dtype; None for the default.
+        device: Device; None for the default.
+
+    Raises:
+        ValueError: For a size that is not a positive integer, or a scale that is negative or not finite.
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        sigma_u: float = 1.0,
+        sigma_v: float = 1.0,
+        alpha: float = 1.0,
+        *,
+        bias_scale: float = 0.0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        positive_int("LinearMuLimit(d_in=...)", d_in)
+        positive_int("LinearMuLimit(d_out=...)", d_out)
+        for name, value in dict(sigma_u=sigma_u, sigma_v=sigma_v, alpha=alpha, bias_scale=bias_scale).items():
+            non_negative(f"LinearMuLimit({name}=...)", value)
+        self.sigma_u, self.sigma_v, self.alpha, self.bias_scale = sigma_u, sigma_v, alpha, bias_scale
+        width = d_in + d_out
+        self.u = nn.Parameter(sigma_u * torch.eye(width, d_in, dtype=dtype, device=device))
+        self.v = nn.Parameter(sigma_v * torch.eye(width, dtype=dtype, device=device)[d_in:])
+        self.bias = nn.Parameter(torch.zeros(width, dtype=dtype, device=device)) if bias_scale else None
+
+    def hidden(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch width"]:
+        """Coefficients of the hidden layer's coordinates Z on the d + d_out initial Gaussians.
+
+        Raises:
+            ValueError: If ``x`` has another last dimension, or a NaN or infinity.
+        """
+        last_axis("x", x, self.u.shape[1], self.u.dtype)
+        finite("x", x)
+        h = x @ self.u.T
+        return h if self.bias is None else h + self.bias_scale * self.bias
+
+    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d_out"]:
+        """f(x).
+
+        Raises:
+            ValueError: If ``x`` has another last dimension, or a NaN or infinity.
+        """
+        return self.alpha * self.hidden(x) @ self.v.T
+
+    def feature_kernel(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+        """E Z(x₁) Z(x₂) over the hidden layer's coordinates."""
+        return self.hidden(x1) @ self.hidden(x2).T
+
+    @torch.no_grad()
+    def sample(self, width: int, generator: torch.Generator | None = None) -> MLP:
+        """A finite network of width n of this limit: every coordinate has its own draw of the d + d_out Gaussians.
+
+        With Ω an n × (d + d_out) matrix of iid N(0, 1): √n w¹ = Ω U, w² /√n = V Ωᵀ/n, and √n b = Ω β, in μP's own
+        form. Trained by the same SGD it follows the limit to within O(1/√n). A network with a bias has a readout bias
+        too, which is 0 and does not ask for a gradient.
+
+        Raises:
+            ValueError: If ``width`` is not a positive integer.
+        """
+        positive_int("LinearMuLimit.sample(width=...)", width)
+        d_out, gaussians = self.v.shape
+        net = MLP(
+            self.u.shape[1],
+            d_out,
+            width,
+            1,
+            parametrization=Parametrization.mup(1),
+            activation=Identity(),
+            output_scale=self.alpha,
+            bias_scale=self.bias_scale,
+            dtype=self.u.dtype,
+            device=self.u.device,
+            generator=torch.Generator(),
+        )
+        omega = torch.randn(width, gaussians, dtype=torch.float64, generator=generator).to(self.u) / width**0.5
+        net.layers[0].weight.copy_(omega @ self.u)
+        net.readout.weight.copy_(self.v @ omega.T)
+        if self.bias is not None:
+            net.layers[0].bias.copy_(omega @ self.bias)
+            net.readout.bias.requires_grad_(False)
+        return net
+
+    def extra_repr(self) -> str:
+        """Shown in the module's printed form."""
+        d_out, width = self.v.shape
+        scales = f"sigma_u={self.sigma_u}, sigma_v={self.sigma_v}, alpha={self.alpha}, bias_scale={self.bias_scale}"
+        return f"{width - d_out}, {d_out}, {scales}"
