@@ -19,7 +19,7 @@ from mupi.experiments.coordinates import coordinate_check
 from mupi.features import Atoms, Expansion, Hermite, Random
 from mupi.kernels import NNGP, NTK, KernelRegression
 from mupi.layers import InputLayer, LayerError, PiLinear
-from mupi.nets import MLP, PiMLP, parameter_groups, parametrize
+from mupi.nets import MLP, LinearMuLimit, PiMLP, parameter_groups, parametrize
 from mupi.optim import SGD, factor_gradients
 from mupi.parametrization import Parametrization
 from mupi.version import __version__
@@ -41,6 +41,7 @@ __all__ = [
     "KernelRegression",
     "LayerError",
     "LeakyReLU",
+    "LinearMuLimit",
     "NormalizedPolynomial",
     "Parametrization",
     "PiLinear",
