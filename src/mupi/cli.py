@@ -16,6 +16,8 @@ from mupi.experiments.config import PROTOCOLS, TrainConfig
 from mupi.experiments.coordcheck import CoordCheckConfig, coordcheck
 from mupi.experiments.demo import DemoConfig, demo
 from mupi.experiments.lr_transfer import LrTransferConfig, lr_transfer
+from mupi.experiments.omniglot import omniglot
+from mupi.experiments.omniglot_config import OmniglotConfig
 from mupi.experiments.plot import PlotConfig, plot
 from mupi.experiments.train import train
 
@@ -25,6 +27,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "abc": (AbcConfig, abc),
     "coordcheck": (CoordCheckConfig, coordcheck),
     "lr-transfer": (LrTransferConfig, lr_transfer),
+    "omniglot": (OmniglotConfig, omniglot),
 }
 """Beside `mupi train`: what each command takes, and the function that does it."""
 
