@@ -1,0 +1,137 @@
+"""Few-shot accuracy over meta-training and over width, and classes in the plane of their principal components."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mupi.figures.axes import FAINT, SOLID, colour
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy over random tasks.
+
+    Attributes:
+        mean: Over tasks, 0 to 1.
+        half_width: Of the 95 % confidence interval for the mean over all tasks, 1.96 standard errors.
+        episodes: How many tasks.
+    """
+
+    mean: float
+    half_width: float
+    episodes: int
+
+    @classmethod
+    def of(cls, shares: Float[Tensor, " tasks"]) -> "Accuracy":
+        """From the share of right answers in each task."""
+        n = len(shares)
+        half_width = 1.96 * float(shares.std()) / n**0.5 if n > 1 else float("inf")
+        return cls(float(shares.mean()), half_width, n)
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f} %"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Meta-training up to a validation.
+
+    Attributes:
+        batch: Steps so far.
+        train_loss: Mean over the steps since the last validation, of the query images.
+        train_accuracy: The same of the accuracy, 0 to 1.
+        validation_accuracy: On the validation classes.
+        seconds: Of training so far.
+    """
+
+    batch: int
+    train_loss: float
+    train_accuracy: float
+    validation_accuracy: float
+    seconds: float
+
+
+def read_progress(path: Path) -> list[Progress]:
+    """Read a ``metrics.jsonl``; a last line that was cut off is left out.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi omniglot` has written")
+    return [Progress(**json.loads(line)) for line in path.read_text().split("\n")[:-1]]
+
+
+def plot_few_shot_curves(runs: Mapping[str, Sequence[Progress]]) -> Figure:
+    """Draw training and validation accuracy over the steps of meta-training.
+
+    Args:
+        runs: Label and validations of each run.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for i, (label, progress) in enumerate(runs.items()):
+        x = [p.batch for p in progress]
+        axes.plot(x, [100 * p.train_accuracy for p in progress], **colour(i), **FAINT)
+        axes.plot(x, [100 * p.validation_accuracy for p in progress], **colour(i), **SOLID, label=label)
+    axes.set(title="Accuracy (dashed: training)", xlabel="batches of meta-training", ylabel="%")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def plot_width(widths: Mapping[int, Sequence[float]], limits: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw test accuracy over width, with infinite widths as lines (figure 4 of Yang & Hu 2021).
+
+    Args:
+        widths: For each width the accuracies of its seeds, 0 to 1.
+        limits: The same for each limit, by its name.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    if widths:
+        n = sorted(widths)
+        mean = [100 * sum(widths[k]) / len(widths[k]) for k in n]
+        spread = [[m - 100 * min(widths[k]), 100 * max(widths[k]) - m] for k, m in zip(n, mean, strict=True)]
+        axes.errorbar(n, mean, list(zip(*spread, strict=True)), fmt="o-", color="C0", capsize=3, label="finite width")
+    for i, (label, values) in enumerate(limits.items()):
+        axes.axhline(100 * sum(values) / len(values), color=f"C{i + 1}", linestyle="--", label=label)
+    axes.set(title="Test accuracy; bars from least to greatest seed", xlabel="width", ylabel="%")
+    axes.set_xscale("log", base=2)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def principal_components(kernel: Float[Tensor, "n n"], components: int = 2) -> Float[Tensor, "n components"]:
+    """Coordinates of n points along their principal components, from the points' inner products.
+
+    For infinitely wide representations it is PCA of the representations themselves.
+    """
+    kernel = kernel.double()
+    centred = kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
+    values, vectors = torch.linalg.eigh((centred + centred.T) / 2)
+    return (vectors * values.clamp_min(0).sqrt())[:, -components:].flip(1)
+
+
+def plot_classes(kernels: Mapping[str, Float[Tensor, "n n"]], labels: Int64[Tensor, " n"]) -> Figure:
+    """Draw images of a few classes in the plane of the first two components, a panel for each kernel (figure 1 of [B]).
+
+    Args:
+        kernels: Inner products of the representations of the same images, by the panels' titles.
+        labels: The images' classes, by which they are coloured.
+    """
+    figure = Figure(figsize=(3 * len(kernels), 3.2), layout="constrained")
+    for axes, (title, kernel) in zip(figure.subplots(1, len(kernels), squeeze=False)[0], kernels.items(), strict=True):
+        x, y = principal_components(kernel).T
+        axes.scatter(x, y, c=labels, cmap="tab10", s=14)
+        axes.set(title=title, xticks=[], yticks=[])
+    return figure
