@@ -1,0 +1,55 @@
+"""Trying a line out on a few numbers when it is written, so that a bad one is refused where it stands.
+
+A probe of a vector has 8 rows for each of 4 radii: the same draws and their negatives, scaled.
+A product with a Gaussian matrix is probed by new draws of the same radii. So how a line grows along the radii is how
+its Z grows with the Gaussians in it, and moments exist if it grows more slowly than exp(|z|²) (the 'controlled' functions of the Master Theorem).
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.checks import fail
+
+RADII = (1.0, 6.0, 12.0, 24.0)
+ROWS = 8
+
+
+def draws(columns: int, seed: int) -> Float[Tensor, "rows k"]:
+    """Gaussian rows at all radii."""
+    z = torch.randn(ROWS // 2, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.cat([radius * torch.cat([z, -z]) for radius in RADII])
+
+
+def image(x: Float[Tensor, "rows k"], sigma: float, seed: int) -> Float[Tensor, "rows k"]:
+    """For W @ x: draws of the size that x has at radius 1."""
+    return sigma * x[:ROWS].square().mean(0).sqrt() * draws(x.shape[1], seed)
+
+
+def average(x: Float[Tensor, "rows *k"]) -> Float[Tensor, "*k"]:
+    """A number of about the size of a moment; only its shape and order of magnitude mean anything."""
+    return x[:ROWS].mean(0).nan_to_num(1.0).clamp(-10, 10)
+
+
+def check_coordinatewise(
+    line: str, f: Callable[..., Tensor], args: list, is_vector: list[bool], whole: Float[Tensor, "rows k"]
+) -> None:
+    """Raise unless the rows of f(x, …) depend on the same rows of the vectors among ``args`` only."""
+    part = f(*(x[:ROWS] if vector else x for x, vector in zip(args, is_vector, strict=True)))
+    if part.shape != (ROWS, *whole.shape[1:]) or not torch.allclose(part, whole[:ROWS], equal_nan=True):
+        hint = "for averages use mean(x) or mean(x, y), and give scalars to f as arguments"
+        fail(line, "a function of coordinates, the same for each", "one that mixes them, or a random one", hint)
+
+
+def check_growth(line: str, probe: Float[Tensor, "rows k"]) -> None:
+    """Raise if a line is not finite, or grows so fast that it has no moments."""
+    levels = probe.reshape(len(RADII), ROWS, -1).abs().amax((1, 2)).tolist()
+    if not torch.isfinite(probe[:ROWS]).all():
+        fail(line, "finite", "NaN or infinity for Gaussian arguments", "restrict the argument, or clamp it")
+    sizes = [torch.tensor(level).log1p().item() for level in levels if level < float("inf")]
+    grown = len(sizes) < 2 or (sizes[-1] > 40 and sizes[-1] / sizes[-2] > 3.7)
+    if grown:
+        what = f"about {', '.join(f'{level:.1e}' for level in levels)} at {', '.join(f'{r:g}' for r in RADII)} s.d."
+        fail(line, "of moments: to grow more slowly than exp(z²)", what, "its average has no limit")

@@ -1,0 +1,154 @@
+"""Where the lines of a program are evaluated: on real vectors of a width, or on samples of the limit."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.checks import fail
+from mupi.programs.family import Block, Family, LimitMatrix
+
+
+class Space(Protocol):
+    """What the lines of a program need; a vector is a `Block`, a scalar a tensor."""
+
+    def gaussian(self, factor: Float[Tensor, "k r"], mean: Float[Tensor, " k"]) -> Block:
+        """k initial vectors, with coordinates iid copies of mean + factor z, z ~ N(0, I)."""
+        ...
+
+    def matrix(self, sigma: float) -> Any:
+        """W with iid N(0, σ²/n) entries, for ``@``, ``.T``, ``*`` and `+`."""
+        ...
+
+    def add_outer(self, matrix: Any, d: Block, x: Block) -> Any:
+        """W + d xᵀ/n."""
+        ...
+
+    def apply(self, f: Callable, args: list) -> Block:
+        """A coordinatewise function of vectors and scalars."""
+        ...
+
+    def inner(self, x: Block, y: Block) -> Float[Tensor, "k m"]:
+        """xᵀy/n, or its limit E Z^x Z^y."""
+        ...
+
+    def mean(self, x: Block) -> Float[Tensor, " k"]:
+        """The averages of the coordinates, or their limits E Z^x."""
+        ...
+
+
+@dataclass
+class _Tensors:
+    """What width-n vectors and n samples have in common.
+
+    Attributes:
+        n: Width, or number of samples.
+        generator: Randomness.
+        dtype: Floating dtype.
+    """
+
+    n: int
+    generator: torch.Generator | None
+    dtype: torch.dtype
+
+    def apply(self, f: Callable, args: list) -> Float[Tensor, "n k"]:
+        """See `Space`."""
+        return f(*args)
+
+    def inner(self, x: Float[Tensor, "n k"], y: Float[Tensor, "n m"]) -> Float[Tensor, "k m"]:
+        """See `Space`."""
+        return x.T @ y / self.n
+
+    def mean(self, x: Float[Tensor, "n k"]) -> Float[Tensor, " k"]:
+        """See `Space`."""
+        return x.mean(0)
+
+    def randn(self, columns: int, rows: int | None = None) -> Float[Tensor, "n k"]:
+        """Standard normal draws."""
+        return torch.randn(rows or self.n, columns, generator=self.generator, dtype=self.dtype)
+
+
+class Width(_Tensors):
+    """Real vectors and matrices of width n."""
+
+    def gaussian(self, factor: Float[Tensor, "k r"], mean: Float[Tensor, " k"]) -> Float[Tensor, "n k"]:
+        """See `Space`."""
+        return self.randn(factor.shape[1]) @ factor.T.to(self.dtype) + mean.to(self.dtype)
+
+    def matrix(self, sigma: float) -> Float[Tensor, "n n"]:
+        """See `Space`."""
+        return self.randn(self.n).mul_(sigma / self.n**0.5)
+
+    def add_outer(self, matrix: Float[Tensor, "n n"], d: Float[Tensor, "n k"], x: Float[Tensor, "n k"]):
+        """See `Space`."""
+        return torch.addmm(matrix, d, x.T, alpha=1 / self.n)
+
+
+@dataclass
+class Samples(_Tensors):
+    """n samples of all random variables at once.
+
+    With nothing done about it, samples would be a network of width n (whose matrices are never written down:
+    conditioned on what is known of it, the next product with a Gaussian matrix is what `Family` makes it). What is
+    done: every new Gaussian has, over the samples, exactly mean 0 and variance 1 and no correlation with the Gaussians
+    drawn before and with what it must be independent of. Linear programs then have no sampling error at all.
+
+    Attributes:
+        tolerance: Relative size below which a vector counts as a combination of earlier ones.
+        initial: The initial vectors' Gaussians.
+    """
+
+    tolerance: float = 1e-6
+
+    def __post_init__(self):
+        self.initial: list[Tensor] = []
+        self.families: list[Family] = []
+
+    def gaussian(self, factor: Float[Tensor, "k r"], mean: Float[Tensor, " k"]) -> Float[Tensor, "n k"]:
+        """See `Space`."""
+        if factor.shape[1] == 0:
+            return mean.to(self.dtype).expand(self.n, -1)
+        self.initial.append(self.fresh(factor.shape[1], self.initial))
+        return self.initial[-1] @ factor.T.to(self.dtype) + mean.to(self.dtype)
+
+    def matrix(self, sigma: float) -> LimitMatrix:
+        """See `Space`."""
+        self.families.append(Family(self, sigma))
+        one = torch.ones((), dtype=self.dtype)
+        return LimitMatrix(self.families[-1], one, one.new_zeros(0, 0))
+
+    def add_outer(self, matrix: LimitMatrix, d: Tensor, x: Tensor) -> LimitMatrix:
+        """See `Space`."""
+        return matrix.plus_outer(d, x)
+
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """Forget the directions that are met inside, which must not be used after: for test inputs."""
+        lists = [self.initial, *(x for f in self.families for s in (f.right, f.left) for x in (s.basis, s.images))]
+        lengths = [len(x) for x in lists]
+        try:
+            yield
+        finally:
+            for x, length in zip(lists, lengths, strict=True):
+                del x[length:]
+
+    def fresh(self, columns: int, against: list[Tensor]) -> Float[Tensor, "n k"]:
+        """New N(0, 1), orthonormal, of mean zero, and orthogonal to given blocks (to the last of them exactly)."""
+        known = 1 + columns + sum(block.shape[1] for block in against)
+        if known >= self.n:
+            fail(
+                "limit(samples=...)",
+                f"more than the {known} independent directions of the program so far",
+                self.n,
+                "take several times as many",
+            )
+        z = self.randn(columns)
+        for _ in range(2):
+            z = z - z.mean(0)
+            for block in against:
+                z = z - block @ (block.T @ z / self.n)
+        return z @ torch.linalg.inv(torch.linalg.cholesky(z.T @ z / self.n)).T

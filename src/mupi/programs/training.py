@@ -1,0 +1,145 @@
+"""The program of a perceptron's training: forward, backward and SGD, line by line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.activations import Activation
+from mupi.programs.lines import Matrix, Scalar, Vector, apply, mean, outer
+from mupi.programs.program import Program
+
+Loss = Callable[[Float[Tensor, "batch d_out"], Tensor], Float[Tensor, ""]]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """SGD: v ← momentum·v + gradient + weight_decay·w, w ← w − lr·v.
+
+    Attributes:
+        lr: η.
+        momentum: μ.
+        weight_decay: λ.
+        weights: For W^1 … W^{L+1}, whether its update reaches the limit.
+    """
+
+    lr: float
+    momentum: float
+    weight_decay: float
+    weights: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One pass.
+
+    Attributes:
+        h: h^1 … h^L, a column an input.
+        z: φ(h^1) … φ(h^L).
+        f: Outputs (batch, d_out).
+    """
+
+    h: list[Vector]
+    z: list[Vector]
+    f: Scalar
+
+
+def slope(φ: Activation) -> Callable[[Tensor], Tensor]:
+    """φ', by autograd."""
+
+    def φ_prime(h: Tensor) -> Tensor:
+        return torch.func.grad(lambda x: φ(x).sum())(h)
+
+    return φ_prime
+
+
+class TrainedPerceptron:
+    """The lines of a perceptron in the feature-learning limit, which writes a step of SGD at a time.
+
+    With the limits' scales (for μP: U = W^1, V = n W^{L+1}, δ^l = n ∂loss/∂h^l; Yang & Hu 2021):
+
+        h^1 = U x,  h^{l+1} = W^{l+1} φ(h^l),  f = Vᵀ φ(h^L)/n,
+        δ^L = (V χᵀ) φ'(h^L),  δ^l = (W^{l+1})ᵀ δ^{l+1} φ'(h^l),  χ = ∂loss/∂f,
+        U ← U − η δ^1 xᵀ,  W^l ← W^l − η δ^l φ(h^{l−1})ᵀ/n,  V ← V − η φ(h^L) χ.
+
+    Args:
+        d: Input dimension.
+        d_out: Output dimension.
+        depth: L.
+        activation: φ.
+        stds: σ_1, σ_w, σ_{L+1}: of the entries of U, of √n W^l, of V; that of V is 0 where its start does not count.
+        descent: The optimiser.
+    """
+
+    def __init__(
+        self,
+        d: int,
+        d_out: int,
+        depth: int,
+        activation: Activation,
+        stds: tuple[float, float, float],
+        descent: Descent,
+    ):
+        self.program = Program()
+        self.activation, self.descent = activation, descent
+        first, hidden, last = stds
+        self.U: Vector = self.program.vector("U", first**2 * torch.eye(d, dtype=torch.float64))
+        self.W: list[Matrix] = [self.program.matrix(f"W{layer}", hidden) for layer in range(2, depth + 1)]
+        self.V: Vector = self.program.vector("V", last**2 * torch.eye(d_out, dtype=torch.float64))
+        self.velocity: list[Vector | Matrix] = []
+
+    @property
+    def state(self) -> list[Vector | Matrix]:
+        """The lines from which the next step goes on."""
+        return [self.U, *self.W, self.V, *self.velocity]
+
+    def forward(self, x: Float[Tensor, "batch d"]) -> Forward:
+        """Write the lines of a forward pass."""
+        h = [self.U @ x.T]
+        z = [apply(self.activation, h[0], name="φ")]
+        for W in self.W:
+            h.append(W @ z[-1])
+            z.append(apply(self.activation, h[-1], name="φ"))
+        return Forward(h, z, mean(self.V, z[-1]).T)
+
+    def backward(self, at: Forward, V: Vector) -> list[Vector]:
+        """Write the lines of δ^1 … δ^L, from n ∂loss/∂φ(h^L)."""
+        δ = []
+        for layer in reversed(range(len(at.h))):
+            δ.insert(0, apply(slope(self.activation), at.h[layer], name="φ'") * V)
+            if layer:
+                V = self.W[layer - 1].T @ δ[0]
+        return δ
+
+    def step(self, x: Float[Tensor, "batch d"], y: Tensor, loss: Loss) -> Forward:
+        """Write the lines of a step of SGD; returns its forward pass."""
+        at = self.forward(x)
+        χ = apply(torch.func.grad(loss), at.f, y, name="∂loss")
+        δ = self.backward(at, self.V @ χ.T)
+        self.descend([δ[0] @ x, *(outer(d, z) for d, z in zip(δ[1:], at.z, strict=False)), at.z[-1] @ χ])
+        return at
+
+    def descend(self, gradients: list) -> None:
+        """Write the lines of the optimiser."""
+        o = self.descent
+        weights: list = [self.U, *self.W, self.V]
+        learning = [i for i, learns in enumerate(o.weights) if learns]
+        if o.momentum and not self.velocity:
+            # 0·W, and not 0: a matrix that lives on the bases of W.
+            self.velocity = [0.0 * weights[i] for i in learning]
+        for place, i in enumerate(learning):
+            if not o.momentum:
+                decayed = weights[i] if o.weight_decay == 0 else (1 - o.lr * o.weight_decay) * weights[i]
+                weights[i] = decayed - o.lr * gradients[i]
+                continue
+            velocity = o.momentum * self.velocity[place] + gradients[i]
+            if o.weight_decay:
+                velocity = velocity + o.weight_decay * weights[i]
+            self.velocity[place] = velocity
+            weights[i] = weights[i] - o.lr * velocity
+        if o.weight_decay:
+            for i in set(range(len(weights))) - set(learning):
+                weights[i] = (1 - o.lr * o.weight_decay) * weights[i]
+        self.U, *self.W, self.V = weights
