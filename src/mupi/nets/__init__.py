@@ -3,7 +3,25 @@
 from mupi.nets.linear_mu_limit import LinearMuLimit
 from mupi.nets.mlp import MLP, ScaledLinear, scaled_groups
 from mupi.nets.parametrize import parameter_groups, parametrize
+from mupi.nets.pi_cnn import PiCNN
 from mupi.nets.pi_mlp import PiMLP
+from mupi.nets.pi_network import PiNetwork
+from mupi.nets.pi_resnet import PiResNet
+from mupi.nets.pi_transformer import PiTransformer
+from mupi.nets.tokens import Patches, Tokens
 
 __all__ = [
-    "LinearMuLimit","MLP", "PiMLP", "ScaledLinear", "parameter_groups", "parametrize", "scaled_groups"]
+    "LinearMuLimit",
+    "MLP",
+    "Patches",
+    "PiCNN",
+    "PiMLP",
+    "PiNetwork",
+    "PiResNet",
+    "PiTransformer",
+    "ScaledLinear",
+    "Tokens",
+    "parameter_groups",
+    "parametrize",
+    "scaled_groups",
+]

@@ -1,7 +1,6 @@
 """`PiMLP`: the π-limit of a multilayer perceptron, and its finite relatives, by choice of features."""
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from typing import Any, cast
 
 import torch
@@ -10,14 +9,14 @@ from torch import Tensor, nn
 
 from mupi.activations import Activation, ReLU, as_activation
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
-from mupi.features import Atoms, Expansion, Features, Hermite, RandomWeight, whitened_gaussian
-from mupi.layers import InputLayer, LayerError, PiLinear, layer_error, pi_initialisation
-from mupi.optim import check_rates, rate_groups
+from mupi.features import Atoms, Expansion, Features, Hermite
+from mupi.layers import InputLayer, PiLinear, pi_initialisation
+from mupi.nets.pi_network import PiNetwork
 
 AtomArrays = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
-class PiMLP(nn.Module):
+class PiMLP(PiNetwork):
     """A perceptron with L hidden layers in the π-limit (Yang, Santacroce & Hu 2022), or near it.
 
     g¹ = input_scale·(x A + bias_scale·β¹),  g^{l+1} = C^l ψ(g^l) + bias_scale·β^{l+1},
@@ -43,6 +42,8 @@ class PiMLP(nn.Module):
     Raises:
         ValueError: For a size that is not a positive integer or a scale that is negative or not finite.
     """
+
+    input: InputLayer
 
     def __init__(
         self,
@@ -184,83 +185,6 @@ class PiMLP(nn.Module):
     def pi_layers(self) -> list[PiLinear]:
         """The hidden layers after the first, and the readout."""
         return [cast(PiLinear, layer) for layer in self.layers]
-
-    @property
-    def readout(self) -> PiLinear:
-        """The last layer."""
-        return self.pi_layers[-1]
-
-    def feature_kernel(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        """E φ(h)φ(h') of the last hidden layer's coordinates h(x₁), h(x₂)."""
-        return self.readout.weight.feature_kernel(self.hidden(x1)[-1], self.hidden(x2)[-1])
-
-    @torch.no_grad()
-    def sample(self, width: int, generator: torch.Generator | None = None) -> "PiMLP":
-        """The finite network of width n that this one describes: the same network with `Random` features.
-
-        Each junction draws Ω̃ (n × r, Ω̃ᵀΩ̃ = n I) with rows z_α; the weight after it has columns w(z_α)/√n.
-
-        Raises:
-            ValueError: If ``width`` is below the rank, or the network is finite already.
-        """
-        positive_int("sample(width=...)", width)
-        net = deepcopy(self)
-        for layer in net.pi_layers:
-            like = layer.weight.finite(self.input.weight.new_empty(0, layer.weight.rank_in))
-            omega = whitened_gaussian(width, layer.weight.rank_in, generator).to(like)
-            old = layer.weight
-            layer.weight = RandomWeight(omega, old.finite(omega), old.activation).train(old.training)
-            layer.weight.requires_grad_(next(old.parameters()).requires_grad)
-        return net
-
-    def error_report(self, x: Float[Tensor, "n d"]) -> list[LayerError]:
-        """The relative error of output and input gradient of each weight's feature map against κ_φ, on a batch.
-
-        Measured on a sum of atoms known both ways: the last ones of the training (`Hermite(window=...)`; the initial
-        ones before), evaluated under the exact kernel and under the features' own, at the junctions g of the batch.
-        It is the error of the function that these samples added. The gradient's is for Gaussian δ, that is, of the
-        whole Jacobian. `Atoms` has no error, `Random` is its own exact finite network: both report 0.
-        """
-        names = [*(f"layer {i + 1}" for i in range(len(self.layers) - 1)), "readout"]
-        with torch.no_grad():
-            hidden = self.hidden(x)
-        return [layer_error(n, layer.weight, g) for n, layer, g in zip(names, self.pi_layers, hidden, strict=True)]
-
-    @property
-    def num_atoms(self) -> int:
-        """How many atoms are stored in all layers; 0 at constant memory."""
-        return sum(layer.weight.num_atoms for layer in self.pi_layers)
-
-    def parameter_groups(
-        self,
-        lr: float,
-        first: float = 1.0,
-        last: float = 1.0,
-        bias: float = 1.0,
-        weight_decay: float = 0.0,
-    ) -> list[dict]:
-        """Parameter groups for `mupi.SGD` and other optimisers, with a learning rate for each kind of layer.
-
-        Args:
-            lr: Learning rate of the hidden weights; the others multiply it.
-            first: Multiplier for the first layer's weight.
-            last: Multiplier for the readout's weight.
-            bias: Multiplier for all biases.
-            weight_decay: Not multiplied: lr·weight_decay is the same for all groups.
-
-        Raises:
-            ValueError: For a negative or non-finite value.
-        """
-        check_rates(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
-        hidden = [p for layer in self.pi_layers[:-1] for p in layer.weight.parameters()]
-        biases = [m.bias for m in (self.input, *self.pi_layers) if m.bias is not None]
-        kinds = [
-            ("first", [self.input.weight], first),
-            ("hidden", hidden, 1.0),
-            ("last", list(self.readout.weight.parameters()), last),
-            ("bias", biases, bias),
-        ]
-        return rate_groups(kinds, lr, weight_decay)
 
 
 def _fill(bias: nn.Parameter | None, value: Tensor | None, argument: str) -> None:
