@@ -18,8 +18,19 @@ from mupi.activations import (
 from mupi.experiments.coordinates import coordinate_check
 from mupi.features import Atoms, Expansion, Hermite, Random
 from mupi.kernels import NNGP, NTK, KernelRegression
-from mupi.layers import InputLayer, LayerError, PiLinear
-from mupi.nets import MLP, LinearMuLimit, PiMLP, parameter_groups, parametrize
+from mupi.layers import Attention, InputConv2d, InputLayer, LayerError, PiConv2d, PiLinear, normalize
+from mupi.nets import (
+    MLP,
+    LinearMuLimit,
+    Patches,
+    PiCNN,
+    PiMLP,
+    PiResNet,
+    PiTransformer,
+    Tokens,
+    parameter_groups,
+    parametrize,
+)
 from mupi.optim import SGD, factor_gradients
 from mupi.parametrization import Parametrization
 from mupi.version import __version__
@@ -28,24 +39,31 @@ __all__ = [
     "Abs",
     "Activation",
     "Atoms",
+    "Attention",
     "Cos",
     "Erf",
     "Expansion",
     "GELU",
-    "MLP",
-    "NNGP",
-    "NTK",
     "Hermite",
     "Identity",
+    "InputConv2d",
     "InputLayer",
     "KernelRegression",
     "LayerError",
     "LeakyReLU",
     "LinearMuLimit",
+    "MLP",
+    "NNGP",
+    "NTK",
     "NormalizedPolynomial",
     "Parametrization",
+    "Patches",
+    "PiCNN",
+    "PiConv2d",
     "PiLinear",
     "PiMLP",
+    "PiResNet",
+    "PiTransformer",
     "Polynomial",
     "Quadrature",
     "Random",
@@ -53,9 +71,11 @@ __all__ = [
     "SGD",
     "Sin",
     "Tanh",
+    "Tokens",
     "__version__",
     "coordinate_check",
     "factor_gradients",
+    "normalize",
     "parameter_groups",
     "parametrize",
 ]
