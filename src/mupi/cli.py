@@ -12,16 +12,25 @@ from tyro.conf import subcommand
 
 from mupi.checks import fail
 from mupi.experiments.abc_verdict import AbcConfig, abc
-from mupi.experiments.config import PROTOCOLS, TrainConfig
+from mupi.experiments.config import TrainConfig
 from mupi.experiments.coordcheck import CoordCheckConfig, coordcheck
 from mupi.experiments.demo import DemoConfig, demo
 from mupi.experiments.lr_transfer import LrTransferConfig, lr_transfer
 from mupi.experiments.omniglot import omniglot
 from mupi.experiments.omniglot_config import OmniglotConfig
 from mupi.experiments.plot import PlotConfig, plot
+from mupi.experiments.presets import PROTOCOLS
 from mupi.experiments.train import train
+from mupi.experiments.word2vec import word2vec
+from mupi.experiments.word2vec_config import Word2VecConfig
+from mupi.experiments.word2vec_figure import Word2VecFigureConfig, word2vec_figure
+from mupi.experiments.word_queries import AnalogiesConfig, NeighboursConfig, analogies, neighbours
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
+    "word2vec": (Word2VecConfig, word2vec),
+    "word2vec-figure": (Word2VecFigureConfig, word2vec_figure),
+    "analogies": (AnalogiesConfig, analogies),
+    "neighbours": (NeighboursConfig, neighbours),
     "demo": (DemoConfig, demo),
     "plot": (PlotConfig, plot),
     "abc": (AbcConfig, abc),
@@ -31,7 +40,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
 }
 """Beside `mupi train`: what each command takes, and the function that does it."""
 
-TRAIN = "Train a π-network on a data set; results are in runs/NAME/."
+TRAIN = "Train a network on a data set; results are in runs/NAME/."
 
 
 def main(args: Sequence[str] | None = None) -> int:

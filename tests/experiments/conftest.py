@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mupi.experiments.config import DIGITS, TrainConfig
+from mupi.experiments.config import TrainConfig
+from mupi.experiments.presets import DIGITS
 from mupi.experiments.progress import EpochProgress
 
 

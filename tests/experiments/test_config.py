@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from mupi.activations import Activation
-from mupi.experiments.config import ACTIVATIONS, CIFAR10, DIGITS
+from mupi.experiments.config import ACTIVATIONS
+from mupi.experiments.presets import CIFAR10, DIGITS
 from mupi.features import Atoms, Hermite, Random
 
 
@@ -29,7 +30,8 @@ def test_every_activation_can_be_chosen():
 
 
 @pytest.mark.parametrize(
-    "field, value", [("lr", -1.0), ("batch_size", 0), ("epochs", 0), ("rank", 0), ("drop", float("nan"))]
+    "field, value",
+    [("lr", -1.0), ("batch_size", 0), ("epochs", 0), ("rank", 0), ("width", 0), ("shift", -1), ("drop", float("nan"))],
 )
 def test_values_that_make_no_sense_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf"`{field}` must be .*; got {value}"):
@@ -43,4 +45,6 @@ def test_resume_and_overwrite_exclude_each_other():
 
 def test_a_run_is_named_after_what_it_trains_unless_it_has_a_name():
     assert replace(DIGITS, features="atoms").directory == Path("runs/digits-atoms-r64-seed0")
+    assert replace(DIGITS, features="random", width=99).directory == Path("runs/digits-random-r64-n99-seed0")
+    assert replace(DIGITS, network="mup", width=99).directory == Path("runs/digits-mup-n99-seed0")
     assert replace(DIGITS, name="mine").directory == Path("runs/mine")

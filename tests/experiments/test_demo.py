@@ -1,7 +1,7 @@
 from dataclasses import replace
 
-from mupi.experiments.config import DIGITS
 from mupi.experiments.demo import DemoConfig, demo, train_in_own_process
+from mupi.experiments.presets import DIGITS
 from mupi.experiments.train import train
 
 

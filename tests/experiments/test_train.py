@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,15 @@ from mupi.figures import EpochMetrics
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
-FEATURES = ("atoms", "hermite", "random")
+KINDS: dict[str, dict[str, Any]] = {
+    "atoms": dict(features="atoms"),
+    "hermite": dict(features="hermite"),
+    "random": dict(features="random"),
+    "mup": dict(network="mup", lr=0.1),
+    "standard": dict(network="standard", lr=0.1),
+    "augmented": dict(flip=True, shift=2),
+}
+"""One run of each kind of network, and one with all that is done to images."""
 
 
 def numbers(metrics: list[EpochMetrics]) -> list[EpochMetrics]:
@@ -39,14 +48,14 @@ def assert_same(a: object, b: object) -> None:
         assert a == b
 
 
-@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("step", [1, 7, 11])
 def test_a_run_that_is_interrupted_and_resumed_gives_the_same_numbers(
-    small: TrainConfig, press_ctrl_c: Callable[[int], None], features: str, step: int
+    small: TrainConfig, press_ctrl_c: Callable[[int], None], kind: str, step: int
 ):
     """In the first step, after the last of an epoch, and in the middle of one."""
-    whole = replace(small, features=features, name="whole")
-    parted = replace(small, features=features, name="parted")
+    whole = replace(small, **KINDS[kind], name="whole")
+    parted = replace(small, **KINDS[kind], name="parted")
     expected = train(whole)
     press_ctrl_c(step)
     with pytest.raises(KeyboardInterrupt):
@@ -84,6 +93,38 @@ def test_a_network_that_learns_gets_better_and_the_metrics_say_what_it_costs(sma
     assert last.atoms == 2 * (1000 + 6)
     assert last.stored_mb > first.stored_mb > 0
     assert last.layer_errors == ()
+
+
+@pytest.mark.parametrize("network", ["mup", "standard"])
+def test_a_finite_perceptron_trains_in_the_same_loop(small, network):
+    first, last = train(replace(small, network=network, lr=0.2, clip=None, train_size=500, width=64, epochs=2))
+    assert last.train_loss < 0.7 * first.train_loss
+    assert last.test_accuracy > 0.6
+    assert (last.atoms, last.layer_errors) == (0, ())
+    weights = 64 * 64 + 64 * 64 + 10 * 64 + 64 + 64 + 10
+    assert last.stored_mb == pytest.approx(4 * weights / 1e6, rel=0.01)
+
+
+def test_runs_see_the_same_images_in_the_same_order_whether_augmented_or_not(small):
+    """What is drawn for the images' views comes from a generator of its own."""
+    plain = train(replace(small, epochs=1, flip=False, name="plain"))
+    moved = train(replace(small, epochs=1, flip=True, name="moved"))
+    a, b = (saved_state(replace(small, name=name))["draws"] for name in ("plain", "moved"))
+    assert torch.equal(a["order"], b["order"])
+    assert not torch.equal(a["views"], b["views"])
+    assert moved[0].train_loss != plain[0].train_loss
+
+
+def test_gradients_kept_as_factors_change_no_number_beyond_rounding_and_are_resumed(small, press_ctrl_c, monkeypatch):
+    plain = train(replace(small, name="plain"))
+    monkeypatch.setattr("mupi.experiments.build.FEWEST_FACTORED_PARAMETERS", 0)
+    whole = train(replace(small, name="whole"))
+    for a, b in zip(plain, whole, strict=True):
+        assert b.train_loss == pytest.approx(a.train_loss, rel=1e-4)
+    press_ctrl_c(11)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(small, name="parted"))
+    assert numbers(train(replace(small, name="parted", resume=True))) == numbers(whole)
 
 
 def test_hermite_features_report_the_error_of_each_layer_and_stay_as_small(small):
@@ -133,9 +174,9 @@ def make_it_diverge(config: TrainConfig) -> bytes:
     return Run(config).checkpoint_path.read_bytes()
 
 
-@pytest.mark.parametrize("features", FEATURES)
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(small, features):
-    good = replace(small, features=features, epochs=1)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(small, kind):
+    good = replace(small, **KINDS[kind], epochs=1)
     train(good)
     checkpoint = make_it_diverge(good)
     with pytest.raises(FloatingPointError, match=r"the loss became (nan|inf) in epoch 2, step 2; .*--lr"):

@@ -1,16 +1,17 @@
-"""What a training run is made of, and the protocols to start from."""
+"""What a training run is made of."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, ReLU, Sin, Tanh
+from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, NormalizedPolynomial, ReLU, Sin, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName
 from mupi.features import Atoms, Features, Hermite, Random
 
 FeatureName = Literal["atoms", "hermite", "random"]
-ActivationName = Literal["relu", "leaky-relu", "abs", "erf", "gelu", "tanh", "sin", "cos"]
+NetworkName = Literal["pi", "mup", "standard"]
+ActivationName = Literal["relu", "leaky-relu", "abs", "erf", "gelu", "tanh", "sin", "cos", "quadratic"]
 
 ACTIVATIONS: dict[ActivationName, Activation] = {
     "relu": ReLU(),
@@ -21,6 +22,8 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
     "tanh": Tanh(),
     "sin": Sin(),
     "cos": Cos(),
+    # Of the ReLU's degrees 0, 1 and 2 with weights 1/2π, 1/4, 1/4π, the latter two at equal weight.
+    "quadratic": NormalizedPolynomial.with_weights(0.0, 0.25, 0.25),
 }
 
 # What to do with a saved run: no property of the run itself.
@@ -31,9 +34,10 @@ FREE_ON_RESUME = frozenset({"epochs", "name", "runs_dir", "data_dir", "device", 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Train a π-network on a data set.
+    """Train a network on a data set.
 
-    There are no defaults but those of a protocol: start from `DIGITS` or `CIFAR10` with `dataclasses.replace`.
+    There are no defaults but those of a protocol: start from one of `mupi.experiments.presets` with
+    `dataclasses.replace`.
     """
 
     dataset: DatasetName
@@ -43,19 +47,27 @@ class TrainConfig:
     validation: int | None
     """Hold out this many training images and test on them instead of the test images; None for none."""
 
+    flip: bool
+    """Mirror each training image left to right with probability ½, anew in every epoch."""
+    shift: int
+    """Move each training image by up to this many pixels in each direction, anew in every epoch; 0 for none."""
+
+    network: NetworkName
+    """`pi` is the π-limit or a finite π-net, by the choice of features; `mup` and `standard` are finite perceptrons
+    in the maximal update and in the standard parametrization."""
     features: FeatureName
-    """The feature map: `atoms` is the exact π-limit, whose memory grows; `hermite` the π-limit to a small error at
+    """pi: the feature map. `atoms` is the exact π-limit, whose memory grows; `hermite` the π-limit to a small error at
     constant memory; `random` the finite π-net."""
     degree: int
     """hermite: the highest degree that is kept."""
     subspace: int | None
     """hermite: how many directions degrees of 2 and more are kept in; None for all."""
     width: int
-    """random: the width of the finite network."""
+    """The width of a finite network: mup, standard, and pi with random features."""
     activation: ActivationName
-    """φ."""
+    """φ; `quadratic` is the one with kernel |b||g|(q/4 + q²/4), for which hermite of degree 2 is exact."""
     rank: int
-    """r, the rank of each junction."""
+    """pi: r, the rank of each junction."""
     depth: int
     """L, the number of hidden layers."""
     input_scale: float
@@ -65,7 +77,12 @@ class TrainConfig:
     bias_scale: float
     """Multiplier of all biases; 0 for none."""
     readout_init: float
-    """The readout starts with entries of standard deviation readout-init/rank; 0 for a network that starts at 0."""
+    """Size of the initial readout: pi, entries of standard deviation readout-init/rank; mup and standard, of
+    readout-init·sigma-w in place of sigma-w. 0 for a network that starts at 0."""
+    sigma_w: float
+    """mup, standard: initial weights are N(0, sigma-w²/n)."""
+    sigma_first: float | None
+    """mup, standard: sigma of the first layer; None for sigma-w/√d."""
 
     epochs: int
     """Passes over the training images."""
@@ -90,7 +107,7 @@ class TrainConfig:
     momentum: float
     """Momentum."""
     seed: int
-    """Decides the initial network, the subset of the data and the order of the images."""
+    """Decides the initial network, the subset of the data, the order of the images and how they are moved."""
 
     name: str | None = None
     """The run's folder in runs-dir; None for one made of data set, features, rank and seed."""
@@ -115,20 +132,29 @@ class TrainConfig:
         Raises:
             ValueError: With the field's name.
         """
-        for field in ("epochs", "batch_size", "rank", "depth"):
+        for field in ("epochs", "batch_size", "rank", "depth", "width"):
             positive_int(field, getattr(self, field))
         for field in ("drop_epoch", "threads"):
             if getattr(self, field) is not None:
                 positive_int(field, getattr(self, field))
-        for field in ("lr", "drop", "weight_decay", "momentum", "readout_init"):
+        for field in ("lr", "drop", "weight_decay", "momentum", "readout_init", "sigma_w"):
             non_negative(field, getattr(self, field))
+        if self.shift < 0:
+            fail("shift", "a number of pixels ≥ 0", self.shift)
         if self.resume and self.overwrite:
             fail("resume", "without overwrite", "both", "leave one of them out")
 
     @property
     def directory(self) -> Path:
         """The run's folder."""
-        return self.runs_dir / (self.name or f"{self.dataset}-{self.features}-r{self.rank}-seed{self.seed}")
+        return self.runs_dir / (self.name or f"{self.dataset}-{self.kind}-seed{self.seed}")
+
+    @property
+    def kind(self) -> str:
+        """The kind of network and its size, for a file's name."""
+        if self.network != "pi":
+            return f"{self.network}-n{self.width}"
+        return f"{self.features}-r{self.rank}" + (f"-n{self.width}" if self.features == "random" else "")
 
     @property
     def feature_map(self) -> Features:
@@ -152,67 +178,3 @@ class TrainConfig:
     def identity(self) -> dict[str, Any]:
         """The part of `as_plain` that decides the numbers of each epoch."""
         return {name: value for name, value in self.as_plain().items() if name not in FREE_ON_RESUME}
-
-
-CIFAR10 = TrainConfig(
-    dataset="cifar10",
-    train_size=None,
-    validation=None,
-    features="hermite",
-    degree=2,
-    subspace=100,
-    width=2048,
-    activation="relu",
-    rank=400,
-    depth=2,
-    input_scale=1.0,
-    output_scale=0.5,
-    bias_scale=0.5,
-    readout_init=1.0,
-    epochs=50,
-    batch_size=8,
-    lr=1.0,
-    lr_first=0.1,
-    lr_last=4.0,
-    lr_bias=0.5,
-    drop_epoch=40,
-    drop=0.15,
-    clip=0.4,
-    weight_decay=1e-5,
-    momentum=0.0,
-    seed=0,
-)
-"""The π-limit of Yang, Santacroce & Hu (2022), who reach 61.5 %: theirs is ``features="atoms"``. The default here, of
-constant memory, is near it."""
-
-DIGITS = TrainConfig(
-    dataset="digits",
-    train_size=None,
-    validation=None,
-    features="hermite",
-    degree=2,
-    subspace=None,
-    width=2048,
-    activation="relu",
-    rank=64,
-    depth=2,
-    input_scale=1.0,
-    output_scale=0.5,
-    bias_scale=0.5,
-    readout_init=1.0,
-    epochs=8,
-    batch_size=16,
-    lr=1.0,
-    lr_first=0.1,
-    lr_last=4.0,
-    lr_bias=0.5,
-    drop_epoch=6,
-    drop=0.15,
-    clip=0.4,
-    weight_decay=1e-5,
-    momentum=0.0,
-    seed=0,
-)
-"""The same rates on the digits, at a rank and for a number of epochs that take seconds."""
-
-PROTOCOLS: dict[str, TrainConfig] = {config.dataset: config for config in (CIFAR10, DIGITS)}

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mupi.experiments.config import DIGITS, TrainConfig
+from mupi.experiments.config import TrainConfig
+from mupi.experiments.presets import DIGITS
 from mupi.experiments.train import train
 from mupi.figures import EpochMetrics, save_figures
 

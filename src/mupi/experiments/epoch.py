@@ -38,11 +38,12 @@ def train_epoch(
         FloatingPointError: If the loss is not finite. The step is not taken.
     """
     start = time.perf_counter()
-    for batch in state.draw_batches(len(data.train_x), batch_size):
+    batches, views = state.draw_epoch(len(data.train_x), batch_size)
+    for images in batches:
         if interrupted():
             return False
-        batch = batch.to(data.train_x.device)
-        x, y = data.train_x[batch], data.train_y[batch]
+        batch = images.to(data.train_x.device)
+        x, y = views(data.train_x[batch], images), data.train_y[batch]
         logits = state.net(x)
         loss = cross_entropy(logits, y)
         require_finite(loss.item(), f"epoch {state.epoch + 1}, step {state.step + 1}")

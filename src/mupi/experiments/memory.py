@@ -26,6 +26,11 @@ def stored_bytes(net: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 
 
+def stored_atoms(net: nn.Module) -> int:
+    """How many atoms a network's weights hold; 0 at constant memory."""
+    return sum(module.num_atoms for module in net.modules() if isinstance(module, AtomWeight))
+
+
 class PeakMemory:
     """How far the peak of memory in use lies above what was in use when this object was made.
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
+from mupi.experiments.augmentation import Augmentation, Views
 from mupi.experiments.schedule import Drop
-from mupi.nets import PiMLP
 from mupi.optim import SGD
 
 
@@ -45,28 +46,34 @@ class TrainingState:
         net: The network.
         optimizer: Its optimiser.
         schedule: Its schedule.
+        augmentation: What may be done to its images.
         order: The generator that draws the order of each epoch's images.
+        views: The generator that draws what is done to each of them.
         epoch: How many epochs are finished.
         step: How many steps of the next one are.
         tally: Sums over these steps.
-        order_at_start: State of ``order`` before it drew the order of the epoch in progress.
+        at_start: States of ``order`` and ``views`` before they drew for the epoch in progress.
     """
 
-    net: PiMLP
+    net: nn.Module
     optimizer: SGD
     schedule: Drop
+    augmentation: Augmentation
     order: torch.Generator
+    views: torch.Generator
     epoch: int = 0
     step: int = 0
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self):
-        self.order_at_start = self.order.get_state()
+        self.at_start = self._draws()
 
-    def draw_batches(self, n: int, batch_size: int) -> list[torch.Tensor]:
-        """The index sets of the next epoch's batches that are still to come."""
-        self.order.set_state(self.order_at_start)
-        return list(torch.randperm(n, generator=self.order).split(batch_size))[self.step :]
+    def draw_epoch(self, n: int, batch_size: int) -> tuple[list[torch.Tensor], Views]:
+        """The index sets of the next epoch's batches that are still to come, and how its images are seen."""
+        self.order.set_state(self.at_start["order"])
+        self.views.set_state(self.at_start["views"])
+        batches = list(torch.randperm(n, generator=self.order).split(batch_size))
+        return batches[self.step :], self.augmentation.draw(n, self.views)
 
     def finish_epoch(self) -> None:
         """Go on to the next epoch."""
@@ -74,7 +81,11 @@ class TrainingState:
         self.epoch += 1
         self.step = 0
         self.tally = Tally()
-        self.order_at_start = self.order.get_state()
+        self.at_start = self._draws()
+
+    def _draws(self) -> dict[str, torch.Tensor]:
+        """The states of the generators."""
+        return {"order": self.order.get_state(), "views": self.views.get_state()}
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and strings only, so that it can be loaded without running any code."""
@@ -82,7 +93,7 @@ class TrainingState:
             "epoch": self.epoch,
             "step": self.step,
             "tally": vars(self.tally).copy(),
-            "order": self.order_at_start,
+            "draws": self.at_start,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -93,7 +104,7 @@ class TrainingState:
         self.epoch = state["epoch"]
         self.step = state["step"]
         self.tally = Tally(**state["tally"])
-        self.order_at_start = state["order"]
+        self.at_start = state["draws"]
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

@@ -1,15 +1,16 @@
-"""`mupi train`: train a π-network on a data set, from the data to the figures."""
+"""`mupi train`: train a network on a data set, from the data to the figures."""
 
 from typing import NoReturn
 
 import torch
 
 from mupi.data import Dataset
+from mupi.experiments.augmentation import Augmentation
 from mupi.experiments.build import build_data, build_network, build_optimizer, independent_generators
 from mupi.experiments.config import TrainConfig
 from mupi.experiments.epoch import EVALUATION_BATCH, evaluate, require_finite, train_epoch
 from mupi.experiments.interrupt import interrupt_noted
-from mupi.experiments.memory import PeakMemory, stored_bytes
+from mupi.experiments.memory import PeakMemory, stored_atoms, stored_bytes
 from mupi.experiments.progress import epoch_progress
 from mupi.experiments.run import Run
 from mupi.experiments.schedule import Drop
@@ -17,6 +18,7 @@ from mupi.experiments.state import Tally, TrainingState
 from mupi.experiments.warm_up import warm_up
 from mupi.features import Hermite
 from mupi.figures import EpochMetrics, save_figures
+from mupi.nets import PiMLP
 
 # Few, since the allocator may keep what a report takes (every kept atom by every image) and it would then be counted
 # as the training's. The errors are within some 10 % of those on all images.
@@ -48,14 +50,15 @@ def train(config: TrainConfig) -> list[EpochMetrics]:
         run.refuse_if_present()
     saved = run.load() if config.resume else None
 
-    for_data, for_net, for_order = independent_generators(config.seed, 3)
+    for_data, for_net, for_order, for_views = independent_generators(config.seed, 4)
     data = build_data(config, for_data)
     warm_up(config, data)
     memory = PeakMemory(data.train_x.device)
     net = build_network(config, data, for_net)
     optimizer = build_optimizer(config, net)
     schedule = Drop(optimizer, config.drop_epoch, config.drop)
-    state = TrainingState(net, optimizer, schedule, for_order)
+    augmentation = Augmentation(config.flip, config.shift, data.image_shape)
+    state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
     if saved is None:
         run.start(state.state_dict())
     else:
@@ -64,7 +67,7 @@ def train(config: TrainConfig) -> list[EpochMetrics]:
     with interrupt_noted() as interrupted, epoch_progress(config.epochs) as progress:
 
         def show(tally: Tally) -> None:
-            progress.step(tally.mean_loss, tally.accuracy, memory.growth() / MB, net.num_atoms)
+            progress.step(tally.mean_loss, tally.accuracy, memory.growth() / MB, stored_atoms(net))
 
         while state.epoch < config.epochs:
             progress.begin(state.epoch + 1, state.step, -(-len(data.train_x) // config.batch_size))
@@ -90,8 +93,10 @@ def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: Pe
     test_loss, test_accuracy = evaluate(net, data.test_x, data.test_y)
     require_finite(test_loss, f"the test after epoch {state.epoch + 1}")
     peak = memory.growth()
+    errors = []
     # The other feature maps have no error, which would take long to find out with many atoms.
-    has_error = isinstance(config.feature_map, Hermite)
+    if isinstance(net, PiMLP) and isinstance(config.feature_map, Hermite):
+        errors = net.error_report(data.test_x[:ERROR_REPORT_IMAGES])
     return EpochMetrics(
         epoch=state.epoch + 1,
         train_loss=state.tally.mean_loss,
@@ -101,8 +106,8 @@ def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: Pe
         seconds=state.tally.seconds,
         stored_mb=stored_bytes(net) / MB,
         peak_mb=peak / MB,
-        atoms=net.num_atoms,
-        layer_errors=tuple(net.error_report(data.test_x[:ERROR_REPORT_IMAGES])) if has_error else (),
+        atoms=stored_atoms(net),
+        layer_errors=tuple(errors),
     )
 
 

@@ -8,10 +8,11 @@ from torch.nn.functional import cross_entropy
 from mupi.data import Dataset
 from mupi.experiments.build import build_network, build_optimizer
 from mupi.experiments.config import TrainConfig
+from mupi.nets import PiMLP
 
 
 def warm_up(config: TrainConfig, data: Dataset) -> None:
-    """Take one step with a network of rank 1, and forget it.
+    """Take one step with a network of rank and width 1, and forget it.
 
     The first step of a process brings some 80 MB of torch's code into memory, more than a small network needs; no
     network should be charged for it.
@@ -20,8 +21,9 @@ def warm_up(config: TrainConfig, data: Dataset) -> None:
         config: Of the run to come.
         data: Its data.
     """
-    net = build_network(replace(config, rank=1), data, torch.Generator().manual_seed(0))
+    net = build_network(replace(config, rank=1, width=1), data, torch.Generator().manual_seed(0))
     optimizer = build_optimizer(config, net)
     cross_entropy(net(data.train_x[:2]), data.train_y[:2]).backward()
     optimizer.step()
-    net.error_report(data.test_x[:2])
+    if isinstance(net, PiMLP):
+        net.error_report(data.test_x[:2])

@@ -1,0 +1,64 @@
+"""Training images mirrored and moved at random."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may be done to an image: a mirror image with probability ½, a shift by up to ``shift`` pixels.
+
+    Shifts are uniform on {−shift, …, shift} in each direction; pixels that come in are 0, the mean colour.
+
+    Args:
+        flip: Whether images are mirrored.
+        shift: The longest shift; 0 for none.
+        image_shape: Channels, height and width.
+    """
+
+    flip: bool
+    shift: int
+    image_shape: tuple[int, int, int]
+
+    def draw(self, n: int, generator: torch.Generator) -> "Views":
+        """What is done to each of n images in one epoch; draws nothing that is not asked for."""
+        flipped = torch.zeros(n, dtype=torch.bool)
+        if self.flip:
+            flipped = torch.rand(n, generator=generator) < 0.5
+        offsets = torch.zeros(n, 2, dtype=torch.int64)
+        if self.shift:
+            offsets = torch.randint(-self.shift, self.shift + 1, (n, 2), generator=generator)
+        return Views(self, flipped, offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """How each image of a data set is seen in one epoch.
+
+    Args:
+        augmentation: What may be done.
+        flipped: Which images are mirrored.
+        offsets: By how many pixels each is moved down and to the right.
+    """
+
+    augmentation: Augmentation
+    flipped: Bool[Tensor, " n"]
+    offsets: Int64[Tensor, "n 2"]
+
+    def __call__(self, x: Float[Tensor, "batch d"], images: Int64[Tensor, " batch"]) -> Float[Tensor, "batch d"]:
+        """The rows of ``x``, which are the images of these numbers, as they are seen."""
+        if not (self.augmentation.flip or self.augmentation.shift):
+            return x
+        (_, height, width), margin, device = self.augmentation.image_shape, self.augmentation.shift, x.device
+        # A pixel of the view is one of the padded image: which row and column it is depends on the image only.
+        start = (margin - self.offsets[images]).to(device)
+        rows = start[:, :1] + torch.arange(height, device=device)
+        columns = start[:, 1:] + torch.arange(width, device=device)
+        columns = torch.where(self.flipped[images].to(device)[:, None], columns.flip(1), columns)
+        padded = pad(x.unflatten(1, self.augmentation.image_shape), (margin,) * 4)
+        image = torch.arange(len(x), device=device)[:, None, None]
+        return padded.movedim(1, 3)[image, rows[:, :, None], columns[:, None, :]].movedim(3, 1).flatten(1)
