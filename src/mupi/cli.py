@@ -18,6 +18,7 @@ from mupi.experiments.demo import DemoConfig, demo
 from mupi.experiments.lr_transfer import LrTransferConfig, lr_transfer
 from mupi.experiments.omniglot import omniglot
 from mupi.experiments.omniglot_config import OmniglotConfig
+from mupi.experiments.omniglot_plot import OmniglotPlotConfig, omniglot_plot
 from mupi.experiments.plot import PlotConfig, plot
 from mupi.experiments.presets import PROTOCOLS
 from mupi.experiments.train import train
@@ -37,6 +38,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "coordcheck": (CoordCheckConfig, coordcheck),
     "lr-transfer": (LrTransferConfig, lr_transfer),
     "omniglot": (OmniglotConfig, omniglot),
+    "omniglot-plot": (OmniglotPlotConfig, omniglot_plot),
 }
 """Beside `mupi train`: what each command takes, and the function that does it."""
 
