@@ -1,0 +1,81 @@
+"""`mupi omniglot-plot`: figures that compare saved few-shot runs, and accuracy over width."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+from mupi.checks import fail
+from mupi.figures.few_shot import plot_few_shot_curves, plot_width, read_progress
+
+
+@dataclass(frozen=True)
+class OmniglotPlotConfig:
+    """Compare saved runs of `mupi omniglot`: a table over seeds, curves, and test accuracy over width."""
+
+    runs: Positional[tuple[Path, ...]]
+    """The runs' directories, one for each seed."""
+    out: Path = Path("runs/omniglot")
+    """Where to write `curves.png` and, if networks of several widths are among the runs, `width.png`."""
+
+
+def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
+    """Print the table and write the figures.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: If no directory is named.
+        FileNotFoundError: If a directory holds no finished run.
+    """
+    if not config.runs:
+        fail("omniglot-plot", "given the directories of runs", "none", "try `mupi omniglot-plot runs/omniglot-*`")
+    console = Console()
+    tests: dict[str, list[float]] = {}
+    validations: dict[str, list[float]] = {}
+    widths: dict[int, list[float]] = {}
+    limits: dict[str, list[float]] = {}
+    curves = {}
+    for run in config.runs:
+        settings, result = (_read(run / name) for name in ("config.json", "result.json"))
+        label = run.name.rpartition("-seed")[0] or run.name
+        accuracy = result["test"]["mean"]
+        tests.setdefault(label, []).append(accuracy)
+        validations.setdefault(label, []).append(result["validation"]["mean"])
+        if settings["width"] is None:
+            limits.setdefault(label, []).append(accuracy)
+        else:
+            widths.setdefault(settings["width"], []).append(accuracy)
+        if progress := read_progress(run / "metrics.jsonl"):
+            curves[run.name] = progress
+    table = Table("mean ± s.d. over seeds, %", "test classes", "validation classes", "seeds")
+    for label in tests:
+        table.add_row(label, _spread(tests[label]), _spread(validations[label]), str(len(tests[label])))
+    console.print(table)
+    figures = {}
+    if curves:
+        figures["curves.png"] = plot_few_shot_curves(curves)
+    if len(widths) > 1:
+        figures["width.png"] = plot_width(widths, limits)
+    config.out.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(config.out / name, dpi=150)
+        console.print(f"wrote {config.out / name}", highlight=False)
+    return [config.out / name for name in figures]
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi omniglot` has finished")
+    return json.loads(path.read_text())
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{100 * values[0]:.2f}"
+    return f"{100 * mean(values):.2f} ± {100 * stdev(values):.2f}"
