@@ -204,7 +204,9 @@ class Outer:
 
 
 def outer(d: Vector, x: Vector) -> Outer:
-    """The matrix d xᵀ/n, summed over the columns; a step of SGD is ``W - lr * outer(d, x)``.
+    """The matrix Σ_i d_i x_iᵀ/n over the columns, to be added to another: what SGD changes a weight by.
+
+    A step with learning rate η is ``W - η * outer(δ, z)``.
 
     Raises:
         ValueError: If the two are no vectors of as many columns.

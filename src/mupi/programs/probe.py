@@ -1,8 +1,8 @@
 """Trying a line out on a few numbers when it is written, so that a bad one is refused where it stands.
 
-A probe of a vector has 8 rows for each of 4 radii: the same draws and their negatives, scaled.
-A product with a Gaussian matrix is probed by new draws of the same radii. So how a line grows along the radii is how
-its Z grows with the Gaussians in it, and moments exist if it grows more slowly than exp(|z|²) (the 'controlled' functions of the Master Theorem).
+A probe of a vector has 8 rows for each of 4 radii: the same draws and their negatives, scaled. A product with a
+Gaussian matrix is probed by new draws of the same radii. So how a line grows along the radii is how its Z grows with
+the Gaussians in it; moments exist if that is more slowly than exp(z²): the Master Theorem's 'controlled' functions.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def image(x: Float[Tensor, "rows k"], sigma: float, seed: int) -> Float[Tensor, 
     return sigma * x[:ROWS].square().mean(0).sqrt() * draws(x.shape[1], seed)
 
 
-def average(x: Float[Tensor, "rows *k"]) -> Float[Tensor, "*k"]:
+def average(x: Float[Tensor, "rows ..."]) -> Float[Tensor, "..."]:
     """A number of about the size of a moment; only its shape and order of magnitude mean anything."""
     return x[:ROWS].mean(0).nan_to_num(1.0).clamp(-10, 10)
 

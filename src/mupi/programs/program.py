@@ -1,15 +1,17 @@
 """`Program`: a network computation, written once, run at any width or taken to its infinite-width limit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mupi.checks import fail, positive_int
+from mupi.programs.evaluation import evaluate
+from mupi.programs.exact import Exact
+from mupi.programs.explain import explain
 from mupi.programs.lines import Line, Listing, Scalar, Vector
-from mupi.programs.spaces import Samples, Space, Width
+from mupi.programs.spaces import Samples, Width
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Values:
 
     Attributes:
         values: By line: of scalars, and of the vectors that were to be kept.
-        errors: Standard errors of scalars that were sampled; bounds of rounding of exact ones.
+        errors: Standard errors of scalars that were sampled; of exact ones, a bound of the quadrature's error.
     """
 
     values: dict[Line, Tensor]
@@ -77,7 +79,7 @@ class Program(Listing):
 
     def limit(
         self,
-        samples: int,
+        samples: int | None = None,
         generator: torch.Generator | None = None,
         *,
         replicates: int = 4,
@@ -88,7 +90,8 @@ class Program(Listing):
         """Evaluate the limit n → ∞ of every line.
 
         Args:
-            samples: Samples of every random variable, in each replicate.
+            samples: Samples of every random variable, in each replicate; None for closed forms (`Exact`), where all
+                expectations are of polynomials, or of functions of at most two Gaussians at a time.
             generator: Randomness.
             replicates: Independent repetitions: scalars are their means, standard errors come from their spread. The
                 bias, of the order of 1/samples, is not in them.
@@ -97,13 +100,31 @@ class Program(Listing):
             dtype: Floating dtype.
 
         Raises:
-            ValueError: If a line is not finite or has no moments, or there are too few samples.
+            ValueError: If a line is not finite or has no moments, there are too few samples, or no closed form.
         """
+        if samples is None:
+            if keep:
+                fail("limit(keep=...)", "given with samples", "no samples", "use limit(samples=...)")
+            space = Exact()
+            values = evaluate(self.lines, space)
+            return Values(values, {line: torch.full_like(v, space.error) for line, v in values.items()})
         positive_int("limit(samples=...)", samples)
         if positive_int("limit(replicates=...)", replicates) < 2:
             fail("limit(replicates=...)", "at least 2, for standard errors", replicates)
         runs = [evaluate(self.lines, Samples(samples, generator, dtype, tolerance), keep) for _ in range(replicates)]
         return combine_replicates(runs)
+
+    def explain(self, samples: int | None = None, generator: torch.Generator | None = None) -> str:
+        """Every line with the family of its Ẑ, its Ż written out, and its variance or value in the limit; print it.
+
+        Args:
+            samples: As for `limit`; one replicate.
+            generator: Randomness.
+
+        Raises:
+            ValueError: As `limit`.
+        """
+        return explain(self.lines, Exact() if samples is None else Samples(samples, generator, torch.float64))
 
 
 def combine_replicates(runs: Sequence[dict[Line, Tensor]]) -> Values:
@@ -116,36 +137,3 @@ def combine_replicates(runs: Sequence[dict[Line, Tensor]]) -> Values:
             stacked = torch.stack([run[line] for run in runs])
             values[line], errors[line] = stacked.mean(0), stacked.std(0) / len(runs) ** 0.5
     return Values(values, errors)
-
-
-def evaluate(
-    lines: Iterable[Line], space: Space, keep: Sequence[Line] = (), known: dict[Line, Any] | None = None
-) -> dict[Line, Any]:
-    """The values of all scalars, and of the lines to keep; others are forgotten after their last use.
-
-    Args:
-        lines: In order.
-        space: Where.
-        keep: Vectors and matrices.
-        known: Values of earlier lines, which this call forgets if they are not to be kept.
-
-    Raises:
-        ValueError: If a value is not finite; names the line.
-    """
-    lines, values = list(lines), known if known is not None else {}
-    last = {line: i for i, user in enumerate(lines) for line in user.inputs}
-    keeping = set(keep)
-    for i, line in enumerate(lines):
-        try:
-            value = line.compute(space, *(values[x] for x in line.inputs))
-        except ValueError as error:
-            raise ValueError(f"{line}: {error}") from error
-        if isinstance(value, Tensor) and not torch.isfinite(value).all():
-            fail(str(line), "finite", "NaN or infinity", "the values before it are")
-        values[line] = value
-        for x in {line, *line.inputs}:
-            if not isinstance(x, Scalar) and x not in keeping and last.get(x, i) <= i:
-                values.pop(x, None)
-    for x in [x for x in values if not isinstance(x, Scalar) and x not in keeping]:
-        del values[x]
-    return values

@@ -15,9 +15,9 @@ from mupi.programs.training import Forward, Loss, TrainedPerceptron
 class TangentPerceptron(TrainedPerceptron):
     """The lines of a perceptron whose features stay as they were at the start (Jacot et al. 2018; Yang & Hu 2021).
 
-    f_t(x) = Θ(x, X) A_t with A_{t+1} = A_t − η χ_t and the tangent kernel Θ = Σ_l E δ^l δ'^l E φ(h^{l−1})φ(h'^{l−1}), over
-    those weights whose update reaches the limit (xᵀx' in place of the second factor for l = 1, 1 in place of the first
-    for the readout). f_0 = 0: this is the network's output less that at the start, which is random in the
+    f_t(x) = Θ(x, X) A_t with A_{t+1} = A_t − η χ_t and the tangent kernel Θ = Σ_l E δ^l δ'^l E φ(h^{l−1})φ(h'^{l−1}),
+    over those weights whose update reaches the limit (xᵀx' in place of the second factor for l = 1, 1 in place of
+    the first for the readout). f_0 = 0: this is the network's output less that at the start, which is random in the
     limit of NTP, a Gaussian process. Every step takes the same inputs X.
     """
 

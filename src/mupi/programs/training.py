@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.activations import Activation
+from mupi.activations import Activation, Polynomial
 from mupi.programs.lines import Matrix, Scalar, Vector, apply, mean, outer
 from mupi.programs.program import Program
 
@@ -47,7 +47,9 @@ class Forward:
 
 
 def slope(φ: Activation) -> Callable[[Tensor], Tensor]:
-    """φ', by autograd."""
+    """φ', by autograd; of a polynomial, the polynomial."""
+    if isinstance(φ, Polynomial):
+        return φ.derivative()
 
     def φ_prime(h: Tensor) -> Tensor:
         return torch.func.grad(lambda x: φ(x).sum())(h)

@@ -1,0 +1,124 @@
+"""`mupi program`: word-sized Tensor Programs, explained line by line, and at finite widths beside their limits."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from tyro.conf import Positional
+
+from mupi.checks import fail, positive_int
+from mupi.figures.program import Convergence, plot_convergence
+from mupi.programs import Program
+from mupi.programs.demos import DEMOS
+
+
+@dataclass(frozen=True)
+class ProgramConfig:
+    """Explain word-sized Tensor Programs, and compare runs at finite width with their limits."""
+
+    demos: Positional[tuple[str, ...]] = ()
+    """Which, such as `dependence`; none for a list, `all` for all."""
+    samples: int = 16384
+    """Samples of the limit, in each of 4 replicates, where it has no closed form."""
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    """Of the finite runs."""
+    draws: int = 32
+    """Finite runs of each width."""
+    seed: int = 0
+    """Of all randomness."""
+    threads: int | None = None
+    """Threads of torch; None leaves it to torch."""
+    out: Path = Path("runs/program")
+    """Where `program.json` and `program.png` are written."""
+
+    def __post_init__(self):
+        for name in ("samples", "draws"):
+            positive_int(f"--{name}", getattr(self, name))
+        if len(set(self.widths)) < 2:
+            fail("--widths", "at least two different widths", self.widths)
+        for name in self.demos:
+            if name not in (*DEMOS, "all"):
+                fail("mupi program", f"given one of {', '.join(DEMOS)}, or all", repr(name))
+
+
+def program(config: ProgramConfig) -> dict[str, Convergence]:
+    """Explain and run the chosen demos; print tables, and write figure and JSON.
+
+    Returns:
+        What was measured, by demo.
+    """
+    console = Console(highlight=False)
+    if not config.demos:
+        table = Table("mupi program …", "what it is")
+        for name, demo in DEMOS.items():
+            table.add_row(name, demo.about)
+        console.print(table)
+        return {}
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    names = tuple(DEMOS) if "all" in config.demos else config.demos
+    results = {}
+    for name in names:
+        if len(names) <= 3:
+            explain(name, config, console)
+        results[name] = converge(name, config, console)
+    console.print(summary(results))
+    config.out.mkdir(parents=True, exist_ok=True)
+    settings = asdict(config) | {"out": str(config.out)}
+    measured = {name: asdict(result) for name, result in results.items()}
+    (config.out / "program.json").write_text(json.dumps({"config": settings, "demos": measured}, indent=1))
+    plot_convergence(results).savefig(config.out / "program.png", dpi=150)
+    for file in ("program.json", "program.png"):
+        console.print(f"wrote {config.out / file}")
+    return results
+
+
+def explain(name: str, config: ProgramConfig, console: Console) -> None:
+    """Print a demo's lines."""
+    p = Program()
+    DEMOS[name].write(p)
+    exact = DEMOS[name].exact
+    generator = torch.Generator().manual_seed(config.seed)
+    console.print(f"[bold]{name}[/]: {DEMOS[name].about}", "")
+    console.print(p.explain() if exact else p.explain(config.samples, generator), "", markup=False, soft_wrap=True)
+
+
+def converge(name: str, config: ProgramConfig, console: Console | None = None) -> Convergence:
+    """Run a demo at every width, and measure its scalars' distance to the limit."""
+    p, generator = Program(), torch.Generator().manual_seed(config.seed)
+    shown = DEMOS[name].write(p)
+    limit = p.limit() if DEMOS[name].exact else p.limit(config.samples, generator)
+    exact = torch.cat([limit[s].flatten() for s in shown.values()])
+    error = torch.cat([limit.error(s).flatten() for s in shown.values()])
+    by_width = []
+    hidden = console is None
+    for n in track(config.widths, name, console=console, disable=hidden, transient=True):
+        runs = [p.run(n, generator) for _ in range(config.draws)]
+        by_width.append(torch.stack([torch.cat([run[s].flatten() for s in shown.values()]) for run in runs]))
+    gaps = [float((values - exact).square().mean().sqrt()) for values in by_width]
+    last = by_width[-1]
+    deviation = (last.mean(0) - exact).abs()
+    spread = (last.var(0) / len(last) + error.square()).sqrt()
+    return Convergence(
+        labels=tuple(label for label, s in shown.items() for _ in range(limit[s].numel())),
+        limit=tuple(exact.tolist()),
+        limit_error=float(error.square().mean().sqrt()),
+        widths=config.widths,
+        means=tuple(tuple(values.mean(0).tolist()) for values in by_width),
+        gaps=tuple(gaps),
+        largest_z=float((deviation / spread.clamp_min(1e-12)).max()),
+    )
+
+
+def summary(results: dict[str, Convergence]) -> Table:
+    """One row a scalar: its limit beside the mean at the largest width; and each demo's slope."""
+    table = Table("program", "average", "limit", "mean, largest width", "gap to the limit", "slope")
+    for name, result in results.items():
+        for i, label in enumerate(result.labels):
+            gaps = (f"{result.gaps[0]:.3g} … {result.gaps[-1]:.3g}", f"{result.slope:+.2f}") if i == 0 else ("", "")
+            table.add_row(name if i == 0 else "", label, f"{result.limit[i]:.4f}", f"{result.means[-1][i]:.4f}", *gaps)
+    return table

@@ -1,0 +1,127 @@
+"""Training in the μ-limit beside that of finite networks: loss, distance by width, feature kernels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+Curve = Mapping[str, Tensor]
+"""By what it is: outputs (times, images), losses (times,), kernels (times, images, images)."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What was trained.
+
+    Attributes:
+        limit: In μP at width ∞, with standard errors.
+        ntp: In NTP at width ∞.
+        finite: In μP, by width, one for each seed.
+        targets: ±1 for each image.
+    """
+
+    limit: Curve
+    ntp: Curve
+    finite: Mapping[int, Sequence[Curve]]
+    targets: Float[Tensor, " images"]
+
+    @property
+    def gaps(self) -> dict[int, float]:
+        """Root mean square over seeds, steps and images of f_t − limit, by width."""
+        return {
+            n: _rms([seed["outputs"] - self.limit["outputs"] for seed in seeds]) for n, seeds in self.finite.items()
+        }
+
+    @property
+    def limit_error(self) -> float:
+        """Root mean square standard error of the limit's f_t."""
+        return _rms([self.limit["errors"]])
+
+    @property
+    def slope(self) -> float:
+        """The exponent of the gaps by width, by least squares."""
+        return float(np.polyfit(np.log(list(self.gaps)), np.log(list(self.gaps.values())), 1)[0])
+
+    def mean_losses(self, width: int) -> Float[np.ndarray, " times"]:
+        """The loss at each step, the mean over seeds."""
+        return np.mean([seed["losses"].numpy() for seed in self.finite[width]], axis=0)
+
+
+def alignment(kernels: Float[Tensor, "times n n"], targets: Float[Tensor, " n"]) -> Float[Tensor, " times"]:
+    """yᵀKy/(|K| |y|²), the cosine of a kernel and the targets' own, at each time."""
+    return (kernels @ targets @ targets) / (kernels.flatten(1).norm(dim=1) * targets.square().sum())
+
+
+def plot_mu_limit(curves: Curves) -> Figure:
+    """Loss by step; gap by width; alignment by step; and feature kernels, images sorted by class.
+
+    Args:
+        curves: What was trained.
+    """
+    figure = Figure(figsize=(11, 6.6), layout="constrained")
+    grid = figure.add_gridspec(2, 12)
+    loss, gap, align = (figure.add_subplot(grid[0, 4 * i : 4 * i + 4]) for i in range(3))
+    kernels = [figure.add_subplot(grid[1, 3 * i : 3 * i + 3]) for i in range(4)]
+    _losses(loss, curves)
+    _gaps(gap, curves)
+    _alignments(align, curves)
+    _kernels(figure, kernels, curves)
+    return figure
+
+
+def _losses(axes: Axes, curves: Curves) -> None:
+    for i, n in enumerate(curves.finite):
+        axes.plot(curves.mean_losses(n), color=_shade(i, curves), linewidth=1, label=f"n = {n}")
+    limit, error = curves.limit["losses"].numpy(), curves.limit["loss_errors"].numpy()
+    axes.plot(limit, color="black", linewidth=1.6, label="μP, n = ∞")
+    axes.fill_between(np.arange(len(limit)), limit - 2 * error, limit + 2 * error, color="black", alpha=0.2)
+    axes.plot(curves.ntp["losses"].numpy(), color="C3", linestyle="--", linewidth=1.2, label="NTP, n = ∞")
+    axes.set(title="Training loss", xlabel="step", ylabel="mean square", yscale="log")
+    axes.legend(frameon=False, fontsize="x-small")
+
+
+def _gaps(axes: Axes, curves: Curves) -> None:
+    widths, gaps = np.array(list(curves.gaps)), np.array(list(curves.gaps.values()))
+    axes.loglog(widths, gaps, "o", color="C0", label=f"|f − limit|: slope {curves.slope:+.2f}")
+    middle = np.exp(np.log(gaps).mean()) * np.exp(-0.5 * (np.log(widths) - np.log(widths).mean()))
+    axes.loglog(widths, middle, "--", color="0.4", linewidth=1.2, label="slope −1/2")
+    axes.axhline(curves.limit_error, color="black", linestyle=":", label="standard error of the limit")
+    axes.set(title="Distance to the limit", xlabel="width n", ylabel="rms over steps, images, seeds")
+    axes.legend(frameon=False, fontsize="x-small")
+
+
+def _alignments(axes: Axes, curves: Curves) -> None:
+    y = curves.targets
+    for i, seeds in enumerate(curves.finite.values()):
+        mean = np.mean([alignment(seed["kernels"], y).numpy() for seed in seeds], axis=0)
+        axes.plot(mean, color=_shade(i, curves), linewidth=1)
+    axes.plot(alignment(curves.limit["kernels"], y).numpy(), color="black", linewidth=1.6)
+    axes.plot(alignment(curves.ntp["kernels"], y).numpy(), color="C3", linestyle="--", linewidth=1.2)
+    axes.set(title="Alignment of the feature kernel with the classes", xlabel="step", ylabel="cosine of K and y yᵀ")
+    axes.title.set_fontsize("medium")
+
+
+def _kernels(figure: Figure, panels: Sequence[Axes], curves: Curves) -> None:
+    last = len(curves.limit["kernels"]) - 1
+    shown = [(f"μP, step {t}", curves.limit["kernels"][t]) for t in (0, last // 2, last)]
+    shown.append((f"NTP, step {last}", curves.ntp["kernels"][last]))
+    top = max(float(kernel.abs().max()) for _, kernel in shown)
+    for axes, (title, kernel) in zip(panels, shown, strict=True):
+        axes.imshow(kernel.numpy(), cmap="RdBu_r", vmin=-top, vmax=top)
+        axes.set(title=f"Feature kernel, {title}", xticks=[], yticks=[])
+        axes.title.set_fontsize("small")
+    figure.colorbar(panels[0].images[0], ax=list(panels), shrink=0.7)
+
+
+def _shade(i: int, curves: Curves) -> tuple[float, float, float, float]:
+    """From light to dark with the width."""
+    return colormaps["viridis_r"]((i + 1) / len(curves.finite))
+
+
+def _rms(values: Sequence[Tensor]) -> float:
+    return float(np.sqrt(np.mean([float(v.square().mean()) for v in values])))
