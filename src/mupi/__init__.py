@@ -33,6 +33,7 @@ from mupi.nets import (
 )
 from mupi.optim import SGD, factor_gradients
 from mupi.parametrization import Parametrization
+from mupi.programs import MuLimit, Program
 from mupi.version import __version__
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "LeakyReLU",
     "LinearMuLimit",
     "MLP",
+    "MuLimit",
     "NNGP",
     "NTK",
     "NormalizedPolynomial",
@@ -65,6 +67,7 @@ __all__ = [
     "PiResNet",
     "PiTransformer",
     "Polynomial",
+    "Program",
     "Quadrature",
     "Random",
     "ReLU",

@@ -12,15 +12,17 @@ from tyro.conf import subcommand
 
 from mupi.checks import fail
 from mupi.experiments.abc_verdict import AbcConfig, abc
+from mupi.experiments.compare import CompareConfig, compare
 from mupi.experiments.config import TrainConfig
 from mupi.experiments.coordcheck import CoordCheckConfig, coordcheck
-from mupi.experiments.demo import DemoConfig, demo
 from mupi.experiments.lr_transfer import LrTransferConfig, lr_transfer
+from mupi.experiments.mu_limit import MuLimitConfig, mu_limit
 from mupi.experiments.omniglot import omniglot
 from mupi.experiments.omniglot_config import OmniglotConfig
 from mupi.experiments.omniglot_plot import OmniglotPlotConfig, omniglot_plot
 from mupi.experiments.plot import PlotConfig, plot
 from mupi.experiments.presets import PROTOCOLS
+from mupi.experiments.program import ProgramConfig, program
 from mupi.experiments.train import train
 from mupi.experiments.word2vec import word2vec
 from mupi.experiments.word2vec_config import Word2VecConfig
@@ -32,11 +34,13 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "word2vec-figure": (Word2VecFigureConfig, word2vec_figure),
     "analogies": (AnalogiesConfig, analogies),
     "neighbours": (NeighboursConfig, neighbours),
-    "demo": (DemoConfig, demo),
+    "compare": (CompareConfig, compare),
     "plot": (PlotConfig, plot),
     "abc": (AbcConfig, abc),
     "coordcheck": (CoordCheckConfig, coordcheck),
     "lr-transfer": (LrTransferConfig, lr_transfer),
+    "mu-limit": (MuLimitConfig, mu_limit),
+    "program": (ProgramConfig, program),
     "omniglot": (OmniglotConfig, omniglot),
     "omniglot-plot": (OmniglotPlotConfig, omniglot_plot),
 }
