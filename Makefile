@@ -16,7 +16,7 @@ env: .venv/installed
 	touch $@
 
 run: env
-	$(BIN)/mupi demo
+	$(BIN)/mupi compare --dataset digits --overwrite
 
 test: env
 	$(BIN)/pytest

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from mupi.figures import EpochMetrics, plot_cost, plot_curves, read_metrics, save_figures
+from mupi.figures.compare import Result, plot_comparison, plot_learning_curves, summarise
 from mupi.layers import LayerError
 
 FIRST = EpochMetrics(
@@ -72,3 +73,18 @@ def test_figures_are_written_as_png(tmp_path: Path):
     paths = save_figures(RUNS, tmp_path / "new")
     assert [path.name for path in paths] == ["curves.png", "cost.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_a_comparison_shows_a_bar_for_each_model_and_kernels_as_lines_across():
+    kernel = Result("NNGP", None, 0.9, 1.0, 5.0, 100, "images")
+    nets = [Result("μ-net", seed, 0.75, 2.0, 8.0, 50, "parameters", (FIRST, SECOND)) for seed in (0, 1)]
+    summaries = summarise([kernel, *nets])
+    assert [s.model for s in summaries] == ["NNGP", "μ-net"]
+    accuracy, seconds, memory = plot_comparison(summaries, "digits").axes
+    for axes, expected in ((accuracy, [90, 75]), (seconds, [1, 2]), (memory, [5, 8])):
+        assert [bar.get_width() for bar in axes.patches] == expected
+        assert axes.get_xlabel()
+    loss, accuracy = plot_learning_curves(summaries, "digits").axes
+    assert lines(loss, "μ-net") == [[1, 0.6], [2, 0.4]]
+    assert lines(accuracy, "μ-net") == [[1, 75], [2, 90]]
+    assert [y for _, y in lines(accuracy, "NNGP")] == [90, 90]

@@ -61,7 +61,9 @@ class TrainConfig:
     degree: int
     """hermite: the highest degree that is kept."""
     subspace: int | None
-    """hermite: how many directions degrees of 2 and more are kept in; None for all."""
+    """hermite: how many directions degree 2 is kept in; None for all."""
+    subspace_high: int | None
+    """hermite: the same of each higher degree; None for as many."""
     width: int
     """The width of a finite network: mup, standard, and pi with random features."""
     activation: ActivationName
@@ -108,6 +110,8 @@ class TrainConfig:
     """Momentum."""
     seed: int
     """Decides the initial network, the subset of the data, the order of the images and how they are moved."""
+    data_seed: int | None = None
+    """Draws the subset of the data and the held-out images; None for what the seed decides."""
 
     name: str | None = None
     """The run's folder in runs-dir; None for one made of data set, features, rank and seed."""
@@ -163,7 +167,10 @@ class TrainConfig:
             case "atoms":
                 return Atoms()
             case "hermite":
-                return Hermite(degree=self.degree, subspace=self.subspace)
+                if self.subspace_high is None:
+                    return Hermite(degree=self.degree, subspace=self.subspace)
+                higher = dict.fromkeys(range(3, self.degree + 1), self.subspace_high)
+                return Hermite(degree=self.degree, subspace={2: self.subspace or self.rank, **higher})
             case "random":
                 return Random(width=self.width)
 

@@ -1,5 +1,8 @@
 """The papers' protocols, and those of the digits: configurations to start from."""
 
+from dataclasses import dataclass, replace
+
+from mupi.data import DatasetName
 from mupi.experiments.config import TrainConfig
 
 CIFAR10 = TrainConfig(
@@ -12,6 +15,7 @@ CIFAR10 = TrainConfig(
     features="hermite",
     degree=2,
     subspace=100,
+    subspace_high=None,
     width=2048,
     activation="relu",
     rank=400,
@@ -48,6 +52,7 @@ DIGITS = TrainConfig(
     features="hermite",
     degree=2,
     subspace=None,
+    subspace_high=None,
     width=2048,
     activation="relu",
     rank=64,
@@ -73,4 +78,104 @@ DIGITS = TrainConfig(
 )
 """The same rates on the digits, at a rank and for a number of epochs that take seconds."""
 
-PROTOCOLS: dict[str, TrainConfig] = {config.dataset: config for config in (CIFAR10, DIGITS)}
+
+@dataclass(frozen=True)
+class Presets:
+    """How each network of the family is trained on one data set.
+
+    Attributes:
+        pi_limit: The π-limit.
+        pi_net: The π-net, a finite network of the π-limit.
+        mu_net: The finite network in μP.
+        sp_net: The finite network in the standard parametrization.
+        ridge: Of kernel regression, in units of the mean diagonal.
+    """
+
+    pi_limit: TrainConfig
+    pi_net: TrainConfig
+    mu_net: TrainConfig
+    sp_net: TrainConfig
+    ridge: float
+
+
+CIFAR10_PRESETS = Presets(
+    pi_limit=CIFAR10,
+    pi_net=replace(
+        CIFAR10,
+        features="random",
+        width=2048,
+        batch_size=32,
+        lr=0.5,
+        lr_first=0.2,
+        lr_last=8.0,
+        lr_bias=0.5,
+        input_scale=0.125,
+        output_scale=0.5,
+        bias_scale=4.0,
+        clip=3.2,
+        weight_decay=1.6e-4,
+        drop_epoch=35,
+    ),
+    mu_net=replace(
+        CIFAR10,
+        network="mup",
+        width=2048,
+        batch_size=32,
+        lr=1.0,
+        lr_first=0.2,
+        lr_last=16.0,
+        lr_bias=0.5,
+        input_scale=2.0,
+        output_scale=0.25,
+        bias_scale=4.0,
+        sigma_first=(4 / 3) ** 0.5,
+        clip=0.1,
+        weight_decay=1.6e-4,
+        drop_epoch=40,
+    ),
+    sp_net=replace(
+        CIFAR10,
+        network="standard",
+        width=2048,
+        batch_size=32,
+        lr=0.02,
+        lr_first=1.0,
+        lr_last=1.0,
+        lr_bias=1.0,
+        input_scale=1.0,
+        output_scale=1.0,
+        bias_scale=1.0,
+        clip=1.0,
+        weight_decay=1.6e-4,
+        drop_epoch=40,
+    ),
+    ridge=1e-4,
+)
+"""π-limit, π-net, μ-net and ridge: Yang, Santacroce & Hu (2022).
+
+Their code starts every weight of the μ-net from N(0, 2/fan-in), which at width 2048 is σ_1² = 2·2048/3072 = 4/3 and
+σ_w² = 2 here. They have no network in the standard parametrization: He initialisation and a learning rate of ours.
+"""
+
+DIGITS_PRESETS = Presets(
+    pi_limit=DIGITS,
+    pi_net=replace(DIGITS, features="random", width=512, bias_scale=1.0),
+    mu_net=replace(DIGITS, network="mup", width=512, bias_scale=1.0),
+    sp_net=replace(
+        DIGITS,
+        network="standard",
+        width=512,
+        lr=0.1,
+        lr_first=1.0,
+        lr_last=1.0,
+        lr_bias=1.0,
+        output_scale=1.0,
+        bias_scale=1.0,
+        clip=1.0,
+    ),
+    ridge=1e-4,
+)
+
+PRESETS: dict[DatasetName, Presets] = {"cifar10": CIFAR10_PRESETS, "digits": DIGITS_PRESETS}
+PROTOCOLS: dict[str, TrainConfig] = {name: presets.pi_limit for name, presets in PRESETS.items()}
+"""The defaults of `mupi train`."""

@@ -15,16 +15,19 @@ class EpochProgress:
     Args:
         progress: The bar that it is shown in.
         epochs: Of how many.
+        title: What is trained; with a title finished epochs are not printed.
     """
 
-    def __init__(self, progress: Progress, epochs: int):
+    def __init__(self, progress: Progress, epochs: int, title: str | None = None):
         self.progress = progress
         self.epochs = epochs
+        self.title = title
         self.task = progress.add_task("", status="")
 
     def begin(self, epoch: int, done: int, steps: int) -> None:
         """Start the bar of an epoch, of which some steps may be done."""
         label = f"epoch {epoch}/{self.epochs}"
+        label = label if self.title is None else f"{self.title}, {label}"
         self.progress.reset(self.task, total=steps, completed=done, description=label, status="")
 
     def step(self, loss: float, accuracy: float, megabytes: float, atoms: int) -> None:
@@ -34,6 +37,8 @@ class EpochProgress:
 
     def finish(self, metrics: EpochMetrics) -> None:
         """Print the epoch."""
+        if self.title is not None:
+            return
         m = metrics
         self.progress.console.print(
             f"epoch {m.epoch:>{len(str(self.epochs))}}/{self.epochs}  "
@@ -45,7 +50,7 @@ class EpochProgress:
 
 
 @contextmanager
-def epoch_progress(epochs: int) -> Iterator[EpochProgress]:
+def epoch_progress(epochs: int, title: str | None = None) -> Iterator[EpochProgress]:
     """Show an `EpochProgress` inside the block; the bar goes away after it, the printed lines stay."""
     columns = (
         TextColumn("{task.description}"),
@@ -54,5 +59,7 @@ def epoch_progress(epochs: int) -> Iterator[EpochProgress]:
         TextColumn("{task.fields[status]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(), transient=True, expand=True) as progress:
-        yield EpochProgress(progress, epochs)
+    console = Console()
+    silent = title is not None and not console.is_terminal  # where a bar that goes away leaves an empty line
+    with Progress(*columns, console=console, transient=True, expand=True, disable=silent) as progress:
+        yield EpochProgress(progress, epochs, title)

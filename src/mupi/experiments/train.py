@@ -27,11 +27,22 @@ MB = 1e6
 
 
 def train(config: TrainConfig) -> list[EpochMetrics]:
+    """`train_network`, and draw the figures."""
+    metrics = train_network(config)
+    save_figures({config.directory.name: metrics}, config.directory)
+    return metrics
+
+
+def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMetrics]:
     """Train as the configuration says; the results are in its ``directory``.
 
     The numbers depend on the configuration only, not on whether and where the run was interrupted and resumed.
     Runs that differ in nothing but the features start as the same function, as far as each can represent it, and
     see the same images in the same order.
+
+    Args:
+        config: What to train and how.
+        title: Shown beside the progress bar, in place of a line for each epoch.
 
     Returns:
         The metrics of all epochs, those before a resumption included.
@@ -51,6 +62,8 @@ def train(config: TrainConfig) -> list[EpochMetrics]:
     saved = run.load() if config.resume else None
 
     for_data, for_net, for_order, for_views = independent_generators(config.seed, 4)
+    if config.data_seed is not None:
+        for_data = independent_generators(config.data_seed, 1)[0]
     data = build_data(config, for_data)
     warm_up(config, data)
     memory = PeakMemory(data.train_x.device)
@@ -64,7 +77,7 @@ def train(config: TrainConfig) -> list[EpochMetrics]:
     else:
         state.load_state_dict(saved)
 
-    with interrupt_noted() as interrupted, epoch_progress(config.epochs) as progress:
+    with interrupt_noted() as interrupted, epoch_progress(config.epochs, title) as progress:
 
         def show(tally: Tally) -> None:
             progress.step(tally.mean_loss, tally.accuracy, memory.growth() / MB, stored_atoms(net))
@@ -79,7 +92,6 @@ def train(config: TrainConfig) -> list[EpochMetrics]:
             run.append(metrics)
             run.save(state.state_dict())
             progress.finish(metrics)
-    save_figures({run.directory.name: run.metrics()}, run.directory)
     return run.metrics()
 
 
@@ -107,6 +119,7 @@ def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: Pe
         stored_mb=stored_bytes(net) / MB,
         peak_mb=peak / MB,
         atoms=stored_atoms(net),
+        parameters=sum(p.numel() for p in net.parameters()),
         layer_errors=tuple(errors),
     )
 

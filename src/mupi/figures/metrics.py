@@ -22,6 +22,7 @@ class EpochMetrics:
         peak_mb: MB by which the process's memory, at its peak in training and evaluation, was above that before the
             network was built (on an accelerator: the allocated memory).
         atoms: How many atoms are stored.
+        parameters: How many numbers are trained, apart from atoms.
         layer_errors: Errors of the feature map against the exact kernel, for features that have them.
     """
 
@@ -34,6 +35,7 @@ class EpochMetrics:
     stored_mb: float
     peak_mb: float
     atoms: int
+    parameters: int = 0
     layer_errors: tuple[LayerError, ...] = ()
 
     def to_json(self) -> str:

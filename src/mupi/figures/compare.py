@@ -1,0 +1,166 @@
+"""Networks and kernels side by side: accuracy, time and memory, and how each learned."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mupi.figures.axes import finish
+from mupi.figures.metrics import EpochMetrics
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model, trained once.
+
+    Attributes:
+        model: Its name.
+        seed: None for what no seed changes.
+        accuracy: On the test images, 0 to 1.
+        seconds: To train it, of a kernel to fit and to predict; evaluation of networks is not counted.
+        peak_mb: MB (10⁶ bytes) by which the process's memory at its peak was above that before.
+        size: How many of ``unit`` describe what was learned.
+        unit: ``parameters``, ``atoms`` or ``images``.
+        epochs: Of a network's training.
+    """
+
+    model: str
+    seed: int | None
+    accuracy: float
+    seconds: float
+    peak_mb: float
+    size: int
+    unit: str
+    epochs: tuple[EpochMetrics, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Result":
+        """The inverse of `to_json`, of a result without epochs."""
+        return cls(**{**fields, "epochs": ()})
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One model over its seeds.
+
+    Attributes:
+        model: Its name.
+        results: One for each seed.
+    """
+
+    model: str
+    results: tuple[Result, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean test accuracy."""
+        return fmean(r.accuracy for r in self.results)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the accuracy over seeds; None for one."""
+        return stdev(r.accuracy for r in self.results) if len(self.results) > 1 else None
+
+    @property
+    def seconds(self) -> float:
+        """Mean of the times."""
+        return fmean(r.seconds for r in self.results)
+
+    @property
+    def peak_mb(self) -> float:
+        """Mean of the peaks."""
+        return fmean(r.peak_mb for r in self.results)
+
+    def layer_errors(self) -> dict[str, tuple[float, float]]:
+        """Errors of output and input gradient of each layer after the last epoch, mean over seeds."""
+        if not self.results[0].epochs:
+            return {}
+        last = [r.epochs[-1].layer_errors for r in self.results]
+        return {
+            errors[0].layer: (fmean(e.output for e in errors), fmean(e.gradient for e in errors))
+            for errors in zip(*last, strict=True)
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Means, as JSON has them."""
+        return {
+            "model": self.model,
+            "seeds": [r.seed for r in self.results],
+            "accuracy": self.accuracy,
+            "deviation": self.deviation,
+            "seconds": self.seconds,
+            "peak_mb": self.peak_mb,
+            "size": self.results[0].size,
+            "unit": self.results[0].unit,
+            "layer_errors": self.layer_errors(),
+        }
+
+
+def summarise(results: Sequence[Result]) -> list[Summary]:
+    """The results of each model together, in the order in which models first appear."""
+    models = dict.fromkeys(r.model for r in results)
+    return [Summary(model, tuple(r for r in results if r.model == model)) for model in models]
+
+
+def plot_comparison(summaries: Sequence[Summary], title: str) -> Figure:
+    """Bars of test accuracy with their standard deviations, of time and of memory."""
+    figure = Figure(figsize=(11, 0.9 + 0.42 * len(summaries)), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    accuracy, seconds, memory = figure.subplots(1, 3, sharey=True)
+    values = [100 * s.accuracy for s in summaries]
+    spread = [100 * (s.deviation or 0.0) for s in summaries]
+    _bars(accuracy, summaries, values, [f"{v:.2f}" for v in values], xerr=spread)
+    low = min(v - e for v, e in zip(values, spread, strict=True))
+    room = 0.3 * (max(values) - low) + 1.0
+    accuracy.set(xlabel="test accuracy, % (the axis does not start at 0)", xlim=(low - room, max(values) + 2 * room))
+    times = [s.seconds for s in summaries]
+    _bars(seconds, summaries, times, [f"{t:,.1f}" for t in times])
+    seconds.set(xlabel="seconds of training", xlim=(0, 1.2 * max(times)))
+    peaks = [s.peak_mb for s in summaries]
+    _bars(memory, summaries, peaks, [f"{p:,.0f}" for p in peaks])
+    memory.set(xlabel="peak memory, MB", xlim=(0, 1.2 * max(peaks)))
+    accuracy.set_yticks(range(len(summaries)), [s.model for s in summaries])
+    accuracy.invert_yaxis()
+    return figure
+
+
+def plot_learning_curves(summaries: Sequence[Summary], title: str) -> Figure:
+    """Test loss and accuracy over the epochs, mean over seeds and their range; kernels as lines across."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    loss, accuracy = figure.subplots(1, 2)
+    for i, summary in enumerate(summaries):
+        colour = f"C{i}"
+        if not summary.results[0].epochs:
+            accuracy.axhline(100 * summary.accuracy, color=colour, linestyle=":", label=summary.model)
+            continue
+        x = [m.epoch for m in summary.results[0].epochs]
+        losses = np.array([[m.test_loss for m in r.epochs] for r in summary.results])
+        right = np.array([[100 * m.test_accuracy for m in r.epochs] for r in summary.results])
+        for axes, values in ((loss, losses), (accuracy, right)):
+            axes.plot(x, values.mean(0), color=colour, marker="o", markersize=3, linewidth=1.4, label=summary.model)
+            axes.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+    finish(loss, "Test loss", "cross-entropy")
+    finish(accuracy, "Test accuracy", "%")
+    for axes in (loss, accuracy):
+        legend = axes.get_legend()
+        assert legend is not None
+        legend.remove()
+    handles, labels = accuracy.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize="small")
+    return figure
+
+
+def _bars(axes: Axes, summaries: Sequence[Summary], values: list[float], labels: list[str], **errors: Any) -> None:
+    colours = [f"C{i}" for i in range(len(summaries))]
+    bars = axes.barh(range(len(summaries)), values, color=colours, height=0.7, **errors)
+    axes.bar_label(bars, labels, padding=4, fontsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
