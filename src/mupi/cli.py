@@ -12,6 +12,7 @@ from tyro.conf import subcommand
 
 from mupi.checks import fail
 from mupi.experiments.abc_verdict import AbcConfig, abc
+from mupi.experiments.cifar10 import Cifar10Config, cifar10
 from mupi.experiments.compare import CompareConfig, compare
 from mupi.experiments.config import TrainConfig
 from mupi.experiments.coordcheck import CoordCheckConfig, coordcheck
@@ -37,6 +38,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "compare": (CompareConfig, compare),
     "plot": (PlotConfig, plot),
     "abc": (AbcConfig, abc),
+    "cifar10": (Cifar10Config, cifar10),
     "coordcheck": (CoordCheckConfig, coordcheck),
     "lr-transfer": (LrTransferConfig, lr_transfer),
     "mu-limit": (MuLimitConfig, mu_limit),

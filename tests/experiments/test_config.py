@@ -22,6 +22,9 @@ def test_the_cifar10_protocol_is_that_of_the_paper():
 def test_features_are_chosen_by_name():
     assert replace(DIGITS, features="atoms").feature_map == Atoms()
     assert replace(DIGITS, features="hermite", degree=3, subspace=5).feature_map == Hermite(3, subspace=5)
+    high = replace(DIGITS, features="hermite", degree=4, subspace=5, subspace_high=3)
+    assert high.feature_map == Hermite(4, subspace={2: 5, 3: 3, 4: 3})
+    assert replace(high, subspace=None).feature_map == Hermite(4, subspace={2: DIGITS.rank, 3: 3, 4: 3})
     assert replace(DIGITS, features="random", width=99).feature_map == Random(99)
 
 
@@ -45,6 +48,9 @@ def test_resume_and_overwrite_exclude_each_other():
 
 def test_a_run_is_named_after_what_it_trains_unless_it_has_a_name():
     assert replace(DIGITS, features="atoms").directory == Path("runs/digits-atoms-r64-seed0")
+    high = replace(DIGITS, features="hermite", degree=4, subspace=5, subspace_high=3)
+    assert high.feature_map == Hermite(4, subspace={2: 5, 3: 3, 4: 3})
+    assert replace(high, subspace=None).feature_map == Hermite(4, subspace={2: DIGITS.rank, 3: 3, 4: 3})
     assert replace(DIGITS, features="random", width=99).directory == Path("runs/digits-random-r64-n99-seed0")
     assert replace(DIGITS, network="mup", width=99).directory == Path("runs/digits-mup-n99-seed0")
     assert replace(DIGITS, name="mine").directory == Path("runs/mine")
