@@ -3,20 +3,19 @@
 import gzip
 import hashlib
 import io
-import pickle
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
 import pooch
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mupi.data.dataset import Dataset
+from mupi.data.pickled_arrays import ArrayUnpickler
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -126,25 +125,8 @@ def _damaged(place: str, reason: str, remedy: str) -> NoReturn:
 
 def _decode(content: bytes) -> tuple[Float[Tensor, "n 3072"], Int64[Tensor, " n"]]:
     """Normalised images and labels of one batch file: a pickle of a dict, rows of 1,024 R, then G, then B."""
-    batch = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    batch = ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     x = torch.from_numpy(batch[b"data"]).float()
     channels = x.view(-1, 3, 1024)
     channels.sub_(255 * torch.tensor(MEAN)[:, None]).div_(255 * torch.tensor(STD)[:, None])
     return x, torch.tensor(batch[b"labels"])
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds Python's plain types and NumPy arrays, and refuses to import anything else."""
-
-    allowed = {
-        # The file names NumPy's private function of 2009; an empty array is all it makes.
-        ("numpy.core.multiarray", "_reconstruct"): np.ndarray.__new__,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
-    def find_class(self, module: str, name: str) -> object:
-        """Look up one of the three names that the official files hold."""
-        if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"a CIFAR-10 file must not ask for {module}.{name}")
-        return self.allowed[module, name]
