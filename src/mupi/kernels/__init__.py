@@ -1,6 +1,8 @@
 """Kernels of infinitely wide networks, and learning with them."""
 
 from mupi.kernels.alignment import centred_alignment
+from mupi.kernels.conv import ConvNNGP, ConvNTK
+from mupi.kernels.conv_kernel import ConvKernel
 from mupi.kernels.dynamics import KernelDynamics
 from mupi.kernels.empirical import EmpiricalNNGP, EmpiricalNTK
 from mupi.kernels.labels import centred_one_hot
@@ -12,6 +14,9 @@ from mupi.kernels.regression import Kernel, KernelRegression
 __all__ = [
     "NNGP",
     "NTK",
+    "ConvKernel",
+    "ConvNNGP",
+    "ConvNTK",
     "EmpiricalNNGP",
     "EmpiricalNTK",
     "Kernel",

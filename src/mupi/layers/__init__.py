@@ -5,7 +5,7 @@ from mupi.layers.error import LayerError, layer_error, relative_error
 from mupi.layers.input_conv2d import InputConv2d
 from mupi.layers.input_layer import InputLayer
 from mupi.layers.normalize import normalize
-from mupi.layers.pi_conv2d import PiConv2d, conv_initialisation
+from mupi.layers.pi_conv2d import PiConv2d, conv_initialisation, odd_kernel
 from mupi.layers.pi_linear import PiLinear, pi_initialisation
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "conv_initialisation",
     "layer_error",
     "normalize",
+    "odd_kernel",
     "pi_initialisation",
     "relative_error",
 ]

@@ -2,6 +2,7 @@
 
 from mupi.nets.linear_mu_limit import LinearMuLimit
 from mupi.nets.mlp import MLP, ScaledLinear, scaled_groups
+from mupi.nets.mu_cnn import MuCNN
 from mupi.nets.parametrize import parameter_groups, parametrize
 from mupi.nets.pi_cnn import PiCNN
 from mupi.nets.pi_mlp import PiMLP
@@ -13,6 +14,7 @@ from mupi.nets.tokens import Patches, Tokens
 __all__ = [
     "LinearMuLimit",
     "MLP",
+    "MuCNN",
     "Patches",
     "PiCNN",
     "PiMLP",

@@ -1,0 +1,117 @@
+"""`MuCNN`: the finite convolutional network in μP, beside `PiCNN`."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.activations import Activation, as_activation
+from mupi.checks import non_negative, positive_int
+from mupi.layers import odd_kernel
+from mupi.nets.centred import CENTRED
+from mupi.nets.images import ImageShape, as_images, check_image_shape
+from mupi.nets.pi_cnn import check_pools
+from mupi.optim import check_rates, rate_groups
+
+
+class MuCNN(nn.Module):
+    """A convolutional network of n channels in μP (Yang & Hu 2021), of the same shape as a `mupi.PiCNN`.
+
+    h^1 = N(√n (w^1 ∗ x + bias_scale·β^1)),  h^{l+1} = N(w^{l+1} ∗ φ̄(h^l) + √n·bias_scale·β^{l+1}),
+    f = output_scale·(w^{L+1} mean_p φ(h^L(p))/√n + bias_scale·β^{L+1}),
+
+    where φ̄ is φ averaged over blocks of positions and N is RMSNorm over channels or nothing; w^l has entries
+    N(0, 1/(n k²)), for the first layer N(0, 1/(n d k²)), the readout starts at 0. Learning rates do not depend on n.
+    Arguments are those of `mupi.PiCNN`, with n in place of rank and features.
+
+    Raises:
+        ValueError: As `mupi.PiCNN`.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        d_out: int,
+        width: int,
+        pools: Sequence[int] = (2, 2),
+        *,
+        kernel_size: int = 3,
+        input_kernel: int = 5,
+        input_stride: int = 2,
+        normalized: bool = True,
+        activation: Activation | Callable[[Tensor], Tensor] | None = None,
+        output_scale: float = 1.0,
+        bias_scale: float = 0.5,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__()
+        check_image_shape("MuCNN(image_shape=...)", image_shape)
+        for name, value in dict(d_out=d_out, width=width, kernel_size=kernel_size, input_kernel=input_kernel).items():
+            positive_int(f"MuCNN({name}=...)", value)
+        odd_kernel("MuCNN", kernel_size)
+        odd_kernel("MuCNN", input_kernel)
+        for name, value in dict(output_scale=output_scale, bias_scale=bias_scale).items():
+            non_negative(f"MuCNN({name}=...)", value)
+        check_pools("MuCNN", image_shape, input_stride, pools)
+        self.image_shape, self.stride, self.pools = image_shape, input_stride, tuple(pools)
+        self.normalized, self.output_scale, self.bias_scale = normalized, output_scale, bias_scale
+        self.activation = CENTRED if activation is None else as_activation(activation)
+        dtype = dtype or torch.get_default_dtype()
+
+        def kernel(d: int, size: int, fan: int) -> nn.Parameter:
+            draw = torch.randn(width, d, size, size, dtype=torch.float64, generator=generator)
+            return nn.Parameter((draw / (fan * size**2) ** 0.5).to(device, dtype))
+
+        d_in = image_shape[0]
+        self.first = kernel(d_in, input_kernel, width * d_in)
+        self.hidden_weights = nn.ParameterList([kernel(width, kernel_size, width) for _ in pools])
+        self.last = nn.Parameter(torch.zeros(d_out, width, dtype=dtype, device=device))
+        sizes = [*[width] * (1 + len(pools)), d_out]
+        self.biases = nn.ParameterList([torch.zeros(n, dtype=dtype, device=device) for n in sizes])
+
+    @property
+    def width(self) -> int:
+        """n."""
+        return self.last.shape[1]
+
+    def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch n rows columns"]]:
+        """h^1, …, h^L."""
+        root = self.width**0.5
+        biases = [root * self.bias_scale * b[:, None, None] for b in self.biases[:-1]]
+        padding = self.first.shape[-1] // 2
+        x = as_images(x, self.image_shape).contiguous(memory_format=torch.channels_last)
+        h = [self._norm(root * nn.functional.conv2d(x, self.first, stride=self.stride, padding=padding) + biases[0])]
+        for w, pool, bias in zip(self.hidden_weights, self.pools, biases[1:], strict=True):
+            φ = nn.functional.avg_pool2d(self._features(h[-1]), pool)
+            h.append(self._norm(nn.functional.conv2d(φ, w, padding=w.shape[-1] // 2) + bias))
+        return h
+
+    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch d_out"]:
+        """f(x), of images with their axes or flattened."""
+        φ = self._features(self.hidden(x)[-1]).mean((2, 3))
+        return self.output_scale * (φ @ self.last.T / self.width**0.5 + self.bias_scale * self.biases[-1])
+
+    def parameter_groups(
+        self, lr: float, first: float = 1.0, last: float = 1.0, bias: float = 1.0, weight_decay: float = 0.0
+    ) -> list[dict]:
+        """Parameter groups with a learning rate for each kind of layer: see `mupi.PiMLP`."""
+        check_rates(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
+        kinds = [
+            ("first", [self.first], first),
+            ("hidden", list(self.hidden_weights), 1.0),
+            ("last", [self.last], last),
+            ("bias", list(self.biases), bias),
+        ]
+        return rate_groups(kinds, lr, weight_decay)
+
+    def _features(self, h: Float[Tensor, "batch n rows columns"]) -> Float[Tensor, "batch n rows columns"]:
+        """φ(h); channels last, along which a `NormalizedPolynomial` looks."""
+        return self.activation(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def _norm(self, h: Float[Tensor, "batch n rows columns"]) -> Float[Tensor, "batch n rows columns"]:
+        if not self.normalized:
+            return h
+        return h * h.square().mean(1, keepdim=True).clamp_min(torch.finfo(h.dtype).tiny).rsqrt()
