@@ -15,6 +15,7 @@ from mupi.experiments.abc_verdict import AbcConfig, abc
 from mupi.experiments.cifar10 import Cifar10Config, cifar10
 from mupi.experiments.compare import CompareConfig, compare
 from mupi.experiments.config import TrainConfig
+from mupi.experiments.convergence import ConvergenceConfig, convergence
 from mupi.experiments.coordcheck import CoordCheckConfig, coordcheck
 from mupi.experiments.lr_transfer import LrTransferConfig, lr_transfer
 from mupi.experiments.mu_limit import MuLimitConfig, mu_limit
@@ -36,6 +37,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "analogies": (AnalogiesConfig, analogies),
     "neighbours": (NeighboursConfig, neighbours),
     "compare": (CompareConfig, compare),
+    "convergence": (ConvergenceConfig, convergence),
     "plot": (PlotConfig, plot),
     "abc": (AbcConfig, abc),
     "cifar10": (Cifar10Config, cifar10),

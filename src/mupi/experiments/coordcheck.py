@@ -14,6 +14,7 @@ from mupi.data import DatasetName, load
 from mupi.experiments.chosen import Chosen, named
 from mupi.experiments.config import ACTIVATIONS, ActivationName
 from mupi.experiments.coordinates import CoordinateCheck, coordinate_check
+from mupi.experiments.widths import doublings
 from mupi.figures.coordcheck import plot_coordinate_checks
 from mupi.nets import MLP
 from mupi.optim import SGD
@@ -64,8 +65,7 @@ class CoordCheckConfig(Chosen):
     @property
     def widths(self) -> list[int]:
         """min_width, twice that, and so on."""
-        doublings = (self.max_width // self.min_width).bit_length()
-        return [self.min_width * 2**k for k in range(doublings)]
+        return doublings(self.min_width, self.max_width)
 
 
 def coordcheck(config: CoordCheckConfig) -> dict[str, CoordinateCheck]:

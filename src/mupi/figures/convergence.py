@@ -1,0 +1,116 @@
+"""Networks of growing width on their way to a limit: their losses, and the rate at which they get there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from mupi.parametrization.power_law import PowerLaw
+
+PREDICTED = -0.5
+
+
+@dataclass(frozen=True)
+class WidthSweep:
+    """Networks of one kind and many widths, trained on the same batches.
+
+    Attributes:
+        name: Their kind.
+        quantity: What ``gaps`` are.
+        widths: The values of n.
+        losses: The loss of each step, for each width and seed.
+        gaps: Root mean square distance of f from its limit, for each width and seed, before the first step and after
+            each.
+        limit: The loss of each step of the limit, if it is known.
+    """
+
+    name: str
+    quantity: str
+    widths: tuple[int, ...]
+    losses: list[list[list[float]]]
+    gaps: list[list[list[float]]]
+    limit: list[float] | None = None
+
+    @cached_property
+    def laws(self) -> list[PowerLaw]:
+        """A power law in width for the start and for each step."""
+        return [
+            self._law([[gaps[step] for gaps in seeds] for seeds in self.gaps]) for step in range(len(self.gaps[0][0]))
+        ]
+
+    @cached_property
+    def overall(self) -> PowerLaw:
+        """The same for the root mean square over all steps."""
+        return self._law([[float(np.sqrt(np.mean(np.square(gaps)))) for gaps in seeds] for seeds in self.gaps])
+
+    def _law(self, sizes: list[list[float]]) -> PowerLaw:
+        return PowerLaw(self.quantity, self.name, self.widths, tuple(tuple(seeds) for seeds in sizes), PREDICTED)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with the fitted slopes."""
+        return {
+            "name": self.name,
+            "quantity": self.quantity,
+            "widths": list(self.widths),
+            "losses": self.losses,
+            "gaps": self.gaps,
+            "limit": self.limit,
+            "overall": self.overall.to_json(),
+            "slopes": [law.slope for law in self.laws],
+            "half_widths": [law.half_width for law in self.laws],
+        }
+
+
+def plot_losses(sweeps: Sequence[WidthSweep]) -> Figure:
+    """One panel a kind: the loss over the steps, mean over seeds, one curve a width and the limit in black."""
+    figure = Figure(figsize=(0.8 + 3.1 * len(sweeps), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(sweeps), squeeze=False)[0]
+    for axes, sweep in zip(panels, sweeps, strict=True):
+        steps = range(1, len(sweep.losses[0][0]) + 1)
+        for i, (width, seeds) in enumerate(zip(sweep.widths, sweep.losses, strict=True)):
+            colour = colormaps["viridis_r"]((i + 1) / len(sweep.widths))
+            axes.plot(steps, np.mean(seeds, 0), color=colour, linewidth=1.2, label=f"n = {width:,}")
+        if sweep.limit is not None:
+            axes.plot(steps, sweep.limit, color="black", linestyle="--", linewidth=1.4, label="limit")
+        axes.set(title=sweep.name, xlabel="step")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="xx-small")
+    panels[0].set_ylabel("training loss")
+    return figure
+
+
+def plot_gaps(sweeps: Sequence[WidthSweep]) -> Figure:
+    """On the left the distance from the limit over width, over all steps; on the right the slope at every step.
+
+    Points are geometric means over seeds with their range; dashed lines have slope −½; bands are 95 % confidence
+    intervals.
+    """
+    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
+    sizes, slopes = figure.subplots(1, 2)
+    for i, sweep in enumerate(sweeps):
+        law, colour = sweep.overall, f"C{i}"
+        middle, values = np.asarray(law.typical_sizes), np.asarray(law.sizes)
+        spread = [middle - values.min(1), values.max(1) - middle]
+        label = f"{sweep.name}: {law.slope:+.3f} ± {law.half_width:.3f}"
+        sizes.errorbar(law.widths, middle, spread, color=colour, marker="o", markersize=4, linestyle="", label=label)
+        sizes.plot(law.widths, law.line(PREDICTED), color=colour, linestyle="--", linewidth=1.2)
+        steps = np.arange(len(sweep.laws))
+        found = np.array([at.slope for at in sweep.laws])
+        half = np.array([at.half_width for at in sweep.laws])
+        slopes.plot(steps, found, color=colour, marker="o", markersize=3, linewidth=1.2, label=sweep.name)
+        slopes.fill_between(steps, found - half, found + half, color=colour, alpha=0.12, linewidth=0)
+    sizes.set(xscale="log", yscale="log", xlabel="width n", ylabel="|f − f_∞|, root mean square over steps and images")
+    sizes.set_title("Distance from the limit, fitted slope", fontsize="medium")
+    slopes.axhline(PREDICTED, color="0.3", linestyle="--", linewidth=1)
+    slopes.set(xlabel="step", ylabel="fitted slope", ylim=(-1, 0))
+    slopes.set_title("Slope at every step", fontsize="medium")
+    for axes in (sizes, slopes):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
+    return figure
