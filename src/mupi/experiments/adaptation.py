@@ -10,7 +10,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy, one_hot
 
 from mupi.data.episodes import Episodes
-from mupi.nets import MLP, LinearMuLimit
+from mupi.nets import MLP, LinearMuLimit, ScaledLinear
 
 TASKS_A_BLOCK = 16
 """Of a kernel between the images of so many tasks all entries are computed, and those within a task kept."""
@@ -88,6 +88,7 @@ class LinearLayers:
         if isinstance(net, LinearMuLimit):
             return cls(net.u, net.v, net.bias, 1.0, net.bias_scale, net.alpha)
         first, readout = net.layers[0], net.readout
+        assert isinstance(first, ScaledLinear)
         return cls(
             first.weight,
             readout.weight,
@@ -136,7 +137,7 @@ def maml(
         step_size: Their size.
         first_order: Whether the derivative takes the change by the steps as constant.
     """
-    start = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    start: dict[str, Tensor] = {name: p for name, p in net.named_parameters() if p.requires_grad}
 
     def loss(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
         return cross_entropy(functional_call(net, parameters, (x,)), episodes.support_y)

@@ -23,11 +23,13 @@ class Learner(ABC):
         step_size: Of its steps.
     """
 
-    net: nn.Module | None = None
-    """What meta-training changes, if anything."""
-
     def __init__(self, step_size: float):
         self.step_size = step_size
+
+    @property
+    def net(self) -> nn.Module | None:
+        """What meta-training changes, if anything."""
+        return None
 
     @abstractmethod
     def logits(self, episodes: Episodes, steps: int) -> Float[Tensor, "tasks query ways"]:
@@ -79,7 +81,12 @@ class ReadoutLearner(Learner):
 
     def __init__(self, net: PiMLP | MLP, step_size: float):
         super().__init__(step_size)
-        self.net: PiMLP | MLP = net
+        self._net = net
+
+    @property
+    def net(self) -> PiMLP | MLP:
+        """Whose hidden layers meta-training changes."""
+        return self._net
 
     def logits(self, episodes: Episodes, steps: int) -> Float[Tensor, "tasks query ways"]:
         """See `kernel_descent`."""
@@ -125,7 +132,12 @@ class WholeLearner(Learner):
 
     def __init__(self, net: LinearMuLimit | MLP, step_size: float):
         super().__init__(step_size)
-        self.net: LinearMuLimit | MLP = net
+        self._net = net
+
+    @property
+    def net(self) -> LinearMuLimit | MLP:
+        """Whose weights meta-training changes."""
+        return self._net
 
     def logits(self, episodes: Episodes, steps: int) -> Float[Tensor, "tasks query ways"]:
         """By `LinearLayers` where the network is linear with one hidden layer, else by `maml`."""

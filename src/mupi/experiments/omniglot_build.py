@@ -45,8 +45,8 @@ def build_kernel(config: OmniglotConfig) -> Kernel:
     assert config.depth is not None and config.sigma_b is not None
     φ = activation(config)
     if config.paper == "pi":
-        kernel = NNGP if config.model == "nngp" else NTK
-        return kernel(config.depth, φ, 1.0, config.sigma_b)
+        family = NNGP if config.model == "nngp" else NTK
+        return family(config.depth, φ, 1.0, config.sigma_b)
     # K and Θ are homogeneous of degree 1 in the squares of x and σ_b: d times those of x/√d and σ_b/√d. `NNGP` counts
     # a bias of the readout, which the paper's networks have not.
     σ_b = config.sigma_b / sqrt(D)

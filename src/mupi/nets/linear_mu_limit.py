@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mupi.activations import Identity
 from mupi.checks import finite, last_axis, non_negative, positive_int
-from mupi.nets.mlp import MLP
+from mupi.nets.mlp import MLP, ScaledLinear
 from mupi.parametrization import Parametrization
 
 
@@ -110,11 +110,13 @@ class LinearMuLimit(nn.Module):
             generator=torch.Generator(),
         )
         omega = torch.randn(width, gaussians, dtype=torch.float64, generator=generator).to(self.u) / width**0.5
-        net.layers[0].weight.copy_(omega @ self.u)
-        net.readout.weight.copy_(self.v @ omega.T)
+        first, readout = net.layers[0], net.readout
+        assert isinstance(first, ScaledLinear)
+        first.weight.copy_(omega @ self.u)
+        readout.weight.copy_(self.v @ omega.T)
         if self.bias is not None:
-            net.layers[0].bias.copy_(omega @ self.bias)
-            net.readout.bias.requires_grad_(False)
+            first.bias.copy_(omega @ self.bias)
+            readout.bias.requires_grad_(False)
         return net
 
     def extra_repr(self) -> str:
