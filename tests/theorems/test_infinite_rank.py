@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from assertions import fitted_slope, root_mean_square
+from assertions import assert_close, fitted_slope, root_mean_square
 from cases import randn, seeded
-from mupi import Atoms, Erf, PiMLP, ReLU, Sin
+from mupi import NNGP, Atoms, Erf, PiMLP, ReLU, Sin
 
 
 def feature_kernel(activation, rank, depth, x1, x2, seed):
@@ -45,3 +45,10 @@ def test_the_kernel_at_initialisation_approaches_its_recursion(activation, depth
     ]  # fmt: skip
     assert fitted_slope(ranks, errors) == pytest.approx(-0.5, abs=0.1)
     assert errors[-1] < 0.4
+
+
+@pytest.mark.parametrize("activation", [ReLU(), Erf(), Sin()], ids=str)
+def test_with_one_hidden_layer_the_recursion_is_the_nngp(activation):
+    """Of more layers it is not: π-initialisation is another prior than iid weights."""
+    x1, x2 = randn(3, 6), randn(4, 6, seed=1)
+    assert_close(recursion(activation, 1, x1, x2), NNGP(1, activation, sigma_w=1.0)(x1, x2), rtol=1e-12)
