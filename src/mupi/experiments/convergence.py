@@ -218,15 +218,15 @@ def distance(
 
 
 def table(sweeps: list[WidthSweep], config: ConvergenceConfig) -> Table:
-    """Fitted slopes over all steps together, before the first and after the last, and their range over the steps."""
+    """Fitted slopes: over all steps together, before the first, after the last; and their range over the steps."""
     title = f"{config.dataset}, {config.steps} steps of {config.batch_size} images, {config.seeds} networks a width"
-    columns = ("slope of", "over all steps", "at the start", f"after step {config.steps}", "least, greatest")
-    shown = Table("", *columns, title=f"{title}; the theory says −0.50")
+    shown = Table("slope (theory: −0.5)", "all steps", "start", "end", "range", title=title)
+    shown.caption = "of |f − f_∞| for π-nets, of |f − mean f| for μ-nets; ± is a 95 % confidence interval"
     for sweep in sweeps:
         laws = sweep.laws
         slopes = [law.slope for law in laws]
         fits = [f"{law.slope:+.3f} ± {law.half_width:.3f}" for law in (sweep.overall, laws[0], laws[-1])]
-        shown.add_row(sweep.name, sweep.quantity, *fits, f"{min(slopes):+.2f}, {max(slopes):+.2f}")
+        shown.add_row(sweep.name, *fits, f"{min(slopes):+.2f} … {max(slopes):+.2f}")
     return shown
 
 
