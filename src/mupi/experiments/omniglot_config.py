@@ -64,7 +64,7 @@ class OmniglotConfig:
     """mu-net, pi-net: n."""
     rank: int = 400
     """pi: r."""
-    subspace: int | None = 100
+    subspace: int | None = 40
     """pi-limit: how many directions degree 2 is kept in; None for all."""
     input_std: float | None = None
     """mu-net: σ of the first layer's weights; mu-limit: σ_u."""
