@@ -5,18 +5,20 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 from tyro.conf import subcommand
 
 from mupi.checks import fail
 from mupi.experiments.abc_verdict import AbcConfig, abc
+from mupi.experiments.architectures import architecture_protocol
 from mupi.experiments.cifar10 import Cifar10Config, cifar10
 from mupi.experiments.compare import CompareConfig, compare
-from mupi.experiments.config import TrainConfig
+from mupi.experiments.config import ArchName, TrainConfig
 from mupi.experiments.convergence import ConvergenceConfig, convergence
 from mupi.experiments.coordcheck import CoordCheckConfig, coordcheck
+from mupi.experiments.export import ExportConfig, export
 from mupi.experiments.lr_transfer import LrTransferConfig, lr_transfer
 from mupi.experiments.mu_limit import MuLimitConfig, mu_limit
 from mupi.experiments.omniglot import omniglot
@@ -39,6 +41,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "compare": (CompareConfig, compare),
     "convergence": (ConvergenceConfig, convergence),
     "plot": (PlotConfig, plot),
+    "export": (ExportConfig, export),
     "abc": (AbcConfig, abc),
     "cifar10": (Cifar10Config, cifar10),
     "coordcheck": (CoordCheckConfig, coordcheck),
@@ -90,13 +93,17 @@ def run(args: Sequence[str]) -> None:
 
 
 def protocol(args: Sequence[str]) -> TrainConfig:
-    """The defaults of `mupi train`, which depend on the data set; so that one is looked for first."""
+    """The defaults of `mupi train`, which depend on data set and architecture; so these are looked for first."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--dataset", default="digits")
-    name = parser.parse_known_args(args)[0].dataset
+    parser.add_argument("--arch", default="mlp")
+    known = parser.parse_known_args(args)[0]
+    name = known.dataset
     if name not in PROTOCOLS:
         fail("--dataset", " or ".join(PROTOCOLS), repr(name))
-    return PROTOCOLS[name]
+    if known.arch not in get_args(ArchName):
+        fail("--arch", " or ".join(get_args(ArchName)), repr(known.arch))
+    return PROTOCOLS[name] if known.arch == "mlp" else architecture_protocol(PROTOCOLS[name], known.arch)
 
 
 def report(error: BaseException, status: int) -> int:

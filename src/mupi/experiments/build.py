@@ -7,7 +7,7 @@ import torch
 from mupi.checks import fail
 from mupi.data import Dataset, load
 from mupi.experiments.config import ACTIVATIONS, TrainConfig
-from mupi.nets import MLP, PiMLP
+from mupi.nets import MLP, MuCNN, PiMLP, PiNetwork
 from mupi.optim import SGD, factor_gradients
 from mupi.parametrization import Parametrization
 
@@ -44,7 +44,7 @@ def build_data(config: TrainConfig, generator: torch.Generator) -> Dataset:
 
 
 def build_network(config: TrainConfig, data: Dataset, generator: torch.Generator) -> PiMLP | MLP:
-    """The network before training."""
+    """The perceptron before training."""
     common = dict[str, Any](
         d_in=data.train_x.shape[1],
         d_out=len(data.classes),
@@ -74,7 +74,7 @@ def build_network(config: TrainConfig, data: Dataset, generator: torch.Generator
     )
 
 
-def build_optimizer(config: TrainConfig, net: PiMLP | MLP) -> SGD:
+def build_optimizer(config: TrainConfig, net: PiNetwork | MLP | MuCNN) -> SGD:
     """SGD with a learning rate for each kind of layer."""
     groups = net.parameter_groups(
         lr=config.lr,

@@ -8,10 +8,12 @@ from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, Normali
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName
 from mupi.features import Atoms, Features, Hermite, Random
+from mupi.nets import CENTRED
 
 FeatureName = Literal["atoms", "hermite", "random"]
 NetworkName = Literal["pi", "mup", "standard"]
-ActivationName = Literal["relu", "leaky-relu", "abs", "erf", "gelu", "tanh", "sin", "cos", "quadratic"]
+ArchName = Literal["mlp", "cnn", "resnet", "transformer"]
+ActivationName = Literal["relu", "leaky-relu", "abs", "erf", "gelu", "tanh", "sin", "cos", "quadratic", "centred"]
 
 ACTIVATIONS: dict[ActivationName, Activation] = {
     "relu": ReLU(),
@@ -24,6 +26,7 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
     "cos": Cos(),
     # Of the ReLU's degrees 0, 1 and 2 with weights 1/2π, 1/4, 1/4π, the latter two at equal weight.
     "quadratic": NormalizedPolynomial.with_weights(0.0, 0.25, 0.25),
+    "centred": CENTRED,
 }
 
 # What to do with a saved run: no property of the run itself.
@@ -67,7 +70,8 @@ class TrainConfig:
     width: int
     """The width of a finite network: mup, standard, and pi with random features."""
     activation: ActivationName
-    """φ; `quadratic` is the one with kernel |b||g|(q/4 + q²/4), for which hermite of degree 2 is exact."""
+    """φ; `quadratic` is the one with kernel |b||g|(q/4 + q²/4), `centred` with |b||g|(q/4 + q²/2); for both hermite of
+    degree 2 is exact."""
     rank: int
     """pi: r, the rank of each junction."""
     depth: int
@@ -110,6 +114,9 @@ class TrainConfig:
     """Momentum."""
     seed: int
     """Decides the initial network, the subset of the data, the order of the images and how they are moved."""
+    arch: ArchName = "mlp"
+    """The architecture; of cnn, resnet and transformer there are the pi networks, of cnn the mup network too. For them
+    depth is the number of convolutions, of branches, and of blocks."""
     data_seed: int | None = None
     """Draws the subset of the data and the held-out images; None for what the seed decides."""
 
@@ -145,6 +152,8 @@ class TrainConfig:
             non_negative(field, getattr(self, field))
         if self.shift < 0:
             fail("shift", "a number of pixels ≥ 0", self.shift)
+        if self.network not in {"mlp": ("pi", "mup", "standard"), "cnn": ("pi", "mup")}.get(self.arch, ("pi",)):
+            fail("arch", f"one that there is for network {self.network}", self.arch, "leave --network out")
         if self.resume and self.overwrite:
             fail("resume", "without overwrite", "both", "leave one of them out")
 
@@ -156,9 +165,10 @@ class TrainConfig:
     @property
     def kind(self) -> str:
         """The kind of network and its size, for a file's name."""
+        arch = "" if self.arch == "mlp" else f"{self.arch}-"
         if self.network != "pi":
-            return f"{self.network}-n{self.width}"
-        return f"{self.features}-r{self.rank}" + (f"-n{self.width}" if self.features == "random" else "")
+            return f"{arch}{self.network}-n{self.width}"
+        return f"{arch}{self.features}-r{self.rank}" + (f"-n{self.width}" if self.features == "random" else "")
 
     @property
     def feature_map(self) -> Features:

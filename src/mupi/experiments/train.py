@@ -5,8 +5,9 @@ from typing import NoReturn
 import torch
 
 from mupi.data import Dataset
+from mupi.experiments.architectures import build_architecture
 from mupi.experiments.augmentation import Augmentation
-from mupi.experiments.build import build_data, build_network, build_optimizer, independent_generators
+from mupi.experiments.build import build_data, build_optimizer, independent_generators
 from mupi.experiments.config import TrainConfig
 from mupi.experiments.epoch import EVALUATION_BATCH, evaluate, require_finite, train_epoch
 from mupi.experiments.interrupt import interrupt_noted
@@ -18,7 +19,7 @@ from mupi.experiments.state import Tally, TrainingState
 from mupi.experiments.warm_up import warm_up
 from mupi.features import Hermite
 from mupi.figures import EpochMetrics, save_figures
-from mupi.nets import PiMLP
+from mupi.nets import PiNetwork
 
 # Few, since the allocator may keep what a report takes (every kept atom by every image) and it would then be counted
 # as the training's. The errors are within some 10 % of those on all images.
@@ -67,7 +68,7 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
     data = build_data(config, for_data)
     warm_up(config, data)
     memory = PeakMemory(data.train_x.device)
-    net = build_network(config, data, for_net)
+    net = build_architecture(config, data, for_net)
     optimizer = build_optimizer(config, net)
     schedule = Drop(optimizer, config.drop_epoch, config.drop)
     augmentation = Augmentation(config.flip, config.shift, data.image_shape)
@@ -107,7 +108,7 @@ def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: Pe
     peak = memory.growth()
     errors = []
     # The other feature maps have no error, which would take long to find out with many atoms.
-    if isinstance(net, PiMLP) and isinstance(config.feature_map, Hermite):
+    if isinstance(net, PiNetwork) and isinstance(config.feature_map, Hermite):
         errors = net.error_report(data.test_x[:ERROR_REPORT_IMAGES])
     return EpochMetrics(
         epoch=state.epoch + 1,

@@ -6,9 +6,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from mupi.data import Dataset
-from mupi.experiments.build import build_network, build_optimizer
+from mupi.experiments.architectures import build_architecture
+from mupi.experiments.build import build_optimizer
 from mupi.experiments.config import TrainConfig
-from mupi.nets import PiMLP
+from mupi.nets import PiNetwork
 
 
 def warm_up(config: TrainConfig, data: Dataset) -> None:
@@ -21,9 +22,9 @@ def warm_up(config: TrainConfig, data: Dataset) -> None:
         config: Of the run to come.
         data: Its data.
     """
-    net = build_network(replace(config, rank=1, width=1), data, torch.Generator().manual_seed(0))
+    net = build_architecture(replace(config, rank=1, width=1), data, torch.Generator().manual_seed(0))
     optimizer = build_optimizer(config, net)
     cross_entropy(net(data.train_x[:2]), data.train_y[:2]).backward()
     optimizer.step()
-    if isinstance(net, PiMLP):
+    if isinstance(net, PiNetwork):
         net.error_report(data.test_x[:2])

@@ -1,5 +1,6 @@
 """Networks."""
 
+from mupi.nets.centred import CENTRED
 from mupi.nets.linear_mu_limit import LinearMuLimit
 from mupi.nets.mlp import MLP, ScaledLinear, scaled_groups
 from mupi.nets.mu_cnn import MuCNN
@@ -9,9 +10,12 @@ from mupi.nets.pi_mlp import PiMLP
 from mupi.nets.pi_network import PiNetwork
 from mupi.nets.pi_resnet import PiResNet
 from mupi.nets.pi_transformer import PiTransformer
+from mupi.nets.plain import plain
+from mupi.nets.presets import small_cnn, small_mu_cnn, small_resnet, small_transformer
 from mupi.nets.tokens import Patches, Tokens
 
 __all__ = [
+    "CENTRED",
     "LinearMuLimit",
     "MLP",
     "MuCNN",
@@ -25,5 +29,10 @@ __all__ = [
     "Tokens",
     "parameter_groups",
     "parametrize",
+    "plain",
     "scaled_groups",
+    "small_cnn",
+    "small_mu_cnn",
+    "small_resnet",
+    "small_transformer",
 ]
