@@ -1,0 +1,121 @@
+"""A text as the ids of its words, made once and kept on disk."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int32
+from torch import Tensor
+
+from mupi.checks import positive_int
+from mupi.data.text import Normaliser, words
+from mupi.data.vocabulary import Vocabulary, choose
+
+WORDS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text in the ids of its vocabulary; words outside of it are left out.
+
+    Args:
+        vocabulary: Its words.
+        ids: The text.
+    """
+
+    vocabulary: Vocabulary
+    ids: Int32[Tensor, " words"]
+
+
+class _Types(dict[str, int]):
+    """The number of each word, which is given at its first appearance."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = number = len(self)
+        return number
+
+
+def encode(text: Iterator[str], min_count: int, max_vocabulary: int | None = None) -> Corpus:
+    """Read a stream of words once, and make its vocabulary and ids.
+
+    Args:
+        text: The words; 4 bytes are held for each.
+        min_count: Words that occur less often are left out.
+        max_vocabulary: Only so many of the most frequent words are kept; None for no limit.
+
+    Raises:
+        ValueError: If fewer than two words remain.
+    """
+    types = _Types()
+    parts = []
+    # At the speed of C: the loop over the words is NumPy's, and the look-up the dictionary's.
+    while len(part := np.fromiter(map(types.__getitem__, islice(text, WORDS_AT_ONCE)), np.int32)):
+        parts.append(part)
+    numbers = torch.from_numpy(np.concatenate(parts)) if parts else torch.empty(0, dtype=torch.int32)
+    counts = torch.bincount(numbers, minlength=len(types))
+    kept = choose(counts, min_count, max_vocabulary)
+    id_of_type = torch.full((len(types),), -1, dtype=torch.int32)
+    id_of_type[kept] = torch.arange(len(kept), dtype=torch.int32)
+    ids = id_of_type[numbers]
+    by_type = list(types)
+    return Corpus(Vocabulary(tuple(by_type[i] for i in kept.tolist()), counts[kept]), ids[ids >= 0])
+
+
+def load_corpus(
+    path: Path,
+    folder: Path,
+    *,
+    min_count: int,
+    max_vocabulary: int | None = None,
+    max_words: int | None = None,
+    normalise: Normaliser | None = None,
+    read: Callable[[int], None] | None = None,
+) -> Corpus:
+    """Return the corpus of a text file: from ``folder`` if it was made before, else made, and kept there.
+
+    Args:
+        path: The text, see `mupi.data.text.words`.
+        folder: Where corpora are kept, each in a folder of its own with ``vocabulary.txt`` and ``ids.npy``. The
+            folder's name depends on the file's name, size and time and on all settings, so that none is mistaken.
+        min_count: See `encode`.
+        max_vocabulary: See `encode`.
+        max_words: Only so many words of the text are read; None for all.
+        normalise: See `mupi.data.text.words`.
+        read: See `mupi.data.text.words`; not called if the corpus is there.
+
+    Raises:
+        FileNotFoundError: If there is no such text.
+        ValueError: If it is damaged or too short, or a number is not positive.
+    """
+    if max_words is not None:
+        positive_int("max_words", max_words)
+    if not path.is_file():
+        next(words(path))  # raises with what to do
+    kept = folder / f"{path.name.split('.')[0]}-{_key(path, min_count, max_vocabulary, max_words, normalise)}"
+    if not (kept / "ids.npy").exists():
+        _save(encode(islice(words(path, normalise, read), max_words), min_count, max_vocabulary), kept)
+    # Copied on write, so that torch may hold it; nothing writes.
+    ids = torch.from_numpy(np.load(kept / "ids.npy", mmap_mode="c"))
+    return Corpus(Vocabulary.load(kept / "vocabulary.txt"), ids)
+
+
+def _key(path: Path, *settings: object) -> str:
+    status = path.stat()
+    named = [getattr(setting, "__name__", setting) for setting in settings]
+    text = json.dumps([path.name, status.st_size, status.st_mtime_ns, *named])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _save(corpus: Corpus, kept: Path) -> None:
+    kept.mkdir(parents=True, exist_ok=True)
+    corpus.vocabulary.save(kept / "vocabulary.txt")
+    # Last, and in one go: where it is, all is.
+    partial = kept / "ids.partial.npy"
+    np.save(partial, corpus.ids.numpy())
+    os.replace(partial, kept / "ids.npy")

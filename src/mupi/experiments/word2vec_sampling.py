@@ -1,0 +1,86 @@
+"""From a text to steps: subsampling, radii and negatives, which each passage draws for itself."""
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from mupi.data.corpus import Corpus
+from mupi.nets.cbow import Positions
+
+PASSAGE = 50_000
+"""Words of the text that are sampled together; contexts end with a passage, and a run can stop between two."""
+
+
+class Sampling:
+    """How a text is made into steps.
+
+    What a passage draws depends on the seed, the epoch and its place alone: a run goes on from any passage as if it
+    had never stopped.
+
+    Args:
+        corpus: The text.
+        window: Radii are drawn from 1 to this.
+        subsampling: The threshold t of `Vocabulary.kept_share`.
+        batch_size: Positions a step.
+        shared_negatives: Negatives a step.
+        seed: Of everything that is drawn.
+        device: Where the steps are computed.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        *,
+        window: int,
+        subsampling: float,
+        batch_size: int,
+        shared_negatives: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ):
+        self.ids = corpus.ids
+        self.window = window
+        self.batch_size = batch_size
+        self.shared_negatives = shared_negatives
+        self.seed = seed
+        self.device = device
+        self.kept_share = corpus.vocabulary.kept_share(subsampling)
+        self.cumulated_noise = corpus.vocabulary.noise().cumsum(0)
+
+    @property
+    def passages(self) -> int:
+        """How many the text has."""
+        return -(-len(self.ids) // PASSAGE)
+
+    def words_before(self, passage: int) -> int:
+        """How many words of the text come before a passage."""
+        return min(passage * PASSAGE, len(self.ids))
+
+    def steps(self, epoch: int, passage: int) -> Iterator[Positions]:
+        """The steps of a passage, in the order of the text."""
+        generator = self._generator(epoch, passage)
+        ids = self.ids[passage * PASSAGE : (passage + 1) * PASSAGE].long()
+        words = ids[torch.rand(len(ids), generator=generator, dtype=torch.float64) < self.kept_share[ids]]
+        radius = torch.randint(1, self.window + 1, words.shape, generator=generator)
+        batches = -(-len(words) // self.batch_size)
+        negatives = self._draw_negatives(batches, generator)
+        words, radius, negatives = words.to(self.device), radius.to(self.device), negatives.to(self.device)
+        for k in range(batches):
+            start, end = k * self.batch_size, min((k + 1) * self.batch_size, len(words))
+            before = max(0, start - self.window)
+            yield Positions(
+                words[before : end + self.window], start - before, radius[start:end], negatives[k], self.window
+            )
+
+    def _draw_negatives(self, batches: int, generator: torch.Generator) -> Int64[Tensor, "batches S"]:
+        uniform = torch.rand(batches, self.shared_negatives, generator=generator, dtype=torch.float64)
+        # Rounding may leave the last sum below one.
+        return torch.searchsorted(self.cumulated_noise, uniform).clamp(max=len(self.cumulated_noise) - 1)
+
+    def _generator(self, epoch: int, passage: int) -> torch.Generator:
+        """One whose numbers have nothing to do with those of any other seed, epoch or passage."""
+        digest = hashlib.sha256(f"{self.seed} {epoch} {passage}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:4]))

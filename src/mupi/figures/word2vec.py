@@ -1,0 +1,80 @@
+"""Accuracy on word analogies by epoch: the figure of Yang & Hu (2021) for Word2Vec."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mupi.figures.axes import finish
+
+
+@dataclass(frozen=True)
+class Word2VecMetrics:
+    """Measurements of one epoch of training word vectors.
+
+    Attributes:
+        epoch: Counted from 1; 0 is the start.
+        positions: Trained on in the epoch: the words that subsampling kept.
+        words: Of the text, in the epoch.
+        loss: Mean over these positions; NaN at the start.
+        accuracy: The share of analogies answered right, of those whose words are known.
+        sections: Right answers and known questions of each section.
+        seconds: Of training, without evaluation and saving.
+        cpu_seconds: The same of processor time, of all threads.
+        stored_mb: MB (10⁶ bytes) of both matrices, as far as coordinates are in use.
+        peak_mb: MB by which the process's memory at its peak was above that before the vectors were made.
+    """
+
+    epoch: int
+    positions: int
+    words: int
+    loss: float
+    accuracy: float
+    sections: dict[str, tuple[int, int]]
+    seconds: float
+    cpu_seconds: float
+    stored_mb: float
+    peak_mb: float
+
+    def to_json(self) -> str:
+        """One line of JSON, without its end."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> "Word2VecMetrics":
+        """The inverse of `to_json`."""
+        fields = json.loads(line)
+        sections = {name: (right, seen) for name, (right, seen) in fields.pop("sections").items()}
+        return cls(**fields, sections=sections)
+
+
+def read_word2vec_metrics(path: Path) -> list[Word2VecMetrics]:
+    """Read a run's ``metrics.jsonl``; a last line that was cut off by a crash is left out.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi word2vec` has written")
+    return [Word2VecMetrics.from_json(line) for line in path.read_text().split("\n")[:-1]]
+
+
+def plot_analogies(runs: Mapping[str, Sequence[Sequence[Word2VecMetrics]]]) -> Figure:
+    """Draw accuracy by epoch, one line a width: the mean over seeds, and a band from the lowest to the highest.
+
+    Args:
+        runs: For each label, the epochs of each seed; epochs that all seeds have are drawn.
+    """
+    figure = Figure(figsize=(5.2, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for i, (label, seeds) in enumerate(runs.items()):
+        epochs = min(len(seed) for seed in seeds)
+        x = [m.epoch for m in seeds[0][:epochs]]
+        accuracy = 100 * np.array([[m.accuracy for m in seed[:epochs]] for seed in seeds])
+        axes.plot(x, accuracy.mean(0), color=f"C{i}", marker="o", markersize=3, linewidth=1.4, label=label)
+        axes.fill_between(x, accuracy.min(0), accuracy.max(0), color=f"C{i}", alpha=0.2, linewidth=0)
+    finish(axes, "Word analogies", "% answered right")
+    return figure

@@ -1,0 +1,224 @@
+import math
+
+import pytest
+import torch
+from torch.nn.functional import softplus
+
+from assertions import assert_close, assert_equal, fitted_slope, root_mean_square
+from cases import seeded
+from mupi.nets.banded import RUN
+from mupi.nets.cbow import CBOW, Positions, state_bytes
+from mupi.nets.embedding_start import DenseStart, Gaussian, Orthonormal, Start, UnitVectors
+from oracles.cbow import cbow_step
+
+V = 30
+WINDOW = 4
+
+
+def positions(seed: int, batch: int = 2 * RUN + 5, shared: int = 12, vocabulary: int = V) -> Positions:
+    """A random text, its first word a position in some, with negatives that repeat and that hit the centres."""
+    g = seeded(seed)
+    first = seed % (WINDOW + 1)
+    words = torch.randint(vocabulary, (first + batch + WINDOW,), generator=g)
+    radius = torch.randint(1, WINDOW + 1, (batch,), generator=g)
+    return Positions(words, first, radius, torch.randint(vocabulary, (shared,), generator=g), WINDOW)
+
+
+def trained(start: Start, steps: int = 5, weight_decay: float = 0.01, **settings) -> CBOW:
+    net = CBOW(V, start, dtype=torch.float64, generator=seeded(7), negatives=5, **settings)
+    for seed in range(steps):
+        net.step(positions(seed), lr=0.3, weight_decay=weight_decay)
+    return net
+
+
+def scores_and_products(u: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    """All scalar products of input and output vectors."""
+    both = torch.cat([u, n])
+    return both @ both.T
+
+
+@pytest.mark.parametrize("start", [Gaussian(7), Orthonormal(20), Gaussian(300)], ids=str)
+@pytest.mark.parametrize("shape", [(37, 12), (1, 5), (3, 1)], ids=str)
+def test_a_step_is_the_oracle_s_word_by_word(start: DenseStart, shape):
+    net = CBOW(V, start, dtype=torch.float64, generator=seeded(7), negatives=5)
+    u, n = net.vectors(), net.output_vectors()
+    for seed in range(5):
+        step = positions(seed, *shape)
+        loss = net.step(step, lr=0.3, weight_decay=0.02)
+        expected = cbow_step(u, n, step, K=5, lr=0.3, weight_decay=0.02)
+        assert loss == pytest.approx(expected, rel=1e-12)
+    assert_close(net.vectors(), u)
+    assert_close(net.output_vectors(), n)
+
+
+def test_a_run_of_positions_is_a_step_of_sgd_on_the_loss():
+    net = CBOW(V, Gaussian(6), dtype=torch.float64, generator=seeded(7), negatives=5)
+    net.step(positions(0), lr=0.5)
+    u, n = net.vectors().requires_grad_(), net.output_vectors().requires_grad_()
+    step = positions(1, batch=RUN)
+    context = step.contexts().double()
+    h = context / context.sum(1, keepdim=True) @ u[step.words]
+    counted = (step.centres[:, None] != step.negatives).double() * 5 / len(step.negatives)
+    loss = softplus(-(h * n[step.centres]).sum(1)).sum() + (softplus(h @ n[step.negatives].T) * counted).sum()
+    gradient_u, gradient_n = torch.autograd.grad(loss, (u, n))
+    assert net.step(step, lr=0.1) == pytest.approx(float(loss.detach()), rel=1e-12)
+    assert_close(net.vectors(), (u - 0.1 * gradient_u).detach())
+    assert_close(net.output_vectors(), (n - 0.1 * gradient_n).detach())
+
+
+def test_v_coordinates_are_the_limit_with_2v_of_which_half_stay_zero():
+    u = torch.cat([torch.eye(V), torch.zeros(V, V)], 1).double()
+    n = torch.zeros(V, 2 * V).double()
+    net = CBOW(V, UnitVectors(), dtype=torch.float64, negatives=5)
+    for seed in range(5):
+        step = positions(seed)
+        net.step(step, lr=0.3, weight_decay=0.02)
+        cbow_step(u, n, step, K=5, lr=0.3, weight_decay=0.02)
+    assert net.active == V
+    assert_close(scores_and_products(net.vectors(), net.output_vectors()), scores_and_products(u, n))
+    assert_equal(n[:, V:], torch.zeros(V, V).double())
+    assert_equal(u[:, V:], torch.zeros(V, V).double())
+
+
+@pytest.mark.parametrize("leading", [None, 12])
+def test_coordinates_of_words_that_were_not_met_are_neither_used_nor_written(leading):
+    net = CBOW(V, UnitVectors(leading), dtype=torch.float64, negatives=5)
+    met: set[int] = set()
+    for seed in range(4):
+        step = positions(seed, batch=3, shared=4)
+        net.step(step, lr=0.3)
+        met |= set(step.words.tolist())
+        assert net.active == len([word for word in met if leading is None or word < leading])
+    assert net.active < V
+    assert_equal(net.inputs.dense()[:, net.active :], torch.zeros(V, net.inputs.columns - net.active).double())
+    assert_equal(net.outputs.dense()[:, net.active :], torch.zeros(V, net.inputs.columns - net.active).double())
+    assert sorted(net.coordinate[sorted(met)].tolist())[-net.active :] == list(range(net.active))
+
+
+def test_leading_unit_vectors_are_sgd_from_the_identity_cut_off():
+    net = trained(UnitVectors(12))
+    u = torch.eye(V).double()[:, :12]
+    n = torch.zeros(V, 12).double()
+    for seed in range(5):
+        cbow_step(u, n, positions(seed), K=5, lr=0.3, weight_decay=0.01)
+    assert_close(scores_and_products(net.vectors(), net.output_vectors()), scores_and_products(u, n))
+
+
+@pytest.mark.parametrize("kind", [Gaussian, Orthonormal])
+def test_all_of_training_depends_on_the_start_through_its_gram_matrix_only(kind):
+    """At width V a random orthonormal start has the identity's Gram matrix; a Gaussian one has not."""
+    limit, other = trained(UnitVectors()), trained(kind(V))
+    ours = scores_and_products(other.vectors(), other.output_vectors())
+    difference = (ours - scores_and_products(limit.vectors(), limit.output_vectors())).abs().max()
+    assert (difference < 1e-12) if kind is Orthonormal else (difference > 0.01)
+
+
+def test_finite_width_converges_to_the_limit_with_slope_minus_one_half():
+    limit = trained(UnitVectors(), steps=4)
+    expected = scores_and_products(limit.vectors(), limit.output_vectors())
+    widths, errors = [2**k for k in range(7, 13)], []
+    for width in widths:
+        squares = []
+        for seed in range(4):
+            net = CBOW(V, Gaussian(width), dtype=torch.float64, negatives=5, generator=seeded(seed))
+            for step in range(4):
+                net.step(positions(step), lr=0.3, weight_decay=0.01)
+            squares.append(float((scores_and_products(net.vectors(), net.output_vectors()) - expected).norm()))
+        errors.append(root_mean_square(squares))
+    assert abs(fitted_slope(widths, errors) + 0.5) < 0.1
+
+
+def test_shared_negatives_have_the_expected_gradient_of_negatives_for_each_position():
+    """The mean change over draws of one negative is that of ten in the proportions of the noise."""
+
+    def change(negatives: list[int]) -> torch.Tensor:
+        net = CBOW(4, Gaussian(3), dtype=torch.float64, negatives=2, generator=seeded(1))
+        net.step(Positions(torch.tensor([0, 1, 2, 3]), 0, torch.ones(4).long(), torch.tensor([0, 3]), 1), 0.3)
+        before = torch.cat([net.vectors(), net.output_vectors()])
+        net.step(Positions(torch.tensor([0, 2, 1, 3]), 0, torch.ones(4).long(), torch.tensor(negatives), 1), 0.3)
+        return torch.cat([net.vectors(), net.output_vectors()]) - before
+
+    mean = 0.4 * change([0]) + 0.3 * change([1]) + 0.2 * change([2]) + 0.1 * change([3])
+    assert_close(change([0, 0, 0, 0, 1, 1, 1, 2, 2, 3]), mean)
+
+
+def test_bfloat16_storage_follows_float32_and_loses_no_small_change():
+    exact, rounded = (CBOW(V, UnitVectors(), dtype=dtype, negatives=5) for dtype in (torch.float32, torch.bfloat16))
+    for seed in range(30):
+        step = positions(seed)
+        exact.step(step, lr=0.01)
+        rounded.step(step, lr=0.01)
+    assert rounded.inputs.table.dtype == torch.bfloat16
+    change = exact.output_vectors()
+    error = (rounded.output_vectors() - change).norm() / change.norm()
+    assert error < 0.03
+
+
+def test_state_dict_goes_on_to_the_same_numbers():
+    net = trained(UnitVectors(), steps=2, weight_decay=0.3)
+    net.renormalise()
+    again = CBOW(V, UnitVectors(), dtype=torch.float64, negatives=5)
+    again.load_state_dict({k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in net.state_dict().items()})
+    for seed in (2, 3):
+        assert net.step(positions(seed), lr=0.3) == again.step(positions(seed), lr=0.3)
+    assert_equal(net.vectors(), again.vectors())
+
+
+def test_a_position_without_context_changes_its_centre_s_vector_by_nothing():
+    net = CBOW(V, Gaussian(5), dtype=torch.float64, generator=seeded(0))
+    loss = net.step(Positions(torch.tensor([3]), 0, torch.tensor([2]), torch.tensor([4, 5]), 2), lr=0.5)
+    assert loss == pytest.approx(26 * math.log(2))
+    assert_equal(net.output_vectors(), torch.zeros(V, 5).double())
+
+
+def test_the_figure_of_memory_is_what_is_stored():
+    for start, dtype in (
+        (Gaussian(5), torch.float32),
+        (UnitVectors(), torch.bfloat16),
+        (UnitVectors(9), torch.float64),
+    ):
+        net = CBOW(V, start, dtype=dtype)
+        assert state_bytes(V, start, dtype) == net.inputs.table.nbytes + net.outputs.table.nbytes
+
+
+@pytest.mark.parametrize("start", [Gaussian(6), Orthonormal(6), Orthonormal(3)], ids=str)
+def test_the_stated_error_of_a_random_start_is_its_mean_square(start: DenseStart):
+    share = torch.linspace(1, 0.1, 8).double()
+    g = seeded(0)
+    squares = []
+    for _ in range(500):
+        u = start.draw(8, g, torch.float64)
+        difference = u @ u.T - torch.eye(8).double()
+        squares.append(float(share.outer(share).mul(difference.square()).sum()) / float(share.square().sum()))
+    assert start.gram_error(share) == pytest.approx(math.sqrt(sum(squares) / len(squares)), rel=0.1)
+
+
+def test_the_stated_error_of_leading_unit_vectors_is_theirs_and_no_start_of_that_size_has_less():
+    share = torch.linspace(1, 0.1, 8).double()
+    target = torch.diag(share)
+    u = torch.eye(8).double()[:, :3]
+    d = share.sqrt().diag()
+    error = (d @ u @ u.T @ d - target).norm() / target.norm()
+    assert UnitVectors(3).gram_error(share) == pytest.approx(float(error))
+    for start in (Gaussian(3), Orthonormal(3)):
+        assert UnitVectors(3).gram_error(share) < start.gram_error(share)
+    # A local minimum: no small change of U is better.
+    g = seeded(0)
+    for _ in range(50):
+        other = u + 0.01 * torch.randn(8, 3, generator=g, dtype=torch.float64)
+        assert (d @ other @ other.T @ d - target).norm() / target.norm() > error
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: CBOW(0, UnitVectors()), r"CBOW\(vocabulary=...\)` must be an integer ≥ 1; got 0"),
+        (lambda: CBOW(9, Gaussian(0)), r"Gaussian\(width=...\)"),
+        (lambda: CBOW(9, Orthonormal(10)), r"Orthonormal\(width=...\)` must be at most the number of words, 9; got 10"),
+        (lambda: CBOW(9, UnitVectors(0)), r"UnitVectors\(leading=...\)"),
+        (lambda: CBOW(9, UnitVectors(), negatives=0), r"CBOW\(negatives=...\)"),
+    ],
+)
+def test_bad_input_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
