@@ -134,14 +134,14 @@ def pi_sweep(
     for width in config.widths(rank):
         runs = []
         for seed in range(config.seeds):
-            sample = start.sample(width, torch.Generator().manual_seed(1 + seed))
+            sample = start.sample(width, generator(width, seed))
             runs.append(trajectory(sample, preset, config, data))
             advance(f"π-net, r = {rank}, n = {width}")
         gaps = [distance(run.outputs, limit.outputs) for run in runs]
         found.append(([run.losses.tolist() for run in runs], gaps))
     return WidthSweep(
         name=f"π-net, r = {rank}",
-        quantity="|f − f_∞|",
+        quantity="|f − f∞|",
         widths=tuple(config.widths(rank)),
         losses=[losses for losses, _ in found],
         gaps=[gaps for _, gaps in found],
@@ -157,7 +157,7 @@ def mu_sweep(
     for width in widths:
         runs = []
         for seed in range(config.seeds):
-            net = build_network(replace(preset, width=width), data, torch.Generator().manual_seed(1 + seed))
+            net = build_network(replace(preset, width=width), data, generator(width, seed))
             runs.append(trajectory(net, preset, config, data))
             advance(f"μ-net, n = {width}")
         mean = torch.stack([run.outputs for run in runs]).mean(0)
@@ -193,13 +193,18 @@ def trajectory(net: PiMLP | MLP, preset: TrainConfig, config: ConvergenceConfig,
     return Trajectory(torch.stack(losses), torch.stack(outputs))
 
 
+def generator(width: int, seed: int) -> torch.Generator:
+    """Of its own for each network: the interval of a slope takes them as independent."""
+    return torch.Generator().manual_seed(1000 * width + seed)
+
+
 def batches(n: int, config: ConvergenceConfig) -> Iterator[Tensor]:
     """Index sets, all of one size, from one random order of the images after another."""
-    generator = torch.Generator().manual_seed(0)
+    order = torch.Generator().manual_seed(0)
     size, left = min(config.batch_size, n), torch.zeros(0, dtype=torch.int64)
     for _ in range(config.steps):
         if len(left) < size:
-            left = torch.randperm(n, generator=generator)
+            left = torch.randperm(n, generator=order)
         batch, left = left[:size], left[size:]
         yield batch
 
@@ -221,11 +226,11 @@ def table(sweeps: list[WidthSweep], config: ConvergenceConfig) -> Table:
     """Fitted slopes: over all steps together, before the first, after the last; and their range over the steps."""
     title = f"{config.dataset}, {config.steps} steps of {config.batch_size} images, {config.seeds} networks a width"
     shown = Table("slope (theory: −0.5)", "all steps", "start", "end", "range", title=title)
-    shown.caption = "of |f − f_∞| for π-nets, of |f − mean f| for μ-nets; ± is a 95 % confidence interval"
+    shown.caption = "of |f − f∞| for π-nets, of |f − mean f| for μ-nets; ± is a 95 % confidence interval"
     for sweep in sweeps:
         laws = sweep.laws
         slopes = [law.slope for law in laws]
-        fits = [f"{law.slope:+.3f} ± {law.half_width:.3f}" for law in (sweep.overall, laws[0], laws[-1])]
+        fits = [f"{law.slope:+.2f} ± {law.half_width:.2f}" for law in (sweep.overall, laws[0], laws[-1])]
         shown.add_row(sweep.name, *fits, f"{min(slopes):+.2f} … {max(slopes):+.2f}")
     return shown
 

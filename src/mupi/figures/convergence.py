@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mupi.parametrization.power_law import PowerLaw
 
@@ -77,6 +78,7 @@ def plot_losses(sweeps: Sequence[WidthSweep]) -> Figure:
         if sweep.limit is not None:
             axes.plot(steps, sweep.limit, color="black", linestyle="--", linewidth=1.4, label="limit")
         axes.set(title=sweep.name, xlabel="step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="xx-small")
@@ -104,9 +106,11 @@ def plot_gaps(sweeps: Sequence[WidthSweep]) -> Figure:
         half = np.array([at.half_width for at in sweep.laws])
         slopes.plot(steps, found, color=colour, marker="o", markersize=3, linewidth=1.2, label=sweep.name)
         slopes.fill_between(steps, found - half, found + half, color=colour, alpha=0.12, linewidth=0)
-    sizes.set(xscale="log", yscale="log", xlabel="width n", ylabel="|f − f_∞|, root mean square over steps and images")
+    sizes.set(yscale="log", xlabel="width n", ylabel="|f − f∞|, root mean square over steps and images")
+    sizes.set_xscale("log", base=2)
     sizes.set_title("Distance from the limit, fitted slope", fontsize="medium")
     slopes.axhline(PREDICTED, color="0.3", linestyle="--", linewidth=1)
+    slopes.xaxis.set_major_locator(MaxNLocator(integer=True))
     slopes.set(xlabel="step", ylabel="fitted slope", ylim=(-1, 0))
     slopes.set_title("Slope at every step", fontsize="medium")
     for axes in (sizes, slopes):
