@@ -76,7 +76,7 @@ DIGITS = TrainConfig(
     momentum=0.0,
     seed=0,
 )
-"""The same rates on the digits, at a rank and for a number of epochs that take seconds."""
+"""The same rates on the digits, at a rank and for a number of epochs that take seconds; see `DIGITS_PRESETS`."""
 
 
 @dataclass(frozen=True)
@@ -160,21 +160,43 @@ Their code starts every weight of the μ-net from N(0, 2/fan-in), which at width
 DIGITS_PRESETS = Presets(
     pi_limit=DIGITS,
     pi_net=replace(DIGITS, features="random", width=512, bias_scale=1.0),
-    mu_net=replace(DIGITS, network="mup", width=512, bias_scale=1.0),
+    mu_net=replace(
+        DIGITS,
+        network="mup",
+        width=512,
+        lr_first=0.2,
+        lr_last=16.0,
+        input_scale=2.0,
+        output_scale=0.25,
+        bias_scale=1.0,
+        sigma_first=1.15,
+    ),
     sp_net=replace(
         DIGITS,
         network="standard",
         width=512,
-        lr=0.1,
+        lr=0.3,
         lr_first=1.0,
         lr_last=1.0,
         lr_bias=1.0,
         output_scale=1.0,
         bias_scale=1.0,
-        clip=1.0,
+        clip=None,
     ),
     ridge=1e-4,
 )
+"""Chosen by the loss on 300 of the 1,442 training images, held out; 6 epochs, drop after 4. No test image was looked at.
+
+π-limit, mean of 3 splits and seeds, 9 trials at random in lr ½ … 2, clip .4, 1, none, lr-first .1 … 1, lr-last 1 … 8,
+input-scale ¼ … 2, output-scale ½, 1: the above has .0782 (97.56 %); the next best .0817 (lr-last 1, output-scale 1),
+.0822, .0832, .1263, .1770; three diverged, all of them without clipping.
+
+The others, one split and seed. SP net, 5 trials: lr .3 without clipping .0543; with clip 1: lr .3 .0609, .1 .0803, .5
+.0845. μ-net, 6 trials: the paper's rates and scales with clip .4 .0653, .1 .0698, bias-scale 4 .0693, lr 2 .0768; those
+of the π-limit .0900, with lr ½ and sigma-first 1 .0788. π-net, 5 trials: those of the π-limit .0858, bias-scale ½
+.0859, lr 2 .0981, lr-first .3 and lr-last 8 .1163, the paper's .1205. Differences of .01 are noise. The ridge is the
+paper's, not tuned.
+"""
 
 PRESETS: dict[DatasetName, Presets] = {"cifar10": CIFAR10_PRESETS, "digits": DIGITS_PRESETS}
 PROTOCOLS: dict[str, TrainConfig] = {name: presets.pi_limit for name, presets in PRESETS.items()}
