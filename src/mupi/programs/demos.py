@@ -1,5 +1,5 @@
 # Torch functions of lines are lines, which torch's annotations do not know.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false, reportOperatorIssue=false
 """Word-sized programs: what a network computes, in a few lines, and what it comes to at infinite width."""
 
 from collections.abc import Callable

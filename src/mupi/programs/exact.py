@@ -223,7 +223,7 @@ class Exact:
         return result
 
     def _expect(self, polynomial: Polynomial) -> float:
-        return sum(c * self._moment(m) for m, c in polynomial.items())
+        return sum((c * self._moment(m) for m, c in polynomial.items()), 0.0)
 
     def _moment(self, monomial: Monomial) -> float:
         """E of a product of Gaussians and functions."""

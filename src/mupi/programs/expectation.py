@@ -24,7 +24,7 @@ def wick(forms: Sequence[Float[Tensor, " leaves"]]) -> float:
     if not forms:
         return 1.0
     first, *rest = forms
-    return sum(float(first @ other) * wick(rest[:j] + rest[j + 1 :]) for j, other in enumerate(rest))
+    return sum((float(first @ other) * wick(rest[:j] + rest[j + 1 :]) for j, other in enumerate(rest)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Component:
     """
 
     basis: Float[Tensor, "r leaves"]
-    rules: tuple[tuple[Float[Tensor, "nodes r"], Float[Tensor, " nodes"]], ...]
+    rules: tuple[tuple[Float[Tensor, "_ r"], Float[Tensor, " _"]], ...]
 
     def coordinates(self, form: Float[Tensor, " leaves"]) -> Float[Tensor, " r"]:
         """The part of a linear form that is one of u."""

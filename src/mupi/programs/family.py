@@ -1,7 +1,7 @@
 """The limit of an iid Gaussian matrix: an operator of growing rank on random variables."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ Block = Any
 """k vectors: a tensor (n, k), or k symbolic random variables; with +, and @ a (k, m) tensor."""
 
 
+@runtime_checkable
 class RandomVariables(Protocol):
     """Random variables with the inner product ⟨x, y⟩ = E xy."""
 
@@ -21,7 +22,7 @@ class RandomVariables(Protocol):
         ...
 
     def fresh(self, columns: int, against: list[Block]) -> Block:
-        """New independent N(0, 1); samples of them are made uncorrelated with the given blocks."""
+        """New independent N(0, 1), whose samples are uncorrelated with all before and with the given blocks."""
         ...
 
 
@@ -88,7 +89,7 @@ class Family:
         # Again: what remained of small vectors is neither quite orthogonal to the basis nor quite orthonormal.
         new = combine(side.basis, -self.project(side.basis, new), new)
         new = new @ torch.linalg.inv(torch.linalg.cholesky(self.space.inner(new, new))).T
-        side.images.append(self.space.fresh(new.shape[1], [*side.images, *other.basis]))
+        side.images.append(self.space.fresh(new.shape[1], other.basis))
         side.basis.append(new)
         return torch.cat([known, self.space.inner(new, x)])
 

@@ -57,13 +57,6 @@ class Line:
         self.name = name
         return self
 
-    def __str__(self) -> str:
-        return f"line {self.index + 1}: {self.name} = {self.formula}"
-
-
-class Expression(Line):
-    """A vector or a scalar: what arithmetic and torch functions can be applied to."""
-
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         """Make ``torch.tanh(x)`` a line."""
@@ -72,6 +65,13 @@ class Expression(Line):
             given = list(args)
             return _record(lambda *xs: func(*xs, **kwargs), given, getattr(func, "__name__", "f"))
         return _record(func, list(args))
+
+    def __str__(self) -> str:
+        return f"line {self.index + 1}: {self.name} = {self.formula}"
+
+
+class Expression(Line):
+    """A vector or a scalar: what arithmetic and torch functions can be applied to."""
 
     def __add__(self, other: Any) -> Any:
         return _record(operator.add, [self, other])
@@ -93,6 +93,9 @@ class Expression(Line):
 
     def __truediv__(self, other: Any) -> Any:
         return _record(operator.truediv, [self, other])
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _record(operator.truediv, [other, self])
 
     def __pow__(self, power: int) -> Any:
         return _record(operator.pow, [self, power])
@@ -269,7 +272,8 @@ class Listing:
         """
         Σ = torch.atleast_2d(torch.as_tensor(covariance, dtype=torch.float64))
         if Σ.ndim != 2 or Σ.shape[0] != Σ.shape[1] or not torch.isfinite(Σ).all() or not torch.allclose(Σ, Σ.T):
-            fail("vector(covariance=...)", "a finite number ≥ 0, or a symmetric matrix of them", covariance)
+            got = f"{covariance}" if Σ.numel() == 1 else f"a matrix of shape {tuple(Σ.shape)} that is not"
+            fail("vector(covariance=...)", "a finite number ≥ 0, or a finite symmetric matrix", got)
         values, vectors = torch.linalg.eigh(Σ)
         if values[0] < -1e-10 * values.abs().max():
             fail("vector(covariance=...)", "positive semi-definite", f"an eigenvalue {float(values[0]):.3g}")
@@ -319,6 +323,7 @@ class Listing:
 
 def _record(f: Callable[..., Any], args: list, formula: str = "") -> Any:
     """A line that applies a function to lines and constants."""
+    args = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in args]
     formula = formula or _formula(f, args)
     program = _program(formula, args)
     at = program.next_line(formula)
@@ -343,6 +348,7 @@ def _record(f: Callable[..., Any], args: list, formula: str = "") -> Any:
         return given
 
     if not any(is_vector):
+        trial = probe.plausible(trial)
         return program.write(Scalar, formula, lines, lambda space, *v: f(*arguments(space, v)), trial)
     if not isinstance(trial, Tensor) or trial.ndim != 2:
         fail(at, "a block of vectors, (rows, k)", tuple(getattr(trial, "shape", ())))

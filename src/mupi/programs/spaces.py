@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,11 @@ from torch import Tensor
 from mupi.checks import fail
 from mupi.programs.family import Block, Family, LimitMatrix
 
+HEAVIEST = 0.3
+"""The largest share of a second moment that one sample of many may have."""
 
+
+@runtime_checkable
 class Space(Protocol):
     """What the lines of a program need; a vector is a `Block`, a scalar a tensor."""
 
@@ -112,8 +116,18 @@ class Samples(_Tensors):
         """See `Space`."""
         if factor.shape[1] == 0:
             return mean.to(self.dtype).expand(self.n, -1)
-        self.initial.append(self.fresh(factor.shape[1], self.initial))
+        self.initial.append(self.fresh(factor.shape[1], []))
         return self.initial[-1] @ factor.T.to(self.dtype) + mean.to(self.dtype)
+
+    def inner(self, x: Float[Tensor, "n k"], y: Float[Tensor, "n m"]) -> Float[Tensor, "k m"]:
+        """See `Space`; refused where a single sample makes up much of the second moment."""
+        for v in (x, y)[: 1 if x is y else 2]:
+            square = v.square().sum(0)
+            share = float((v.abs().amax(0).square() / square.clamp_min(torch.finfo(v.dtype).tiny)).amax())
+            if share > HEAVIEST and self.n >= 1000:
+                got = f"one of {self.n} samples with {share:.0%} of the second moment"
+                fail("mean(x, y)", "of vectors without heavy tails", got, "take more samples, or bound what grows")
+        return super().inner(x, y)
 
     def matrix(self, sigma: float) -> LimitMatrix:
         """See `Space`."""
@@ -137,7 +151,9 @@ class Samples(_Tensors):
                 del x[length:]
 
     def fresh(self, columns: int, against: list[Tensor]) -> Float[Tensor, "n k"]:
-        """New N(0, 1), orthonormal, of mean zero, and orthogonal to given blocks (to the last of them exactly)."""
+        """New N(0, 1): orthonormal, of mean 0, orthogonal to given blocks and, to second order, to all drawn before."""
+        drawn = [block for f in self.families for side in (f.right, f.left) for block in side.images]
+        against = [*self.initial, *drawn, *against]
         known = 1 + columns + sum(block.shape[1] for block in against)
         if known >= self.n:
             fail(

@@ -1,0 +1,134 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mupi.programs import Program, mean, outer
+
+
+@pytest.fixture
+def p():
+    return Program()
+
+
+def test_operations_write_lines_in_their_order_and_in_the_users_notation(p):
+    W, x = p.matrix("W", 2.0), p.vector("x")
+    y = torch.tanh(W @ x).named("y")
+    mean(x, (W - 0.5 * outer(y, x)).T @ (2.0 * y + x) / 3.0)
+    assert [f"{line.name} = {line.formula}" for line in p.lines] == [
+        "W = matrix of N(0, 2²/n)", "x = initial vector", "v3 = W @ x", "y = tanh(v3)",
+        "v5 = 0.5 * y", "v6 = -1 * v5", "W7 = W + outer(v6, x)", "v8 = 2 * y", "v9 = v8 + x",
+        "v10 = W7.T @ v9", "v11 = v10 / 3", "s12 = mean(x, v11)",
+    ]  # fmt: skip
+
+
+def test_a_program_runs_with_real_matrices(p):
+    W, x = p.matrix("W"), p.vector("x", 4.0, mean=1.0)
+    y = W.T @ torch.relu(W @ x)
+    updated = W + outer(y, x)
+    z = updated @ y
+    moments = mean(x, z)
+    values = p.run(50, torch.Generator().manual_seed(0), keep=[x, y, z])
+    v, w = values[x], values[y]
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(50, 50, generator=generator, dtype=torch.float64) / 50**0.5
+    torch.testing.assert_close(w, matrix.T @ torch.relu(matrix @ v))
+    torch.testing.assert_close(values[z], (matrix + w @ v.T / 50) @ w)
+    torch.testing.assert_close(values[moments], v.T @ values[z] / 50)
+
+
+def test_columns_of_a_block_are_vectors(p):
+    x = p.vector("x", torch.eye(3))
+    first, _, last = x
+    total = mean(first + last, x @ torch.tensor([[1.0], [2.0], [3.0]]))
+    assert p.limit()[total].item() == pytest.approx(4.0)
+
+
+BAD = {
+    "W @ s": r"`line 6: W @ s` must be a matrix times a vector; got W @ s \(scalars of shape \(1, 1\)\)",
+    "x @ y": r"`line 6: x @ y` must be a vector times scalars; got x \(1 vector\) @ y \(2 vectors\)",
+    "y @ torch.ones(3, 1)": r"`line 6: y @ <3×1>` must be of arguments that fit; got y \(2 vectors\)",
+    "y + y @ torch.ones(2, 3)": r"`line 7: y \+ v6` must be of arguments that fit",
+    "p.matrix('W', 2.0)": r"`matrix\('W', sigma=2.0\)` must be the same as in line 1: W = .*; got σ = 2.0",
+    "p.vector('W')": r"must be a name of its own; got that of line 1",
+    "W + p.matrix('V')": r"`line 7: W \+ V` must be a sum of changes of one matrix",
+    "torch.tanh(W)": r"`line 6: tanh\(W\)` must be of vectors and scalars; got W \(a matrix\)",
+    "torch.log(x)": r"`line 6: log\(x\)` must be finite; got NaN or infinity",
+    "torch.exp(x * x)": r"`line 7: exp\(v6\)` must be of moments: to grow more slowly than exp\(z²\)",
+    "torch.exp(torch.relu(W @ x) ** 3)": r"`line 9: exp\(v8\)` must be of moments",
+    "torch.softmax(x, 0)": r"`line 6: softmax\(x, 0\)` must be a function of coordinates",
+    "torch.rand_like(x)": r"`line 6: rand_like\(x\)` must be a function of coordinates.*or a random one",
+    "torch.mean(x)": r"`line 6: mean\(x\)` must be a block of vectors",
+    "x + Program().vector('z')": r"`x \+ z` must be of lines of one program; got lines of two",
+    "outer(x, y)": r"`outer\(d, x\)` must be given two vectors of as many columns; got x \(1 vector\) and y",
+    "mean(s)": r"`line 6: mean\(s\)` must be of vectors; got s",
+    "mean(torch.ones(3))": r"must be of vectors, matrices and scalars of a program; got constants of shape \(3,\)",
+    "p.vector(covariance=-1.0)": r"`vector\(covariance=\.\.\.\)` must be positive semi-definite",
+    "p.vector(covariance=torch.ones(2, 3))": r"`vector\(covariance=\.\.\.\)` must be a finite number ≥ 0",
+    "p.matrix('V', -1.0)": r"`matrix\(sigma=\.\.\.\)` must be a finite number ≥ 0; got -1.0",
+    "p.run(0)": r"`run\(width=\.\.\.\)` must be an integer ≥ 1; got 0",
+    "p.limit(100, replicates=1)": r"`limit\(replicates=\.\.\.\)` must be at least 2",
+    "p.limit(3)": r"`limit\(samples=\.\.\.\)` must be more than the . independent directions.*; got 3",
+    "p.limit(keep=[x])": r"`limit\(keep=\.\.\.\)` must be given with samples",
+    "p.run(5)[x]": r"`values\[line\]` must be a scalar, or a vector named in keep; got line 2: x",
+}
+
+
+# In a process of its own, and so without the runtime type checks of the tests, as a user meets it.
+SCRIPT = """
+import json, sys, torch
+from mupi.programs import Program, apply, mean, outer
+for expression in json.load(sys.stdin):
+    p = Program()
+    W, x, y = p.matrix("W"), p.vector("x"), p.vector("y", torch.eye(2))
+    h = W @ x
+    s = mean(h, x).named("s")
+    try:
+        eval(expression)
+    except Exception as error:
+        print(json.dumps(f"{type(error).__name__}: {error}"))
+    else:
+        print(json.dumps("nothing"))
+"""
+
+
+@pytest.fixture(scope="module")
+def messages():
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], input=json.dumps(list(BAD)), capture_output=True, text=True, check=True
+    )
+    return dict(zip(BAD, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize("expression", BAD)
+def test_a_bad_line_is_refused_by_its_number_and_text(messages, expression):
+    message = messages[expression]
+    assert message.startswith("ValueError: "), message
+    assert re.search(BAD[expression], message), message
+    assert "\n" not in message
+
+
+def test_what_goes_wrong_while_running_names_the_line(p):
+    x = p.vector("x")
+    # Nothing to see when it is written: 1/x is finite at all the numbers that are tried.
+    inverse = 1.0 / x
+    s = mean(inverse, inverse)
+    with pytest.raises(ValueError, match=r"line 3: s3 = mean\(v2, v2\): .* must be .* finite moments"):
+        p.limit()
+    with pytest.raises(ValueError, match=r"line 3: s3 = mean\(v2, v2\): .*one of 2000 samples"):
+        p.limit(2000, torch.Generator().manual_seed(0))
+    y = torch.sqrt(s - 1e9) * x
+    mean(y)
+    with pytest.raises(ValueError, match=r"`line 5: s5 = sqrt\(s4\)` must be finite; got NaN"):
+        p.run(10, torch.Generator().manual_seed(0))
+
+
+def test_exponentials_and_high_powers_have_moments(p):
+    x = p.vector("x")
+    s, t = mean(torch.exp(x)), mean(x**4, x**4)
+    values = p.limit()
+    assert values[s].item() == pytest.approx(2.718281828**0.5)
+    assert values[t].item() == pytest.approx(105.0)

@@ -1,0 +1,159 @@
+"""The limit of training, against formulas of the papers that need no program."""
+
+import re
+
+import pytest
+import torch
+
+import mupi
+from assertions import assert_close
+from cases import randn, seeded
+from mupi import Identity, LinearMuLimit, MuLimit, Parametrization
+from mupi.kernels.dynamics import KernelDynamics
+from mupi.programs.mu_limit import reaching, squared_distance
+from mupi.programs.spaces import Samples
+
+X, Y = randn(6, 3), randn(6, 2, seed=1)
+
+
+@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.6, 0.1)])
+def test_a_linear_network_with_one_hidden_layer_is_the_linear_mu_limit_exactly(momentum, weight_decay):
+    limit = MuLimit(1, Identity(), lr=0.1, momentum=momentum, weight_decay=weight_decay, input_std=1.2,
+                    readout_std=0.7, samples=50, replicates=2, generator=seeded()).fit(X, Y, 6)  # fmt: skip
+    net = LinearMuLimit(3, 2, 1.2, 0.7, dtype=torch.float64)
+    optimizer = mupi.SGD(net.parameters(), lr=0.1, momentum=momentum, weight_decay=weight_decay)
+    for f in limit.outputs:
+        assert_close(f, net(X).detach(), rtol=1e-10, scale=1.0)
+        squared_distance(net(X), Y).backward()
+        optimizer.step()
+    assert_close(limit.predict(X + 1), net(X + 1).detach(), rtol=1e-10, scale=1.0)
+    assert_close(limit.feature_kernel(X, X + 1), net.feature_kernel(X, X + 1).detach(), rtol=1e-10, scale=1.0)
+    assert float(limit.output_errors.max()) < 1e-12
+
+
+def test_one_hidden_layer_follows_the_equations_of_the_paper_sample_by_sample():
+    φ, η, n = mupi.Tanh(), 0.5, 300
+    limit = MuLimit(1, φ, lr=η, input_std=1.0, samples=n, replicates=2, generator=seeded()).fit(X, Y, 4)
+    generator = seeded()
+    outputs = []
+    for _ in range(2):
+        space = Samples(n, generator, torch.float64)
+        # The same draws: each replicate draws U and V as its first step begins.
+        outputs.append(
+            (space, space.gaussian(torch.eye(3), torch.zeros(3)), space.gaussian(torch.eye(2), torch.zeros(2)))
+        )
+    for f in limit.outputs:
+        now = []
+        for i, (space, U, V) in enumerate(outputs):
+            h = U @ X.T
+            at = φ(h).T @ V / n
+            χ = 2 * (at - Y) / len(X)
+            now.append(at)
+            outputs[i] = (space, U - η * ((V @ χ.T) * (1 - φ(h) ** 2)) @ X, V - η * φ(h) @ χ)
+        assert_close(f, torch.stack(now).mean(0), rtol=1e-9, scale=1.0)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.4])
+def test_the_kernel_regime_is_gradient_descent_with_the_tangent_kernel(momentum):
+    p = Parametrization.ntk(2)
+    limit = MuLimit(2, mupi.Tanh(), p, lr=0.2, momentum=momentum, samples=1500, generator=seeded()).fit(
+        X, Y, 6, test_x=X + 1
+    )
+    kernel = mupi.NTK(2, mupi.Tanh(), 1.0)
+    if momentum == 0:
+        descent = KernelDynamics(kernel).fit(X, Y)
+        # Its loss is half of ours.
+        expected = torch.stack([descent.descend(X, 0.4, t) for t in range(6)])
+        tests = torch.stack([descent.descend(X + 1, 0.4, t) for t in range(6)])
+        assert limit.test_outputs is not None
+        assert_close(limit.test_outputs, tests, rtol=0.05)
+    else:
+        A, v, Θ, expected = torch.zeros_like(Y), torch.zeros_like(Y), kernel(X), []
+        for _ in range(6):
+            expected.append(Θ @ A)
+            v = momentum * v + 2 * (expected[-1] - Y) / len(X)
+            A = A - 0.2 * v
+        expected = torch.stack(expected)
+    assert_close(limit.outputs, expected, rtol=0.04)
+    assert_close(limit.feature_kernels[5], mupi.NNGP(2, mupi.Tanh(), 1.0)(X), rtol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        (Parametrization.mup(3), (True, True, True, True)),
+        (Parametrization.mean_field(), (True, True)),
+        (Parametrization.ntk(2), (True, True, True)),
+        (Parametrization.standard(2, c=1), (False, True, True)),
+        # The readout starts too small to be seen, and learns.
+        (Parametrization(["-1/2", 0, "1/2"], ["1/2", "1/2", 1], 0), (True, True, True)),
+    ],
+    ids=lambda value: str(getattr(value, "a", "")),
+)
+def test_which_updates_reach_the_limit(p, expected):
+    assert reaching(p) == expected
+
+
+def test_mean_field_is_mup_for_one_hidden_layer():
+    runs = [
+        MuLimit(1, mupi.Tanh(), p, lr=0.5, samples=60, replicates=2, generator=seeded()).fit(X, Y, 3).outputs
+        for p in (Parametrization.mup(1), Parametrization.mean_field())
+    ]
+    assert torch.equal(*runs)
+
+
+def test_a_readout_that_starts_at_zero_gives_no_output_at_first():
+    p = Parametrization(["-1/2", 0, "1/2"], ["1/2", "1/2", 1], 0)
+    limit = MuLimit(2, mupi.Tanh(), p, lr=0.5, samples=200, replicates=2, generator=seeded()).fit(X, Y, 3)
+    assert float(limit.outputs[0].abs().max()) == 0
+    assert float(limit.outputs[2].abs().max()) > 0.01
+
+
+def test_fitting_in_two_parts_is_fitting_once():
+    whole, parts = (MuLimit(2, mupi.Tanh(), lr=0.5, samples=200, replicates=2, generator=seeded()) for _ in range(2))
+    whole.fit(X, Y, 4)
+    parts.fit(X, Y, 1)
+    parts.fit(X, Y, 3)
+    # Replicates share a generator, so that the order of their draws differs.
+    assert_close(parts.outputs, whole.outputs, rtol=1e-12, scale=1.0)
+    assert_close(parts.predict(X[:2]), whole.predict(X[:2]), rtol=1e-12, scale=1.0)
+
+
+def test_a_tolerance_saves_directions_and_changes_little():
+    fine, coarse = (
+        MuLimit(2, mupi.Tanh(), lr=0.3, samples=600, replicates=2, tolerance=t, generator=seeded()).fit(X, Y, 6)
+        for t in (1e-6, 3e-2)
+    )
+    assert max(coarse.ranks[0]) < 0.7 * max(fine.ranks[0])
+    assert (fine.losses - coarse.losses).abs().max() < 0.05 * fine.losses[0]
+
+
+def test_hidden_samples_have_the_kernel_that_is_reported():
+    limit = MuLimit(2, mupi.Tanh(), lr=0.5, samples=300, replicates=2, generator=seeded()).fit(X, Y, 2)
+    h = limit.hidden(X)
+    assert [tuple(v.shape) for v in h] == [(600, 6), (600, 6)]
+    z = torch.tanh(h[1])
+    assert_close(z.T @ z / 600, limit.feature_kernel(X, X), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MuLimit(0), r"`MuLimit(depth=...)` must be an integer ≥ 1; got 0"),
+        (lambda: MuLimit(samples=0), r"`MuLimit(samples=...)` must be an integer ≥ 1"),
+        (lambda: MuLimit(lr=-1.0), r"`MuLimit(lr=...)` must be a finite number ≥ 0; got -1.0"),
+        (lambda: MuLimit(replicates=1), r"`MuLimit(replicates=...)` must be at least 2"),
+        (lambda: MuLimit(tolerance=1e-12), r"`MuLimit(tolerance=...)` must be between"),
+        (lambda: MuLimit(2, None, Parametrization.mup(3)), r"(parametrization=...)` must be of depth 2; got depth 3"),
+        (lambda: MuLimit(2, None, Parametrization.standard(2)), r"must be stable and nontrivial; got one that is not"),
+        (lambda: MuLimit(2, None, Parametrization.ntk(2), weight_decay=0.1), r"must be 0 in the kernel regime"),
+        (lambda: MuLimit().predict(X), r"must be trained before it is asked for predictions"),
+        (lambda: MuLimit().fit(X, Y[:2], 1), r"`MuLimit.fit(y)` must be of 6 rows"),
+        (lambda: MuLimit().fit(X / 0, Y, 1), r"must be finite"),
+        (lambda: MuLimit(samples=5).fit(X, Y, 1), r"`limit(samples=...)` must be more than the"),
+        (lambda: MuLimit(1, Identity(), lr=1e200, samples=50).fit(X, Y, 5), r"must be finite; got NaN or infinity"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
