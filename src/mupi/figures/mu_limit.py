@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 Curve = Mapping[str, Tensor]
@@ -64,13 +64,13 @@ def plot_mu_limit(curves: Curves) -> Figure:
         curves: What was trained.
     """
     figure = Figure(figsize=(11, 6.6), layout="constrained")
-    grid = figure.add_gridspec(2, 12)
-    loss, gap, align = (figure.add_subplot(grid[0, 4 * i : 4 * i + 4]) for i in range(3))
-    kernels = [figure.add_subplot(grid[1, 3 * i : 3 * i + 3]) for i in range(4)]
+    above, below = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    loss, gap, align = above.subplots(1, 3)
+    kernels = list(below.subplots(1, 4))
     _losses(loss, curves)
     _gaps(gap, curves)
     _alignments(align, curves)
-    _kernels(figure, kernels, curves)
+    _kernels(below, kernels, curves)
     return figure
 
 
@@ -106,7 +106,7 @@ def _alignments(axes: Axes, curves: Curves) -> None:
     axes.title.set_fontsize("medium")
 
 
-def _kernels(figure: Figure, panels: Sequence[Axes], curves: Curves) -> None:
+def _kernels(figure: SubFigure, panels: Sequence[Axes], curves: Curves) -> None:
     last = len(curves.limit["kernels"]) - 1
     shown = [(f"μP, step {t}", curves.limit["kernels"][t]) for t in (0, last // 2, last)]
     shown.append((f"NTP, step {last}", curves.ntp["kernels"][last]))
