@@ -13,9 +13,10 @@ from mupi.data.corpus import encode
 from mupi.data.word_vectors import WordVectors
 from mupi.experiments import word2vec as module
 from mupi.experiments import word2vec_sampling
-from mupi.experiments.word2vec import Training, word2vec
+from mupi.experiments.word2vec import word2vec
 from mupi.experiments.word2vec_config import Word2VecConfig
 from mupi.experiments.word2vec_sampling import Sampling
+from mupi.experiments.word2vec_training import Training
 from mupi.figures.word2vec import Word2VecMetrics, plot_analogies
 
 WORDS = [f"word{i}" for i in range(20)]

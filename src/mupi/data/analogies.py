@@ -107,9 +107,12 @@ def score_analogies(vectors: WordVectors, sections: Sequence[Section]) -> tuple[
     known = [[question for question in s.questions if all(w in vectors.ids for w in question)] for s in sections]
     words = sorted({vectors.ids[word] for questions in known for question in questions for word in question})
     used = torch.tensor(words, dtype=torch.int64)
-    directions = vectors.directions
-    cosines = directions[used] @ directions.T
-    never = directions.norm(dim=1) == 0
+    # Of all words only the lengths are needed beside the vectors: no copy of a matrix that fills the memory.
+    matrix = vectors.vectors.float()
+    lengths = matrix.norm(dim=1)
+    never = lengths == 0
+    lengths.clamp_(min=torch.finfo(torch.float32).tiny)
+    cosines = ((matrix[used] / lengths[used, None]) @ matrix.T).div_(lengths)
     row = {word: i for i, word in enumerate(words)}
 
     scores = []

@@ -1,7 +1,6 @@
 """`mupi word2vec`: word vectors at finite widths and in the μ-limit, from the text to the analogies."""
 
 import time
-from dataclasses import dataclass, field
 
 import torch
 from rich.console import Console
@@ -12,85 +11,17 @@ from mupi.data.corpus import Corpus, load_corpus
 from mupi.data.directory import data_directory
 from mupi.data.text8 import find_text
 from mupi.data.word_vectors import WordVectors
-from mupi.experiments.epoch import require_finite
 from mupi.experiments.interrupt import interrupt_noted
 from mupi.experiments.memory import PeakMemory
 from mupi.experiments.word2vec_config import DTYPES, NORMALISERS, Word2VecConfig
 from mupi.experiments.word2vec_run import Word2VecRun
-from mupi.experiments.word2vec_sampling import Sampling
+from mupi.experiments.word2vec_training import Progressed, Training, build
 from mupi.experiments.word_queries import score_table
 from mupi.figures.word2vec import Word2VecMetrics, plot_analogies
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.nets.cbow import CBOW, state_bytes
 
 MB = 1e6
-
-# Of the learning rate at the start, so that the last steps are not for nothing.
-SMALLEST_RATE = 1e-4
-
-
-@dataclass
-class Progressed:
-    """How far a run is, with sums over the epoch in progress.
-
-    Attributes:
-        epoch: How many epochs are finished.
-        passage: How many passages of the next one are.
-        positions: Trained on.
-        loss: Sum of their losses.
-        seconds: Time taken.
-        cpu_seconds: Processor time taken.
-    """
-
-    epoch: int = 0
-    passage: int = 0
-    positions: int = 0
-    loss: float = 0.0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-
-
-@dataclass
-class Training:
-    """Vectors in training.
-
-    Args:
-        config: The run's.
-        net: The vectors.
-        sampling: Of the text.
-        done: How far it is.
-    """
-
-    config: Word2VecConfig
-    net: CBOW
-    sampling: Sampling
-    done: Progressed = field(default_factory=Progressed)
-
-    def train_passage(self) -> None:
-        """Take the steps of one passage.
-
-        Raises:
-            FloatingPointError: If the loss is no longer finite.
-        """
-        config, done = self.config, self.done
-        wall, cpu = time.perf_counter(), time.process_time()
-        loss, positions = 0.0, 0
-        words, before = len(self.sampling.ids), self.sampling.words_before(done.passage)
-        rate = config.lr * max(1 - (done.epoch + before / words) / config.epochs, SMALLEST_RATE)
-        for step in self.sampling.steps(done.epoch, done.passage):
-            loss += self.net.step(step, rate, config.weight_decay)
-            positions += len(step.radius)
-        self.net.renormalise()
-        require_finite(loss, f"epoch {done.epoch + 1}, passage {done.passage + 1}")
-        done.loss += loss
-        done.positions += positions
-        done.passage += 1
-        done.seconds += time.perf_counter() - wall
-        done.cpu_seconds += time.process_time() - cpu
-
-    def state_dict(self) -> dict[str, object]:
-        """All that later passages depend on."""
-        return {"epoch": self.done.epoch, "progress": vars(self.done).copy(), "net": self.net.state_dict()}
 
 
 def word2vec(config: Word2VecConfig) -> list[Word2VecMetrics]:
@@ -204,28 +135,6 @@ def train_epochs(
     return scores
 
 
-def build(config: Word2VecConfig, corpus: Corpus) -> Training:
-    """Vectors and sampling before the first step."""
-    net = CBOW(
-        len(corpus.vocabulary),
-        config.initial,
-        negatives=config.negatives,
-        dtype=DTYPES[config.storage],
-        generator=torch.Generator().manual_seed(config.seed),
-        device=config.device,
-    )
-    sampling = Sampling(
-        corpus,
-        window=config.window,
-        subsampling=config.subsampling,
-        batch_size=config.batch_size,
-        shared_negatives=config.shared_negatives,
-        seed=config.seed,
-        device=config.device,
-    )
-    return Training(config, net, sampling)
-
-
 def read_corpus(config: Word2VecConfig, console: Console) -> Corpus:
     """The text, with a bar the first time that it is read."""
     path = find_text(config.text, data_directory(config.data_dir))
@@ -258,7 +167,7 @@ def refuse_if_too_large(config: Word2VecConfig, corpus: Corpus) -> None:
     Raises:
         ValueError: With what is needed and what there is.
     """
-    # Beside the matrices, which are not copied: a row of cosines for each word of the questions, and buffers.
+    # Beside the matrices: a copy of the vectors, and a row of cosines for each word of the questions.
     vocabulary = len(corpus.vocabulary)
     matrices = state_bytes(vocabulary, config.initial, DTYPES[config.storage])
     evaluation = 4 * vocabulary * (config.initial.columns(vocabulary) + 2000)
