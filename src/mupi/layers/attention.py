@@ -57,8 +57,8 @@ class Attention(nn.Module):
         self.query, self.key, self.value = (InputLayer(rank, heads * rank_head, **options) for _ in range(3))
         self.out = InputLayer(heads * rank_head, rank, scale=scale, **options)
 
-    def forward(self, g: Float[Tensor, "*batch positions r"]) -> Float[Tensor, "*batch positions r"]:
-        """See the class.
+    def forward(self, g: Float[Tensor, "*positions r"]) -> Float[Tensor, "*positions r"]:
+        """(..., positions, r) to the same shape: see the class.
 
         Raises:
             ValueError: If ``g`` has another last axis, or no axis of positions.

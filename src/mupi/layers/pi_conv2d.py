@@ -84,8 +84,8 @@ class PiConv2d(nn.Module):
         reach = range(self.kernel_size // 2, -(self.kernel_size // 2) - 1, -1)
         return [(down, right) for down in reach for right in reach]
 
-    def forward(self, g: Float[Tensor, "*batch height width rank_in"]) -> Float[Tensor, "*batch rows columns rank_out"]:
-        """See the class; ``pool`` divides height and width.
+    def forward(self, g: Float[Tensor, "*positions rank_in"]) -> Float[Tensor, "*pooled rank_out"]:
+        """(..., height, width, rank_in) to (..., height/pool, width/pool, rank_out): see the class.
 
         Raises:
             ValueError: If ``g`` is no grid of junctions of rank_in, or ``pool`` does not divide it.
