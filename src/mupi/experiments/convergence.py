@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from mupi.checks import fail, positive_int
+from mupi.checks import fail, non_negative, positive_int
 from mupi.data import Dataset, DatasetName, load
 from mupi.experiments.build import build_network, build_optimizer
 from mupi.experiments.config import TrainConfig
@@ -52,6 +52,9 @@ class ConvergenceConfig:
     """Steps of SGD."""
     batch_size: int = 32
     """Images a step."""
+    rate: float = 0.1
+    """Multiplier of the presets' learning rates. At their full rates the first steps overshoot, and only very wide
+    networks follow their limit through that."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
     out: Path = Path("runs/convergence")
@@ -60,6 +63,7 @@ class ConvergenceConfig:
     def __post_init__(self):
         for name in ("min_width", "max_width", "mu_max_width", "seeds", "steps", "batch_size"):
             positive_int(f"--{name.replace('_', '-')}", getattr(self, name))
+        non_negative("--rate", self.rate)
         for rank in self.ranks:
             positive_int("--ranks", rank)
         if self.seeds < 2:
@@ -113,8 +117,9 @@ def convergence(config: ConvergenceConfig) -> list[WidthSweep]:
         def advance(status: str) -> None:
             progress.update(task, advance=1, description=status)
 
-        sweeps = [pi_sweep(config, presets.pi_limit, rank, data, advance) for rank in config.ranks]
-        sweeps.append(mu_sweep(config, presets.mu_net, mu_widths, data, advance))
+        limit, mu_net = (replace(p, lr=config.rate * p.lr) for p in (presets.pi_limit, presets.mu_net))
+        sweeps = [pi_sweep(config, limit, rank, data, advance) for rank in config.ranks]
+        sweeps.append(mu_sweep(config, mu_net, mu_widths, data, advance))
     console.print(table(sweeps, config))
     for path in save(config, sweeps):
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
