@@ -51,8 +51,10 @@ def test_gensim_reads_ours_and_we_read_gensim_s(tmp_path, binary):
     assert_close(torch.from_numpy(theirs.vectors), vectors().vectors)
     theirs.save_word2vec_format(tmp_path / "theirs", binary=binary)
     assert_close(WordVectors.load(tmp_path / "theirs", binary=binary).vectors, vectors().vectors)
-    for word, cosine in vectors().nearest(["king", "woman"], ["man"], count=2):
-        assert dict(theirs.most_similar(["king", "woman"], ["man"]))[word] == pytest.approx(cosine, abs=1e-6)
+    cosines = dict(theirs.most_similar(["king", "woman"], ["man"]))
+    for word, cosine in vectors().nearest(["king", "woman"], ["man"]):
+        # gensim has no cosine for a vector of length zero.
+        assert word == "zero" or cosines[word] == pytest.approx(cosine, abs=1e-6)
 
 
 @pytest.mark.parametrize(

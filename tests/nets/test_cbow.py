@@ -116,10 +116,10 @@ def test_all_of_training_depends_on_the_start_through_its_gram_matrix_only(kind)
 def test_finite_width_converges_to_the_limit_with_slope_minus_one_half():
     limit = trained(UnitVectors(), steps=4)
     expected = scores_and_products(limit.vectors(), limit.output_vectors())
-    widths, errors = [2**k for k in range(7, 13)], []
+    widths, errors = [2**k for k in range(6, 12)], []
     for width in widths:
         squares = []
-        for seed in range(4):
+        for seed in range(6):
             net = CBOW(V, Gaussian(width), dtype=torch.float64, negatives=5, generator=seeded(seed))
             for step in range(4):
                 net.step(positions(step), lr=0.3, weight_decay=0.01)
@@ -144,7 +144,7 @@ def test_shared_negatives_have_the_expected_gradient_of_negatives_for_each_posit
 
 def test_bfloat16_storage_follows_float32_and_loses_no_small_change():
     exact, rounded = (CBOW(V, UnitVectors(), dtype=dtype, negatives=5) for dtype in (torch.float32, torch.bfloat16))
-    for seed in range(30):
+    for seed in range(20):
         step = positions(seed)
         exact.step(step, lr=0.01)
         rounded.step(step, lr=0.01)
@@ -186,11 +186,11 @@ def test_the_stated_error_of_a_random_start_is_its_mean_square(start: DenseStart
     share = torch.linspace(1, 0.1, 8).double()
     g = seeded(0)
     squares = []
-    for _ in range(500):
+    for _ in range(200):
         u = start.draw(8, g, torch.float64)
         difference = u @ u.T - torch.eye(8).double()
         squares.append(float(share.outer(share).mul(difference.square()).sum()) / float(share.square().sum()))
-    assert start.gram_error(share) == pytest.approx(math.sqrt(sum(squares) / len(squares)), rel=0.1)
+    assert start.gram_error(share) == pytest.approx(math.sqrt(sum(squares) / len(squares)), rel=0.15)
 
 
 def test_the_stated_error_of_leading_unit_vectors_is_theirs_and_no_start_of_that_size_has_less():
