@@ -170,7 +170,7 @@ def plot_curves(curves: dict[str, list[tuple[float, float]]]) -> Figure:
 
 @torch.no_grad()
 def junctions(net: mupi.PiCNN, x: Tensor) -> list[Tensor]:
-    """Mean ψ-free features by layer: g averaged over positions, one row an image."""
+    """g of each layer averaged over positions, one row an image."""
     return [g.flatten(1, 2).mean(1) for g in net.eval().hidden(x)]
 
 

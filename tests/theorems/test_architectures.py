@@ -57,6 +57,7 @@ def tiny_transformer(features, activation):
     return PiTransformer(Patches(TINY, 1), 2, 2, 1, heads=1, **options(features, activation))
 
 
+TINY_NETWORKS = [tiny_cnn, tiny_resnet, tiny_transformer]
 IMAGE_NETWORKS = [cnn, resnet, transformer]
 NETWORKS = [*IMAGE_NETWORKS, unnormalized_cnn, text_transformer]
 
@@ -107,7 +108,7 @@ def test_random_features_are_the_finite_network_with_full_matrices_and_projected
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("degree", [2, 3])
+@pytest.mark.parametrize("degree", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_polynomial_activation_makes_constant_memory_exact(network, degree):
     activation = Polynomial((-0.3, 0.5, 0.3, 0.2)[: degree + 1])
     exact, hermite = (train(network(features, activation), 6) for features in (Atoms(), Hermite(degree)))
@@ -115,7 +116,7 @@ def test_a_polynomial_activation_makes_constant_memory_exact(network, degree):
     assert_close(hermite, exact, rtol=1e-10)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", IMAGE_NETWORKS)
 def test_hermite_agrees_with_atoms_to_its_stated_error(network):
     nets = [network(features, ReLU()) for features in (Atoms(), Hermite(2), Hermite(4))]
     exact, *near = (train(net, 5) for net in nets)
@@ -129,11 +130,14 @@ def test_hermite_agrees_with_atoms_to_its_stated_error(network):
 
 
 @pytest.mark.parametrize(
-    ("widths", "draws"),
-    [((128, 512, 2048), 12), pytest.param((256, 1024, 4096), 96, marks=pytest.mark.slow)],
-    ids=["narrow", "wide"],
+    ("network", "widths", "draws"),
+    [
+        (tiny_cnn, (128, 512, 2048), 24),
+        (tiny_resnet, (128, 512, 2048), 12),
+        (tiny_transformer, (128, 512, 2048), 12),
+        *(pytest.param(net, (256, 1024, 4096), 96, marks=pytest.mark.slow) for net in TINY_NETWORKS),
+    ],
 )
-@pytest.mark.parametrize("network", [tiny_cnn, tiny_resnet, tiny_transformer])
 def test_finite_networks_approach_the_limit_at_each_step_of_training(network, widths, draws):
     steps, gentle = 2, Erf()
     start = network(Atoms(), gentle)
