@@ -101,7 +101,7 @@ def test_standard_errors_shrink_with_the_samples():
     s = shown["E (x − rebuilt)²"]
     sizes = [200, 800, 3200]
     errors = [float(p.limit(n, seeded(n), replicates=24).error(s)) for n in sizes]
-    assert fitted_slope(sizes, errors) == pytest.approx(-0.5, abs=0.15)
+    assert fitted_slope(sizes, errors) == pytest.approx(-0.5, abs=0.25)
 
 
 def test_float32_samples_suffice():

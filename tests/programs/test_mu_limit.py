@@ -56,17 +56,18 @@ def test_one_hidden_layer_follows_the_equations_of_the_paper_sample_by_sample():
 @pytest.mark.parametrize("momentum", [0.0, 0.4])
 def test_the_kernel_regime_is_gradient_descent_with_the_tangent_kernel(momentum):
     p = Parametrization.ntk(2)
-    limit = MuLimit(2, mupi.Tanh(), p, lr=0.2, momentum=momentum, samples=1500, generator=seeded()).fit(
+    limit = MuLimit(2, mupi.Erf(), p, lr=0.2, momentum=momentum, samples=800, generator=seeded()).fit(
         X, Y, 6, test_x=X + 1
     )
-    kernel = mupi.NTK(2, mupi.Tanh(), 1.0)
+    # The input weight is N(0, 1/d) and x is not divided by √d: its gradient is √d times that of the kernel's network.
+    kernel = mupi.NTK(2, mupi.Erf(), 1.0, weight_lr=(3.0, 1.0, 1.0))
     if momentum == 0:
         descent = KernelDynamics(kernel).fit(X, Y)
         # Its loss is half of ours.
         expected = torch.stack([descent.descend(X, 0.4, t) for t in range(6)])
         tests = torch.stack([descent.descend(X + 1, 0.4, t) for t in range(6)])
         assert limit.test_outputs is not None
-        assert_close(limit.test_outputs, tests, rtol=0.05)
+        assert_close(limit.test_outputs, tests, rtol=0.08)
     else:
         A, v, Θ, expected = torch.zeros_like(Y), torch.zeros_like(Y), kernel(X), []
         for _ in range(6):
@@ -74,8 +75,8 @@ def test_the_kernel_regime_is_gradient_descent_with_the_tangent_kernel(momentum)
             v = momentum * v + 2 * (expected[-1] - Y) / len(X)
             A = A - 0.2 * v
         expected = torch.stack(expected)
-    assert_close(limit.outputs, expected, rtol=0.04)
-    assert_close(limit.feature_kernels[5], mupi.NNGP(2, mupi.Tanh(), 1.0)(X), rtol=0.04)
+    assert_close(limit.outputs, expected, rtol=0.06)
+    assert_close(limit.feature_kernels[5], mupi.NNGP(2, mupi.Erf(), 1.0)(X), rtol=0.06)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_fitting_in_two_parts_is_fitting_once():
 
 def test_a_tolerance_saves_directions_and_changes_little():
     fine, coarse = (
-        MuLimit(2, mupi.Tanh(), lr=0.3, samples=600, replicates=2, tolerance=t, generator=seeded()).fit(X, Y, 6)
+        MuLimit(2, mupi.Tanh(), lr=0.3, samples=300, replicates=2, tolerance=t, generator=seeded()).fit(X, Y, 6)
         for t in (1e-6, 3e-2)
     )
     assert max(coarse.ranks[0]) < 0.7 * max(fine.ranks[0])
@@ -133,7 +134,8 @@ def test_hidden_samples_have_the_kernel_that_is_reported():
     h = limit.hidden(X)
     assert [tuple(v.shape) for v in h] == [(600, 6), (600, 6)]
     z = torch.tanh(h[1])
-    assert_close(z.T @ z / 600, limit.feature_kernel(X, X), rtol=1e-6)
+    # New directions are drawn for each call.
+    assert_close(z.T @ z / 600, limit.feature_kernel(X, X), rtol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,6 @@ class ProgramConfig:
             positive_int(f"--{name}", getattr(self, name))
         if len(set(self.widths)) < 2:
             fail("--widths", "at least two different widths", self.widths)
-        for name in self.demos:
-            if name not in (*DEMOS, "all"):
-                fail("mupi program", f"given one of {', '.join(DEMOS)}, or all", repr(name))
 
 
 def program(config: ProgramConfig) -> dict[str, Convergence]:
@@ -50,7 +47,13 @@ def program(config: ProgramConfig) -> dict[str, Convergence]:
 
     Returns:
         What was measured, by demo.
+
+    Raises:
+        ValueError: If there is no such demo.
     """
+    for name in config.demos:
+        if name not in (*DEMOS, "all"):
+            fail("mupi program", f"given one of {', '.join(DEMOS)}, or all", repr(name))
     console = Console(highlight=False)
     if not config.demos:
         table = Table("mupi program …", "what it is")

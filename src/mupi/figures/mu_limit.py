@@ -64,7 +64,8 @@ def plot_mu_limit(curves: Curves) -> Figure:
         curves: What was trained.
     """
     figure = Figure(figsize=(11, 6.6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    halves = figure.subfigures(2, 1, height_ratios=(1.15, 1), squeeze=False)
+    above, below = halves[0, 0], halves[1, 0]
     loss, gap, align = above.subplots(1, 3)
     kernels = list(below.subplots(1, 4))
     _losses(loss, curves)
@@ -92,6 +93,8 @@ def _gaps(axes: Axes, curves: Curves) -> None:
     axes.loglog(widths, middle, "--", color="0.4", linewidth=1.2, label="slope −1/2")
     axes.axhline(curves.limit_error, color="black", linestyle=":", label="standard error of the limit")
     axes.set(title="Distance to the limit", xlabel="width n", ylabel="rms over steps, images, seeds")
+    axes.set_xticks(widths[::2], [str(n) for n in widths[::2]])
+    axes.minorticks_off()
     axes.legend(frameon=False, fontsize="x-small")
 
 
@@ -102,8 +105,7 @@ def _alignments(axes: Axes, curves: Curves) -> None:
         axes.plot(mean, color=_shade(i, curves), linewidth=1)
     axes.plot(alignment(curves.limit["kernels"], y).numpy(), color="black", linewidth=1.6)
     axes.plot(alignment(curves.ntp["kernels"], y).numpy(), color="C3", linestyle="--", linewidth=1.2)
-    axes.set(title="Alignment of the feature kernel with the classes", xlabel="step", ylabel="cosine of K and y yᵀ")
-    axes.title.set_fontsize("medium")
+    axes.set(title="Feature kernel and classes", xlabel="step", ylabel="cosine of K and y yᵀ")
 
 
 def _kernels(figure: SubFigure, panels: Sequence[Axes], curves: Curves) -> None:

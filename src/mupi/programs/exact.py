@@ -174,6 +174,10 @@ class Exact:
         rows = [[self._expect(_multiply(a, b)) for b in y.columns] for a in x.columns]
         return torch.tensor(rows, dtype=self.dtype).reshape(len(x.columns), len(y.columns))
 
+    def moment(self, x: Symbols, y: Symbols) -> Float[Tensor, "k m"]:
+        """See `Space`."""
+        return self.inner(x, y)
+
     def mean(self, x: Symbols) -> Float[Tensor, " k"]:
         """See `Space`."""
         return torch.tensor([self._expect(a) for a in x.columns], dtype=self.dtype)

@@ -234,7 +234,9 @@ def mean(x: Vector, y: Vector | None = None) -> Scalar:
     if y is None:
         return program.write(Scalar, formula, given, lambda space, v: space.mean(v), probe.average(x.probe))
     products = x.probe[:, :, None] * y.probe[:, None]
-    return program.write(Scalar, formula, given, lambda space, v, w: space.inner(v, w), probe.average(products))
+    return program.write(
+        Scalar, formula, given, lambda space, v, *w: space.moment(v, *(w or (v,))), probe.average(products)
+    )
 
 
 def apply(f: Callable[..., Tensor], *args: Any, name: str = "") -> Any:

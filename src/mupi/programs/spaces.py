@@ -40,6 +40,10 @@ class Space(Protocol):
         """xᵀy/n, or its limit E Z^x Z^y."""
         ...
 
+    def moment(self, x: Block, y: Block) -> Float[Tensor, "k m"]:
+        """The same for a line of the program, where it must be well determined."""
+        ...
+
     def mean(self, x: Block) -> Float[Tensor, " k"]:
         """The averages of the coordinates, or their limits E Z^x."""
         ...
@@ -66,6 +70,10 @@ class _Tensors:
     def inner(self, x: Float[Tensor, "n k"], y: Float[Tensor, "n m"]) -> Float[Tensor, "k m"]:
         """See `Space`."""
         return x.T @ y / self.n
+
+    def moment(self, x: Float[Tensor, "n k"], y: Float[Tensor, "n m"]) -> Float[Tensor, "k m"]:
+        """See `Space`."""
+        return self.inner(x, y)
 
     def mean(self, x: Float[Tensor, "n k"]) -> Float[Tensor, " k"]:
         """See `Space`."""
@@ -119,7 +127,7 @@ class Samples(_Tensors):
         self.initial.append(self.fresh(factor.shape[1], []))
         return self.initial[-1] @ factor.T.to(self.dtype) + mean.to(self.dtype)
 
-    def inner(self, x: Float[Tensor, "n k"], y: Float[Tensor, "n m"]) -> Float[Tensor, "k m"]:
+    def moment(self, x: Float[Tensor, "n k"], y: Float[Tensor, "n m"]) -> Float[Tensor, "k m"]:
         """See `Space`; refused where a single sample makes up much of the second moment."""
         for v in (x, y)[: 1 if x is y else 2]:
             square = v.square().sum(0)
@@ -127,7 +135,7 @@ class Samples(_Tensors):
             if share > HEAVIEST and self.n >= 1000:
                 got = f"one of {self.n} samples with {share:.0%} of the second moment"
                 fail("mean(x, y)", "of vectors without heavy tails", got, "take more samples, or bound what grows")
-        return super().inner(x, y)
+        return self.inner(x, y)
 
     def matrix(self, sigma: float) -> LimitMatrix:
         """See `Space`."""
