@@ -1,0 +1,27 @@
+"""What the README shows runs."""
+
+import re
+from pathlib import Path
+
+from mupi.cli import COMMANDS
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_its_code_runs_in_order(capsys):
+    shared: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(block, shared)
+    assert "Ż" in capsys.readouterr().out
+
+
+def test_every_command_is_named_and_no_other():
+    table = README.split("## Commands")[1].split("## ")[0]
+    named = {word for cell in re.findall(r"`([^`]*)`", table) for word in cell.replace("mupi ", "").split()[:1]}
+    options = {word for word in named if word.startswith("-") or "/" in word or word == "$MUPI_DATA"}
+    assert named - options == {"train", *COMMANDS}
+
+
+def test_its_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (Path(__file__).parents[1] / target).exists(), target
