@@ -37,7 +37,8 @@ class UnitVectors(Start):
 
     Keeping the first m unit vectors is the best that m coordinates can do: minimising Σ p_i p_j (⟨u_i, u_j⟩ −
     1_{i=j})² is to approximate diag(p) by a positive matrix D UUᵀ D of rank m, D = diag(√p), and the theorem of
-    Eckart, Young and Mirsky names the m largest eigenvalues. The vectors of the other words still learn.
+    Eckart, Young and Mirsky names the m largest eigenvalues. The vectors of the other words still learn. Best in this
+    norm is not best in accuracy: see docs/results.md.
 
     Args:
         leading: m; None for all words.
