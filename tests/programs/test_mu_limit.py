@@ -67,7 +67,7 @@ def test_the_kernel_regime_is_gradient_descent_with_the_tangent_kernel(momentum)
         expected = torch.stack([descent.descend(X, 0.4, t) for t in range(6)])
         tests = torch.stack([descent.descend(X + 1, 0.4, t) for t in range(6)])
         assert limit.test_outputs is not None
-        assert_close(limit.test_outputs, tests, rtol=0.08)
+        assert_close(limit.test_outputs, tests, rtol=0.12)
     else:
         A, v, Θ, expected = torch.zeros_like(Y), torch.zeros_like(Y), kernel(X), []
         for _ in range(6):
@@ -75,7 +75,8 @@ def test_the_kernel_regime_is_gradient_descent_with_the_tangent_kernel(momentum)
             v = momentum * v + 2 * (expected[-1] - Y) / len(X)
             A = A - 0.2 * v
         expected = torch.stack(expected)
-    assert_close(limit.outputs, expected, rtol=0.06)
+    # 4 × 800 samples: measured .05.
+    assert_close(limit.outputs, expected, rtol=0.12)
     assert_close(limit.feature_kernels[5], mupi.NNGP(2, mupi.Erf(), 1.0)(X), rtol=0.06)
 
 
