@@ -25,7 +25,7 @@ from torch.nn.functional import avg_pool2d, cross_entropy
 
 import mupi
 from mupi.data import Dataset, load
-from mupi.experiments.augmentation import Augmentation
+from mupi.experiments.training.augmentation import Augmentation
 from mupi.kernels import ConvNNGP, ConvNTK, centred_alignment
 from mupi.nets import MuCNN
 

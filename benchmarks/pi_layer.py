@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 import mupi
-from mupi.experiments.memory import PeakMemory
+from mupi.experiments.training.memory import PeakMemory
 from mupi.features import Features
 from mupi.layers import PiLinear
 

@@ -20,7 +20,7 @@ from mupi.data.analogies import load_questions, score_analogies, total
 from mupi.data.corpus import Corpus, load_corpus
 from mupi.data.text8 import find_text
 from mupi.data.word_vectors import WordVectors
-from mupi.experiments.word2vec_sampling import Sampling
+from mupi.experiments.words.word2vec_sampling import Sampling
 from mupi.nets.cbow import CBOW, Positions
 from mupi.nets.embedding_start import Gaussian, UnitVectors
 

@@ -15,7 +15,7 @@ from mupi.activations import (
     Sin,
     Tanh,
 )
-from mupi.experiments.coordinates import coordinate_check
+from mupi.experiments.widths.coordinates import coordinate_check
 from mupi.features import Atoms, Expansion, Hermite, Random
 from mupi.kernels import NNGP, NTK, KernelRegression
 from mupi.layers import Attention, InputConv2d, InputLayer, LayerError, PiConv2d, PiLinear, normalize

@@ -11,27 +11,27 @@ import tyro
 from tyro.conf import subcommand
 
 from mupi.checks import fail
-from mupi.experiments.abc_verdict import AbcConfig, abc
-from mupi.experiments.architectures import architecture_protocol
-from mupi.experiments.cifar10 import Cifar10Config, cifar10
-from mupi.experiments.compare import CompareConfig, compare
-from mupi.experiments.config import ArchName, TrainConfig
-from mupi.experiments.convergence import ConvergenceConfig, convergence
-from mupi.experiments.coordcheck import CoordCheckConfig, coordcheck
-from mupi.experiments.export import ExportConfig, export
-from mupi.experiments.lr_transfer import LrTransferConfig, lr_transfer
-from mupi.experiments.mu_limit import MuLimitConfig, mu_limit
-from mupi.experiments.omniglot import omniglot
-from mupi.experiments.omniglot_config import OmniglotConfig
-from mupi.experiments.omniglot_plot import OmniglotPlotConfig, omniglot_plot
-from mupi.experiments.plot import PlotConfig, plot
-from mupi.experiments.presets import PROTOCOLS
-from mupi.experiments.program import ProgramConfig, program
-from mupi.experiments.train import train
-from mupi.experiments.word2vec import word2vec
-from mupi.experiments.word2vec_config import Word2VecConfig
-from mupi.experiments.word2vec_figure import Word2VecFigureConfig, word2vec_figure
-from mupi.experiments.word_queries import AnalogiesConfig, NeighboursConfig, analogies, neighbours
+from mupi.experiments.comparison.cifar10 import Cifar10Config, cifar10
+from mupi.experiments.comparison.compare import CompareConfig, compare
+from mupi.experiments.few_shot.omniglot import omniglot
+from mupi.experiments.few_shot.omniglot_config import OmniglotConfig
+from mupi.experiments.few_shot.omniglot_plot import OmniglotPlotConfig, omniglot_plot
+from mupi.experiments.limits.mu_limit import MuLimitConfig, mu_limit
+from mupi.experiments.limits.program import ProgramConfig, program
+from mupi.experiments.training.architectures import architecture_protocol
+from mupi.experiments.training.config import ArchName, TrainConfig
+from mupi.experiments.training.export import ExportConfig, export
+from mupi.experiments.training.plot import PlotConfig, plot
+from mupi.experiments.training.presets import PROTOCOLS
+from mupi.experiments.training.train import train
+from mupi.experiments.widths.abc_verdict import AbcConfig, abc
+from mupi.experiments.widths.convergence import ConvergenceConfig, convergence
+from mupi.experiments.widths.coordcheck import CoordCheckConfig, coordcheck
+from mupi.experiments.widths.lr_transfer import LrTransferConfig, lr_transfer
+from mupi.experiments.words.word2vec import word2vec
+from mupi.experiments.words.word2vec_config import Word2VecConfig
+from mupi.experiments.words.word2vec_figure import Word2VecFigureConfig, word2vec_figure
+from mupi.experiments.words.word_queries import AnalogiesConfig, NeighboursConfig, analogies, neighbours
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "word2vec": (Word2VecConfig, word2vec),

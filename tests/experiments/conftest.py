@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mupi.experiments.config import TrainConfig
-from mupi.experiments.presets import DIGITS
-from mupi.experiments.progress import EpochProgress
+from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.presets import DIGITS
+from mupi.experiments.training.progress import EpochProgress
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def small(tmp_path: Path) -> TrainConfig:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take longer than such a run."""
-    monkeypatch.setattr("mupi.experiments.train.save_figures", lambda runs, directory: [])
+    monkeypatch.setattr("mupi.experiments.training.train.save_figures", lambda runs, directory: [])
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Networks and kernels side by side."""

@@ -1,0 +1,154 @@
+"""The networks and kernels that `mupi compare` sets side by side, each in a process of its own."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from mupi.experiments.training.build import build_data, independent_generators
+from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.memory import PeakMemory
+from mupi.experiments.training.own_process import in_own_process
+from mupi.experiments.training.run import Run
+from mupi.experiments.training.train import MB, train_network
+from mupi.figures import EpochMetrics
+from mupi.figures.compare import Result
+from mupi.kernels import KernelRegression, MLPKernel
+
+
+@dataclass(frozen=True)
+class NetContestant:
+    """A network, trained once for each seed.
+
+    Attributes:
+        label: What to call it.
+        config: How it is trained; each seed has its own directory in ``runs_dir``.
+    """
+
+    label: str
+    config: TrainConfig
+
+    def results(self, seeds: int, overwrite: bool) -> Iterator[Result]:
+        """One for each seed, as they are ready."""
+        for seed in range(seeds):
+            yield self.result(seed, overwrite)
+
+    def result(self, seed: int, overwrite: bool) -> Result:
+        """Train it, or go on from where it was interrupted, unless it is finished."""
+        config = replace(self.config, seed=seed, name=f"{self.config.name}-seed{seed}")
+        metrics = None if overwrite else finished(config)
+        if metrics is None:
+            saved = Run(config).config_path.exists()
+            config = replace(config, overwrite=overwrite, resume=saved and not overwrite)
+            metrics = in_own_process(train_network, config, f"{self.label}, seed {seed}")
+        last = metrics[-1]
+        return Result(
+            model=self.label,
+            seed=seed,
+            accuracy=last.test_accuracy,
+            seconds=sum(m.seconds for m in metrics),
+            peak_mb=max(m.peak_mb for m in metrics),
+            size=last.atoms or last.parameters,
+            unit="atoms" if last.atoms else "parameters",
+            epochs=tuple(metrics),
+        )
+
+
+@dataclass(frozen=True)
+class KernelContestant:
+    """Kernel ridge regression, which no seed changes.
+
+    Attributes:
+        label: What to call it.
+        kernel: The kernel.
+        ridge: In units of its mean diagonal.
+        data: A configuration that says which data; its directory is where the result is kept.
+    """
+
+    label: str
+    kernel: MLPKernel
+    ridge: float
+    data: TrainConfig
+
+    def results(self, seeds: int, overwrite: bool) -> Iterator[Result]:
+        """The one result."""
+        yield self.result(overwrite)
+
+    def result(self, overwrite: bool) -> Result:
+        """Fit and test it, unless that has been done.
+
+        Raises:
+            ValueError: If the saved result is of another regression.
+        """
+        path = self.data.directory / "result.json"
+        identity = self.identity()
+        if path.exists() and not overwrite:
+            saved = json.loads(path.read_text())
+            for name, value in identity.items():
+                if saved["regression"].get(name) != value:
+                    raise ValueError(
+                        f"`{path}` is of a regression with {name} = {saved['regression'].get(name)!r}, not {value!r}; "
+                        "replace it with --overwrite, or choose another --name"
+                    )
+            return Result.from_json(saved["result"])
+        result = in_own_process(fit_kernel, self)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"regression": identity, "result": result.to_json()}, indent=1))
+        return result
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result."""
+        data = self.data.identity()
+        kept = {name: data[name] for name in ("dataset", "train_size", "validation", "data_seed")}
+        return {"kernel": repr(self.kernel), "ridge": self.ridge, **kept}
+
+
+def fit_kernel(contestant: KernelContestant) -> Result:
+    """Fit a regression and measure what it takes; of a process of its own."""
+    config = contestant.data
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    data = build_data(config, independent_generators(config.data_seed or 0, 1)[0])
+    few = slice(16)
+    KernelRegression(contestant.kernel, contestant.ridge).fit(data.train_x[few], data.train_y[few])
+    memory = PeakMemory(data.train_x.device)
+    memory.restart()
+    start = time.perf_counter()
+    console = Console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        regression = KernelRegression(contestant.kernel, contestant.ridge)
+        regression.fit(data.train_x, data.train_y, progress)
+        accuracy = regression.score(data.test_x, data.test_y, progress)
+    return Result(
+        model=contestant.label,
+        seed=None,
+        accuracy=accuracy,
+        seconds=time.perf_counter() - start,
+        peak_mb=memory.growth() / MB,
+        size=len(data.train_x),
+        unit="images",
+    )
+
+
+def finished(config: TrainConfig) -> list[EpochMetrics] | None:
+    """The metrics of a saved run that is this one, and has all its epochs."""
+    run = Run(config)
+    if not (run.config_path.exists() and run.metrics_path.exists()):
+        return None
+    saved: dict[str, Any] = json.loads(run.config_path.read_text())
+    wanted = {**config.identity(), "epochs": config.epochs}
+    metrics = run.metrics()
+    if len(metrics) != config.epochs or any(saved.get(name) != value for name, value in wanted.items()):
+        return None
+    return metrics
+
+
+def beside(directory: Path, name: str, config: TrainConfig) -> TrainConfig:
+    """The configuration, with its directories named ``name`` inside ``directory``."""
+    return replace(config, runs_dir=directory, name=name)

@@ -1,0 +1,180 @@
+"""`mupi omniglot`: few-shot learning of characters, meta-trained and tested, one run for each seed."""
+
+from collections.abc import Callable
+from statistics import mean, stdev
+from typing import NoReturn
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from mupi.data import data_directory
+from mupi.data.episodes import EpisodeSampler
+from mupi.data.omniglot import Characters, Omniglot, load_omniglot
+from mupi.experiments.few_shot.few_shot_run import FewShotRun
+from mupi.experiments.few_shot.learners import Kernel, Learner
+from mupi.experiments.few_shot.meta_training import MetaTraining, Tally, accuracy, half_cosine
+from mupi.experiments.few_shot.omniglot_build import build_kernel, build_learner, build_optimizer
+from mupi.experiments.few_shot.omniglot_config import Model, OmniglotConfig
+from mupi.experiments.training.build import independent_generators
+from mupi.experiments.training.interrupt import interrupt_noted
+from mupi.experiments.training.memory import PeakMemory
+from mupi.figures.few_shot import Accuracy, Progress, plot_classes, plot_few_shot_curves
+
+MB = 1e6
+SHOWN_CLASSES = 5
+VALIDATION_SEED = 2015
+
+
+def omniglot(config: OmniglotConfig) -> dict[int, Accuracy]:
+    """Meta-train and test as the configuration says; the results are in its directories.
+
+    Returns:
+        The test accuracy of each seed.
+
+    Raises:
+        ValueError: If a directory holds a run that is neither resumed nor overwritten, or the configuration asks for
+            what cannot be.
+        FloatingPointError: If the loss is no longer finite.
+        KeyboardInterrupt: After Ctrl-C, once the state is saved.
+    """
+    config = config.settled()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    runs = [FewShotRun(config, seed) for seed in config.seeds]
+    if not (config.resume or config.overwrite):
+        for run in runs:
+            run.refuse_if_present()
+    data = load_omniglot(data_directory(config.data_dir))
+    console = Console()
+    results = {run.seed: run_seed(run, data, console) for run in runs}
+    if len(results) > 1:
+        means = [100 * result.mean for result in results.values()]
+        console.print(f"{len(means)} seeds: {mean(means):.2f} ± {stdev(means):.2f} % (s.d.)", highlight=False)
+    return results
+
+
+def run_seed(run: FewShotRun, data: Omniglot, console: Console) -> Accuracy:
+    """Train and test one seed.
+
+    Returns:
+        The test accuracy.
+    """
+    config = run.config
+    train, validation, test = (sampler(config, part) for part in (data.train, data.validation, data.test))
+    for_net, for_tasks, for_test = independent_generators(run.seed, 3)
+    memory = PeakMemory(torch.device("cpu"))
+    learner = build_learner(config, for_net)
+    before = learner.kernel(shown(data.test)[0]).detach()
+    saved = run.load() if config.resume and run.checkpoint_path.exists() else None
+    if saved is None:
+        run.start()
+    seconds = 0.0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        optimizer = build_optimizer(config, learner)
+        if optimizer is not None and config.batches:
+            assert config.tasks is not None and config.inner_steps is not None
+            schedule = half_cosine(optimizer, config.batches) if config.cosine else None
+            state = MetaTraining(learner, optimizer, train, for_tasks, config.tasks, config.inner_steps, schedule)
+            if saved is not None:
+                state.load_state_dict(saved)
+            meta_train(run, state, validation, bar)
+            seconds = state.seconds
+        task = bar.add_task("testing", total=2 * config.test_episodes, status="")
+        tested, validated = (
+            final(config, learner, part, generator, lambda n: bar.update(task, advance=n))
+            for part, generator in ((test, for_test), (validation, validation_generator()))
+        )
+    run.write_result(tested, validated, seconds, memory.growth() / MB)
+    x, labels = shown(data.test)
+    kernels = {"after meta-training": learner.kernel(x).detach()}
+    if run.metrics():
+        kernels = {"before meta-training": before} | kernels
+        plot_few_shot_curves({run.directory.name: run.metrics()}).savefig(run.directory / "curves.png", dpi=150)
+    if config.paper == "pi" and learner.net is not None:
+        kernels = {"NNGP": fixed_kernel("nngp")(x, x), "NTK": fixed_kernel("ntk")(x, x)} | kernels
+    plot_classes(kernels, labels).savefig(run.directory / "classes.png", dpi=150)
+    console.print(f"{run.directory}: test {tested}, validation classes {validated}", highlight=False, soft_wrap=True)
+    return tested
+
+
+def meta_train(run: FewShotRun, state: MetaTraining, validation: EpisodeSampler, bar: Bar) -> None:
+    """Take the remaining steps, with a validation and a checkpoint every so many."""
+    config = run.config
+    assert config.batches is not None
+    label = f"{config.model}, seed {run.seed}"
+    task = bar.add_task(label, total=config.batches, completed=state.batch, status="")
+    with interrupt_noted() as interrupted:
+        while state.batch < config.batches:
+            if interrupted():
+                stop(run, state)
+            state.step()
+            bar.update(task, completed=state.batch)
+            if state.batch % config.evaluate_every == 0 or state.batch == config.batches:
+                progress = measure(config, state, validation)
+                run.append(progress)
+                run.save(state.state_dict())
+                status = f"loss {progress.train_loss:.3f} train {progress.train_accuracy:.1%} "
+                bar.update(task, status=status + f"validation {progress.validation_accuracy:.1%}")
+
+
+def measure(config: OmniglotConfig, state: MetaTraining, validation: EpisodeSampler) -> Progress:
+    """The means since the last validation, and a new one."""
+    assert config.test_steps is not None
+    tally, state.tally = state.tally, Tally()
+    result = accuracy(state.learner, validation, config.validation_episodes, config.test_steps, validation_generator())
+    return Progress(state.batch, tally.loss / tally.batches, tally.accuracy / tally.batches, result.mean, state.seconds)
+
+
+def final(
+    config: OmniglotConfig,
+    learner: Learner,
+    part: EpisodeSampler,
+    generator: torch.Generator,
+    progress: Callable[[int], None],
+) -> Accuracy:
+    """Accuracy on the final number of tasks."""
+    assert config.test_steps is not None
+    return accuracy(learner, part, config.test_episodes, config.test_steps, generator, progress)
+
+
+def validation_generator() -> torch.Generator:
+    """The same tasks at each validation."""
+    return torch.Generator().manual_seed(VALIDATION_SEED)
+
+
+def sampler(config: OmniglotConfig, part: Characters) -> EpisodeSampler:
+    """Tasks of the configured size."""
+    return EpisodeSampler(part, config.ways, config.shots, config.queries)
+
+
+def shown(test: Characters) -> tuple[torch.Tensor, torch.Tensor]:
+    """All drawings of five test classes, spread over the alphabets, and their labels."""
+    spread = torch.arange(SHOWN_CLASSES) * (len(test) // SHOWN_CLASSES)
+    images = test.images[spread].float() / 255
+    return images.flatten(0, 1), torch.arange(SHOWN_CLASSES).repeat_interleave(images.shape[1])
+
+
+def fixed_kernel(name: Model) -> Kernel:
+    """The kernel of [B] by its name."""
+    return build_kernel(OmniglotConfig(paper="pi", model=name).settled())
+
+
+def stop(run: FewShotRun, state: MetaTraining) -> NoReturn:
+    """Save the state between two steps.
+
+    Raises:
+        KeyboardInterrupt: Once it is saved.
+    """
+    run.save(state.state_dict())
+    raise KeyboardInterrupt(
+        f"interrupted after {state.batch} batches; `{run.directory}` holds them all, and --resume goes on from there"
+    )

@@ -1,0 +1,1 @@
+"""Tensor Programs and the μ-limit on the command line."""

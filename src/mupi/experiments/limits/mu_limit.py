@@ -1,0 +1,230 @@
+"""`mupi mu-limit`: the μ-limit of a deep perceptron on real images, beside finite networks of growing width."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from torch import Tensor
+
+from mupi.checks import fail, non_negative, positive_int
+from mupi.data import DatasetName, load
+from mupi.experiments.training.config import ACTIVATIONS, ActivationName
+from mupi.figures.mu_limit import Curves, plot_mu_limit
+from mupi.nets import MLP
+from mupi.optim import SGD
+from mupi.parametrization import Parametrization
+from mupi.programs import MuLimit
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuLimitConfig:
+    """Train infinitely wide networks in μP and NTP, and finite ones in μP, on two classes of images; compare them.
+
+    Each network's curves are kept in the run's directory as soon as it is trained; a second call trains only those
+    that are missing.
+    """
+
+    dataset: DatasetName = "digits"
+    """The images."""
+    data_dir: Path | None = None
+    """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
+    classes: tuple[int, int] = (3, 8)
+    """The two classes, with targets −1 and 1."""
+    images: int = 64
+    """Training images; every step takes all of them."""
+    depth: int = 2
+    """L, the number of hidden layers."""
+    activation: ActivationName = "tanh"
+    """φ."""
+    lr: float = 0.7
+    """η, on images of norm about 1."""
+    momentum: float = 0.0
+    """μ."""
+    weight_decay: float = 0.0
+    """λ."""
+    steps: int = 12
+    """T."""
+    samples: int = 4096
+    """Samples of the limit's random variables, in each replicate."""
+    replicates: int = 4
+    """Independent repetitions of the limit, for its standard errors."""
+    tolerance: float = 0.03
+    """Relative size below which the limit does not follow a direction."""
+    widths: tuple[int, ...] = (128, 256, 512, 1024, 2048, 4096, 8192)
+    """Of the finite networks."""
+    seeds: int = 4
+    """Finite networks of each width."""
+    threads: int | None = None
+    """Threads of torch; None leaves it to torch."""
+    out: Path = Path("runs/mu-limit")
+    """Where curves, `mu_limit.json` and `mu_limit.png` are kept."""
+
+    def __post_init__(self):
+        for name in ("images", "depth", "steps", "samples", "replicates", "seeds"):
+            positive_int(f"--{name}", getattr(self, name))
+        for name in ("lr", "momentum", "weight_decay"):
+            non_negative(f"--{name.replace('_', '-')}", getattr(self, name))
+        if len(set(self.widths)) < 2:
+            fail("--widths", "at least two different widths", self.widths)
+
+
+def mu_limit(config: MuLimitConfig) -> dict[int, float]:
+    """Train what is not kept yet; print a table, and write figure and JSON.
+
+    Returns:
+        For each width, the root mean square over seeds, steps and images of f_t − limit.
+
+    Raises:
+        ValueError: If the run's directory is of another configuration, or there are too few images.
+    """
+    console = Console()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    same_configuration(config)
+    x, y, test_x = images(config)
+    jobs: dict[str, Callable[[], dict[str, Tensor]]] = {
+        "limit": lambda: limit_curves(config, Parametrization.mup(config.depth), x, y, test_x),
+        "ntp": lambda: limit_curves(config, Parametrization.ntk(config.depth), x, y, test_x),
+    }
+    for width in config.widths:
+        for seed in range(config.seeds):
+            jobs[f"width-{width}-seed-{seed}"] = lambda n=width, s=seed: finite_curves(config, n, s, x, y, test_x)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
+    results = {}
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("training", total=len(jobs))
+        for name, job in jobs.items():
+            progress.update(task, description=name)
+            results[name] = kept(config.out / f"{name}.pt", job)
+            progress.advance(task)
+    by_width = {n: [results[f"width-{n}-seed-{s}"] for s in range(config.seeds)] for n in config.widths}
+    curves = Curves(results["limit"], results["ntp"], by_width, y[:, 0])
+    report(config, curves, console)
+    return curves.gaps
+
+
+def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
+    """Print the table; write ``mu_limit.json`` and ``mu_limit.png``."""
+    table = Table("width", "gap to the limit", "loss at the end", title=f"slope {curves.slope:+.3f}")
+    for n, gap in curves.gaps.items():
+        table.add_row(str(n), f"{gap:.4f}", f"{curves.mean_losses(n)[-1]:.4f}")
+    last, error = float(curves.limit["losses"][-1]), float(curves.limit["loss_errors"][-1])
+    table.add_row("∞", f"± {curves.limit_error:.4f}", f"{last:.4f} ± {error:.4f}")
+    console.print(table)
+    settings = asdict(config) | {"out": str(config.out), "data_dir": config.data_dir and str(config.data_dir)}
+    summary = {
+        "config": settings,
+        "gaps": {str(n): gap for n, gap in curves.gaps.items()},
+        "slope": curves.slope,
+        "limit_error": curves.limit_error,
+        "losses": curves.limit["losses"].tolist(),
+        "loss_errors": curves.limit["loss_errors"].tolist(),
+        "mean_losses": {str(n): curves.mean_losses(n).tolist() for n in config.widths},
+        "seconds": float(curves.limit["seconds"]),
+        "ranks": curves.limit["ranks"].tolist(),
+    }
+    (config.out / "mu_limit.json").write_text(json.dumps(summary, indent=1))
+    plot_mu_limit(curves).savefig(config.out / "mu_limit.png", dpi=150)
+    for name in ("mu_limit.json", "mu_limit.png"):
+        console.print(f"wrote {config.out / name}", highlight=False)
+
+
+def images(
+    config: MuLimitConfig,
+) -> tuple[Float[Tensor, "batch d"], Float[Tensor, "batch 1"], Float[Tensor, "tests d"]]:
+    """Training images of norm about 1 with targets ±1, sorted by class, and test images."""
+    data = load(config.dataset, config.data_dir)
+    kept = [torch.nonzero(data.train_y == c)[:, 0][: config.images // 2] for c in config.classes]
+    if min(map(len, kept)) < config.images // 2:
+        fail("--images", f"at most twice the images of a class, {2 * min(map(len, kept))}", config.images)
+    scale = data.train_x.shape[1] ** 0.5
+    y = torch.cat([torch.full((len(part), 1), sign) for part, sign in zip(kept, (-1.0, 1.0), strict=True)])
+    tests = (data.test_y == config.classes[0]) | (data.test_y == config.classes[1])
+    return data.train_x[torch.cat(kept)].double() / scale, y.double(), data.test_x[tests].double() / scale
+
+
+def limit_curves(config: MuLimitConfig, p: Parametrization, x: Tensor, y: Tensor, test_x: Tensor) -> dict[str, Tensor]:
+    """Train the limit of a parametrization."""
+    start = time.process_time()
+    limit = MuLimit(
+        config.depth,
+        ACTIVATIONS[config.activation],
+        p,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay if p.learns_features else 0.0,
+        input_std=1.0,
+        samples=config.samples,
+        replicates=config.replicates,
+        tolerance=config.tolerance,
+        generator=torch.Generator().manual_seed(0),
+    ).fit(x, y, config.steps, test_x=test_x)
+    assert limit.test_outputs is not None
+    return {
+        "outputs": limit.outputs[..., 0],
+        "errors": limit.output_errors[..., 0],
+        "losses": limit.losses,
+        "loss_errors": limit.loss_errors,
+        "tests": limit.test_outputs[..., 0],
+        "kernels": limit.feature_kernels,
+        "seconds": torch.tensor(time.process_time() - start),
+        "ranks": torch.tensor(limit.ranks),
+    }
+
+
+def finite_curves(
+    config: MuLimitConfig, width: int, seed: int, x: Tensor, y: Tensor, test_x: Tensor
+) -> dict[str, Tensor]:
+    """Train a finite network in μP, in float32."""
+    x, y, test_x = x.float(), y.float(), test_x.float()
+    net = MLP(
+        x.shape[1],
+        1,
+        width,
+        config.depth,
+        activation=ACTIVATIONS[config.activation],
+        input_std=1.0,
+        generator=torch.Generator().manual_seed(seed),
+        dtype=torch.float32,
+    )
+    optimizer = SGD(net.parameter_groups(config.lr, weight_decay=config.weight_decay), momentum=config.momentum)
+    outputs, tests, kernels, losses = [], [], [], []
+    for _ in range(config.steps):
+        with torch.no_grad():
+            tests.append(net(test_x)[:, 0])
+            kernels.append(net.feature_kernel(x, x))
+        f = net(x)
+        loss = (f - y).square().mean()
+        loss.backward()
+        optimizer.step()
+        outputs.append(f.detach()[:, 0])
+        losses.append(loss.detach())
+    stacks = dict(outputs=outputs, tests=tests, kernels=kernels, losses=losses)
+    return {name: torch.stack(values).double() for name, values in stacks.items()}
+
+
+def kept(path: Path, job: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What a file holds, or else what a job returns, which is then written to it."""
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        torch.save(job(), partial)
+        partial.rename(path)
+    return torch.load(path)
+
+
+def same_configuration(config: MuLimitConfig) -> None:
+    """Note what kept networks were trained with, and raise if it was something else."""
+    free = {"widths", "seeds", "threads", "out", "data_dir"}
+    settings = json.loads(json.dumps({k: v for k, v in asdict(config).items() if k not in free}))
+    config.out.mkdir(parents=True, exist_ok=True)
+    path = config.out / "config.json"
+    if path.exists() and json.loads(path.read_text()) != settings:
+        fail("--out", "a directory of the same settings, or a new one", config.out, f"see {path}")
+    path.write_text(json.dumps(settings, indent=1))

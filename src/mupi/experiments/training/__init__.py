@@ -1,0 +1,1 @@
+"""Training one network: its configuration, its loop, its saved run."""

@@ -1,0 +1,97 @@
+"""`mupi export`: a trained network as a file that needs PyTorch only."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+from tyro.conf import Positional
+
+from mupi.checks import fail, positive_int
+from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.restore import restore
+from mupi.experiments.training.run import CONFIG
+from mupi.features import Atoms, Random
+from mupi.nets import PiMLP, plain
+
+CHECKED_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write a trained network to a file that PyTorch loads without this library.
+
+    The network of the run itself (of a π-limit, the limit with its `hermite` features), or with --width the finite
+    network of that width which it describes, in ordinary linear layers. It is read by
+    `torch.export.load(FILE).module()` and takes images standardised as in training, any number at a time.
+    """
+
+    run: Positional[Path]
+    """The run's directory."""
+    width: int | None = None
+    """Neurons a layer of the finite network; None for the trained network itself."""
+    seed: int = 0
+    """Draws the neurons."""
+    out: Path | None = None
+    """The file; None for `net.pt2`, or `net-WIDTH.pt2`, in the run's directory."""
+
+
+def export(config: ExportConfig) -> Path:
+    """Write the file, after checking that what it holds gives the network's outputs.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: If there is no such run.
+        ValueError: If the network cannot be exported.
+    """
+    run = read_config(config.run)
+    net, data = restore(run)
+    module: nn.Module = net
+    if config.width is not None:
+        positive_int("--width", config.width)
+        if not isinstance(net, PiMLP) or isinstance(run.feature_map, Random):
+            fail("--width", "left out for a finite network", config.width)
+        module = plain(net.sample(config.width, torch.Generator().manual_seed(config.seed)))
+    elif isinstance(net, PiMLP) and isinstance(run.feature_map, Atoms):
+        fail("--width", "given for a network with atoms, which is no finite program", "none", "try --width 2048")
+    x = data.test_x[:CHECKED_IMAGES]
+    program = export_module(module, x)
+    torch.testing.assert_close(program.module()(x), module(x).detach())
+    name = "net.pt2" if config.width is None else f"net-{config.width}.pt2"
+    path = config.run / name if config.out is None else config.out
+    torch.export.save(program, path)
+    with torch.no_grad():
+        right = (module(data.test_x).argmax(1) == data.test_y).double().mean()
+    Console().print(f"wrote {path}: {100 * float(right):.2f} % on the test images", highlight=False, soft_wrap=True)
+    return path
+
+
+def export_module(module: nn.Module, x: torch.Tensor) -> torch.export.ExportedProgram:
+    """The module's forward pass as a program for any number of rows like those of ``x``."""
+    module = module.eval()
+    module.requires_grad_(False)
+    with torch.no_grad():
+        module(x)  # fills caches with real tensors, which the tracer would fill with its own
+        return torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False)
+
+
+def read_config(directory: Path) -> TrainConfig:
+    """The configuration of a saved run.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi train` has written")
+    saved: dict[str, Any] = json.loads(path.read_text())
+    # A run that was moved is where it is found, not where it was.
+    saved |= dict(name=directory.name, runs_dir=directory.parent)
+    if saved["data_dir"] is not None:
+        saved["data_dir"] = Path(saved["data_dir"])
+    return TrainConfig(**saved)

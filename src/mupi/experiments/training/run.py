@@ -1,0 +1,123 @@
+"""A run's directory: its configuration, the metrics of its epochs, and a checkpoint to go on from."""
+
+import json
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mupi.checks import fail
+from mupi.experiments.training.config import TrainConfig
+from mupi.figures import EpochMetrics, read_metrics
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files ``config.json``, ``metrics.jsonl`` and ``checkpoint.pt`` in a configuration's directory.
+
+    Args:
+        config: The configuration.
+    """
+
+    config: TrainConfig
+
+    @property
+    def directory(self) -> Path:
+        """Where the files are."""
+        return self.config.directory
+
+    @property
+    def config_path(self) -> Path:
+        """All fields of the configuration."""
+        return self.directory / CONFIG
+
+    @property
+    def metrics_path(self) -> Path:
+        """One line an epoch."""
+        return self.directory / METRICS
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Everything that the next step depends on."""
+        return self.directory / CHECKPOINT
+
+    def refuse_if_present(self) -> None:
+        """Keep a saved run from being replaced by mistake.
+
+        Raises:
+            ValueError: If there is a run in the directory.
+        """
+        if self.config_path.exists():
+            raise ValueError(
+                f"`{self.directory}` already holds a run; continue it with --resume, replace it with --overwrite, "
+                "or choose another --name"
+            )
+
+    def start(self, state: dict[str, Any]) -> None:
+        """Make the directory hold a new run, and nothing of an old one.
+
+        Args:
+            state: What to go on from before the first step.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for old in (self.checkpoint_path, self.metrics_path, *self.directory.glob("*.png")):
+            old.unlink(missing_ok=True)
+        self.write_config()
+        self.metrics_path.touch()
+        self.save(state)
+
+    def write_config(self) -> None:
+        """Write ``config.json``."""
+        self.config_path.write_text(json.dumps(self.config.as_plain(), indent=2) + "\n")
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint in one go: whenever the process dies, the old or the new one is there in whole.
+
+        Args:
+            state: Tensors, numbers and strings in dictionaries and lists.
+        """
+        partial = self.checkpoint_path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            torch.save({"config": self.config.identity(), "state": state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.checkpoint_path)
+
+    def load(self) -> dict[str, Any]:
+        """Read the state to go on from, and drop the epochs that ``metrics.jsonl`` may hold beyond it.
+
+        Raises:
+            FileNotFoundError: If there is no checkpoint.
+            ValueError: If it is damaged, or of another configuration.
+        """
+        path = self.checkpoint_path
+        if not path.exists():
+            raise FileNotFoundError(f"`{path}` is missing; leave --resume out to start this run")
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(f"`{path}` is damaged; start the run again with --overwrite") from error
+        for field, value in self.config.identity().items():
+            saved = checkpoint["config"].get(field)
+            if saved != value:
+                fail(field, f"{saved!r} as in `{path}` to resume it", repr(value), "or choose another --name")
+        known = [m for m in self.metrics() if m.epoch <= checkpoint["state"]["epoch"]]
+        self.metrics_path.write_text("".join(m.to_json() + "\n" for m in known))
+        self.write_config()
+        return checkpoint["state"]
+
+    def append(self, metrics: EpochMetrics) -> None:
+        """Add an epoch to ``metrics.jsonl``."""
+        with self.metrics_path.open("a") as file:
+            file.write(metrics.to_json() + "\n")
+
+    def metrics(self) -> list[EpochMetrics]:
+        """All epochs so far."""
+        return read_metrics(self.metrics_path)

@@ -1,0 +1,142 @@
+"""`mupi train`: train a network on a data set, from the data to the figures."""
+
+from typing import NoReturn
+
+import torch
+
+from mupi.data import Dataset
+from mupi.experiments.training.architectures import build_architecture
+from mupi.experiments.training.augmentation import Augmentation
+from mupi.experiments.training.build import build_data, build_optimizer, independent_generators
+from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.epoch import EVALUATION_BATCH, evaluate, require_finite, train_epoch
+from mupi.experiments.training.interrupt import interrupt_noted
+from mupi.experiments.training.memory import PeakMemory, stored_atoms, stored_bytes
+from mupi.experiments.training.progress import epoch_progress
+from mupi.experiments.training.run import Run
+from mupi.experiments.training.schedule import Drop
+from mupi.experiments.training.state import Tally, TrainingState
+from mupi.experiments.training.warm_up import warm_up
+from mupi.features import Hermite
+from mupi.figures import EpochMetrics, save_figures
+from mupi.nets import PiNetwork
+
+# Few, since the allocator may keep what a report takes (every kept atom by every image) and it would then be counted
+# as the training's. The errors are within some 10 % of those on all images.
+ERROR_REPORT_IMAGES = 16
+MB = 1e6
+
+
+def train(config: TrainConfig) -> list[EpochMetrics]:
+    """`train_network`, and draw the figures."""
+    metrics = train_network(config)
+    save_figures({config.directory.name: metrics}, config.directory)
+    return metrics
+
+
+def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMetrics]:
+    """Train as the configuration says; the results are in its ``directory``.
+
+    The numbers depend on the configuration only, not on whether and where the run was interrupted and resumed.
+    Runs that differ in nothing but the features start as the same function, as far as each can represent it, and
+    see the same images in the same order.
+
+    Args:
+        config: What to train and how.
+        title: Shown beside the progress bar, in place of a line for each epoch.
+
+    Returns:
+        The metrics of all epochs, those before a resumption included.
+
+    Raises:
+        ValueError: If the directory holds a run that is neither resumed nor overwritten, or the configuration
+            asks for what cannot be.
+        FloatingPointError: If the loss is no longer finite; the checkpoint is from when it was.
+        KeyboardInterrupt: After Ctrl-C, once the state is saved.
+    """
+    config.check()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    run = Run(config)
+    if not (config.resume or config.overwrite):
+        run.refuse_if_present()
+    saved = run.load() if config.resume else None
+
+    for_data, for_net, for_order, for_views = independent_generators(config.seed, 4)
+    if config.data_seed is not None:
+        for_data = independent_generators(config.data_seed, 1)[0]
+    data = build_data(config, for_data)
+    warm_up(config, data)
+    memory = PeakMemory(data.train_x.device)
+    net = build_architecture(config, data, for_net)
+    optimizer = build_optimizer(config, net)
+    schedule = Drop(optimizer, config.drop_epoch, config.drop)
+    augmentation = Augmentation(config.flip, config.shift, data.image_shape)
+    state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
+    if saved is None:
+        run.start(state.state_dict())
+    else:
+        state.load_state_dict(saved)
+
+    with interrupt_noted() as interrupted, epoch_progress(config.epochs, title) as progress:
+
+        def show(tally: Tally) -> None:
+            progress.step(tally.mean_loss, tally.accuracy, memory.growth() / MB, stored_atoms(net))
+
+        while state.epoch < config.epochs:
+            progress.begin(state.epoch + 1, state.step, -(-len(data.train_x) // config.batch_size))
+            memory.restart()
+            if not train_epoch(state, data, config.batch_size, interrupted, show):
+                stop(run, state, data)
+            metrics = measure(config, state, data, memory)
+            state.finish_epoch()
+            run.append(metrics)
+            run.save(state.state_dict())
+            progress.finish(metrics)
+    return run.metrics()
+
+
+def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: PeakMemory) -> EpochMetrics:
+    """The metrics of an epoch, after its last step.
+
+    Raises:
+        FloatingPointError: If the loss on the test images is not finite.
+    """
+    net = state.net
+    test_loss, test_accuracy = evaluate(net, data.test_x, data.test_y)
+    require_finite(test_loss, f"the test after epoch {state.epoch + 1}")
+    peak = memory.growth()
+    errors = []
+    # The other feature maps have no error, which would take long to find out with many atoms.
+    if isinstance(net, PiNetwork) and isinstance(config.feature_map, Hermite):
+        errors = net.error_report(data.test_x[:ERROR_REPORT_IMAGES])
+    return EpochMetrics(
+        epoch=state.epoch + 1,
+        train_loss=state.tally.mean_loss,
+        train_accuracy=state.tally.accuracy,
+        test_loss=test_loss,
+        test_accuracy=test_accuracy,
+        seconds=state.tally.seconds,
+        stored_mb=stored_bytes(net) / MB,
+        peak_mb=peak / MB,
+        atoms=stored_atoms(net),
+        parameters=sum(p.numel() for p in net.parameters()),
+        layer_errors=tuple(errors),
+    )
+
+
+def stop(run: Run, state: TrainingState, data: Dataset) -> NoReturn:
+    """Save the state between two steps, unless the last of them has ruined it.
+
+    Raises:
+        FloatingPointError: If the loss is not finite.
+        KeyboardInterrupt: Once the state is saved.
+    """
+    epoch, few = state.epoch + 1, slice(EVALUATION_BATCH)
+    loss, _ = evaluate(state.net, data.test_x[few], data.test_y[few])
+    require_finite(loss, f"epoch {epoch}, step {state.step}")
+    run.save(state.state_dict())
+    raise KeyboardInterrupt(
+        f"interrupted in epoch {epoch} after {state.step} steps; `{run.directory}` holds them all, "
+        "and --resume goes on from there"
+    )

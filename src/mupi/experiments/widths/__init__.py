@@ -1,0 +1,1 @@
+"""Networks of many widths: exponents, learning rates, the way to the limit."""
