@@ -126,7 +126,7 @@ def plot_comparison(summaries: Sequence[Summary], title: str) -> Figure:
     seconds.set(xlabel="seconds of training", xlim=(0, 1.2 * max(times)))
     peaks = [s.peak_mb for s in summaries]
     _bars(memory, summaries, peaks, [f"{p:,.0f}" for p in peaks])
-    memory.set(xlabel="peak memory, MB", xlim=(0, 1.2 * max(peaks)))
+    memory.set(xlabel="peak memory, MB", xlim=(0, 1.2 * max([1.0, *peaks])))  # tiny networks show no growth
     accuracy.set_yticks(range(len(summaries)), [s.model for s in summaries])
     accuracy.invert_yaxis()
     return figure

@@ -6,7 +6,7 @@ import pytest
 from mupi.cli import main
 
 SMALL = ["--widths", "8", "16", "--draws", "2"]
-TINY = ["--images", "4", "--steps", "2", "--samples", "200", "--replicates", "2", "--widths", "8", "16", "--seeds", "1"]
+TINY = ["--images", "4", "--steps", "2", "--samples", "600", "--replicates", "2", "--widths", "8", "16", "--seeds", "1"]
 
 
 @pytest.fixture(autouse=True)
