@@ -10,6 +10,7 @@ from mupi.cli import protocol
 from mupi.data import load_digits
 from mupi.experiments.training.architectures import architecture_protocol, build_architecture
 from mupi.experiments.training.presets import CIFAR10, DIGITS
+from mupi.experiments.training.restore import restore
 from mupi.experiments.training.train import train
 from mupi.nets import MuCNN, PiCNN, PiMLP, PiResNet, PiTransformer
 
@@ -41,6 +42,14 @@ def test_a_run_resumes_to_the_same_numbers(tmp_path):
     resumed = train(replace(first, epochs=2, resume=True))
     assert resumed[-1].test_loss == whole[-1].test_loss
     assert len(resumed[-1].layer_errors) == 2
+    files = {path: path.stat().st_mtime_ns for path in whole_run_files(config)}
+    net, _ = restore(config)
+    assert isinstance(net, PiTransformer)
+    assert {path: path.stat().st_mtime_ns for path in whole_run_files(config)} == files  # looking changes nothing
+
+
+def whole_run_files(config):
+    return sorted(config.directory.iterdir())
 
 
 def test_the_cnn_in_mup_is_there_and_others_are_refused():

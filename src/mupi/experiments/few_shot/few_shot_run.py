@@ -1,16 +1,12 @@
 """The directory of a few-shot run: configuration, metrics, a checkpoint to go on from, and the test's result."""
 
 import json
-import os
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mupi.checks import fail
 from mupi.experiments.few_shot.omniglot_config import OmniglotConfig
+from mupi.experiments.training.checkpoint import load_checkpoint, refuse_if_present, save_checkpoint
 from mupi.figures.few_shot import Accuracy, Progress, read_progress
 
 
@@ -52,11 +48,7 @@ class FewShotRun:
         Raises:
             ValueError: If there is a run in the directory.
         """
-        if (self.directory / "config.json").exists():
-            raise ValueError(
-                f"`{self.directory}` already holds a run; continue it with --resume, replace it with --overwrite, "
-                "or choose another --name"
-            )
+        refuse_if_present(self.directory, self.directory / "config.json")
 
     def start(self) -> None:
         """Make the directory hold a new run, and nothing of an old one."""
@@ -73,12 +65,7 @@ class FewShotRun:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint in one go: whenever the process dies, the old or the new one is there in whole."""
-        partial = self.checkpoint_path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save({"config": self.config.identity(), "state": state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.checkpoint_path)
+        save_checkpoint(self.checkpoint_path, self.config.identity(), state)
 
     def load(self) -> dict[str, Any]:
         """Read the state to go on from, and drop the metrics that may go beyond it.
@@ -87,22 +74,13 @@ class FewShotRun:
             FileNotFoundError: If there is no checkpoint.
             ValueError: If it is damaged, or of another configuration.
         """
-        path = self.checkpoint_path
-        if not path.exists():
-            raise FileNotFoundError(f"`{path}` is missing; leave --resume out to start this run")
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(f"`{path}` is damaged; start the run again with --overwrite") from error
-        for field, value in self.config.identity().items():
-            saved = checkpoint["config"].get(field)
-            if saved != value:
-                flag = f"--{field.replace('_', '-')}"
-                fail(flag, f"{saved!r} as in `{path}` to resume it", repr(value), "or choose another --name")
-        known = [m for m in self.metrics() if m.batch <= checkpoint["state"]["batch"]]
+        state = load_checkpoint(
+            self.checkpoint_path, self.config.identity(), argument=lambda field: f"--{field.replace('_', '-')}"
+        )
+        known = [m for m in self.metrics() if m.batch <= state["batch"]]
         self.metrics_path.write_text("".join(json.dumps(asdict(m)) + "\n" for m in known))
         self.write_config()
-        return checkpoint["state"]
+        return state
 
     def append(self, progress: Progress) -> None:
         """Add a validation to ``metrics.jsonl``."""

@@ -35,6 +35,8 @@ def build_data(config: TrainConfig, generator: torch.Generator) -> Dataset:
         torch.empty(0, device=config.device)
     except (RuntimeError, AssertionError) as error:
         fail("device", "one that torch has here, such as cpu", f"{config.device!r} ({str(error).splitlines()[0]})")
+    if config.data_seed is not None:
+        (generator,) = independent_generators(config.data_seed, 1)
     data = load(config.dataset, config.data_dir)
     if config.validation is not None:
         data = data.split_validation(config.validation, generator)

@@ -15,7 +15,7 @@ from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.restore import restore
 from mupi.experiments.training.run import CONFIG
 from mupi.features import Atoms, Random
-from mupi.nets import PiMLP, plain
+from mupi.nets import PiMLP, PiNetwork, plain
 
 CHECKED_IMAGES = 64
 
@@ -55,9 +55,9 @@ def export(config: ExportConfig) -> Path:
     if config.width is not None:
         positive_int("--width", config.width)
         if not isinstance(net, PiMLP) or isinstance(run.feature_map, Random):
-            fail("--width", "left out for a finite network", config.width)
+            fail("--width", "left out for a finite network, and for other architectures than mlp", config.width)
         module = plain(net.sample(config.width, torch.Generator().manual_seed(config.seed)))
-    elif isinstance(net, PiMLP) and isinstance(run.feature_map, Atoms):
+    elif isinstance(net, PiNetwork) and isinstance(run.feature_map, Atoms):
         fail("--width", "given for a network with atoms, which is no finite program", "none", "try --width 2048")
     x = data.test_x[:CHECKED_IMAGES]
     program = export_module(module, x)

@@ -1,15 +1,11 @@
 """A run's directory: its configuration, the metrics of its epochs, and a checkpoint to go on from."""
 
 import json
-import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mupi.checks import fail
+from mupi.experiments.training.checkpoint import load_checkpoint, refuse_if_present, save_checkpoint
 from mupi.experiments.training.config import TrainConfig
 from mupi.figures import EpochMetrics, read_metrics
 
@@ -54,11 +50,7 @@ class Run:
         Raises:
             ValueError: If there is a run in the directory.
         """
-        if self.config_path.exists():
-            raise ValueError(
-                f"`{self.directory}` already holds a run; continue it with --resume, replace it with --overwrite, "
-                "or choose another --name"
-            )
+        refuse_if_present(self.directory, self.config_path)
 
     def start(self, state: dict[str, Any]) -> None:
         """Make the directory hold a new run, and nothing of an old one.
@@ -83,12 +75,7 @@ class Run:
         Args:
             state: Tensors, numbers and strings in dictionaries and lists.
         """
-        partial = self.checkpoint_path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save({"config": self.config.identity(), "state": state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.checkpoint_path)
+        save_checkpoint(self.checkpoint_path, self.config.identity(), state)
 
     def load(self) -> dict[str, Any]:
         """Read the state to go on from, and drop the epochs that ``metrics.jsonl`` may hold beyond it.
@@ -97,21 +84,11 @@ class Run:
             FileNotFoundError: If there is no checkpoint.
             ValueError: If it is damaged, or of another configuration.
         """
-        path = self.checkpoint_path
-        if not path.exists():
-            raise FileNotFoundError(f"`{path}` is missing; leave --resume out to start this run")
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(f"`{path}` is damaged; start the run again with --overwrite") from error
-        for field, value in self.config.identity().items():
-            saved = checkpoint["config"].get(field)
-            if saved != value:
-                fail(field, f"{saved!r} as in `{path}` to resume it", repr(value), "or choose another --name")
-        known = [m for m in self.metrics() if m.epoch <= checkpoint["state"]["epoch"]]
+        state = load_checkpoint(self.checkpoint_path, self.config.identity())
+        known = [m for m in self.metrics() if m.epoch <= state["epoch"]]
         self.metrics_path.write_text("".join(m.to_json() + "\n" for m in known))
         self.write_config()
-        return checkpoint["state"]
+        return state
 
     def append(self, metrics: EpochMetrics) -> None:
         """Add an epoch to ``metrics.jsonl``."""

@@ -63,8 +63,6 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
     saved = run.load() if config.resume else None
 
     for_data, for_net, for_order, for_views = independent_generators(config.seed, 4)
-    if config.data_seed is not None:
-        for_data = independent_generators(config.data_seed, 1)[0]
     data = build_data(config, for_data)
     warm_up(config, data)
     memory = PeakMemory(data.train_x.device)

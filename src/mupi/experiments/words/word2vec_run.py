@@ -1,16 +1,12 @@
 """The files of a run of `mupi word2vec`."""
 
 import json
-import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mupi.checks import fail
 from mupi.data.word_vectors import WordVectors
+from mupi.experiments.training.checkpoint import load_checkpoint, refuse_if_present, save_checkpoint
 from mupi.experiments.training.run import CHECKPOINT, CONFIG, METRICS
 from mupi.experiments.words.word2vec_config import Word2VecConfig
 from mupi.figures.word2vec import Word2VecMetrics, read_word2vec_metrics
@@ -44,11 +40,7 @@ class Word2VecRun:
         Raises:
             ValueError: If there is a run in the directory.
         """
-        if (self.directory / CONFIG).exists():
-            raise ValueError(
-                f"`{self.directory}` already holds a run; continue it with --resume, replace it with --overwrite, "
-                "or choose another --name"
-            )
+        refuse_if_present(self.directory, self.directory / CONFIG)
 
     def start(self) -> None:
         """Make the directory hold a new run, and nothing of an old one."""
@@ -60,12 +52,7 @@ class Word2VecRun:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint in one go: whenever the process dies, the old or the new one is there in whole."""
-        partial = self.checkpoint.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save({"config": self.config.identity(), "state": state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.checkpoint)
+        save_checkpoint(self.checkpoint, self.config.identity(), state)
 
     def load(self) -> dict[str, Any]:
         """Read the state to go on from, and drop the epochs that ``metrics.jsonl`` may hold beyond it.
@@ -74,22 +61,11 @@ class Word2VecRun:
             FileNotFoundError: If there is no checkpoint.
             ValueError: If it is damaged, or of another configuration.
         """
-        path = self.checkpoint
-        if not path.exists():
-            raise FileNotFoundError(f"`{path}` is missing; leave --resume out to start this run")
-        try:
-            # Mapped, so that the matrices are not in memory twice.
-            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(f"`{path}` is damaged; start the run again with --overwrite") from error
-        for field, value in self.config.identity().items():
-            if saved["config"].get(field) != value:
-                was = saved["config"].get(field)
-                fail(field, f"{was!r} as in `{path}` to resume it", repr(value), "or choose another --name")
-        known = [m for m in self.metrics() if m.epoch <= saved["state"]["epoch"]]
+        state = load_checkpoint(self.checkpoint, self.config.identity(), mapped=True)
+        known = [m for m in self.metrics() if m.epoch <= state["epoch"]]
         (self.directory / METRICS).write_text("".join(m.to_json() + "\n" for m in known))
         self._write_config()
-        return saved["state"]
+        return state
 
     def append(self, metrics: Word2VecMetrics) -> None:
         """Add an epoch to ``metrics.jsonl``."""
