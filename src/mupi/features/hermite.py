@@ -135,7 +135,15 @@ class HermiteWeight(Weight, MatrixModule):
         out = matmul(psi.reshape(-1, len(self.weight)), self.weight)
         shape = (*psi.shape[:-1], self.rank_out)
         if self.training:
-            self._after(rows, out, lambda delta: pool.adjoint(delta.reshape(shape)).reshape(-1, self.rank_out))
+            # Spreading δ over all positions would cost more than the product; only the last are kept.
+            positions = g.shape[-3] * g.shape[-2]
+            last = -(-self.features.window // positions)
+
+            def spread(delta: Tensor) -> Tensor:
+                grids = delta.reshape(-1, *shape[-3:])[-last:]
+                return pool.adjoint(grids).reshape(-1, self.rank_out)
+
+            self._after(rows[-last * positions :], out, spread)
         return out.reshape(shape)
 
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:

@@ -45,12 +45,13 @@ class RecentAtoms(nn.Module):
             leaf: The weight.
             spread: From ∂loss/∂out to a row for each input, where these were pooled; None if they were not.
         """
-        g, node = g.detach(), torch.autograd.graph.get_gradient_edge(leaf).node
+        size = len(self.a)
+        g, node = g.detach()[-size:], torch.autograd.graph.get_gradient_edge(leaf).node
 
         def keep(delta: Tensor | None) -> None:
             if delta is not None and _executes(node):  # gradcheck sends undefined gradients
-                delta = delta.detach()
-                self.append(-(delta if spread is None else spread(delta)), g)
+                delta = delta.detach() if spread is None else spread(delta.detach())
+                self.append(-delta[-size:], g)
                 self.unsettled += len(g)
 
         out.register_hook(keep)
