@@ -166,7 +166,7 @@ def test_the_command_line_writes_figures_and_compares_runs(small, tmp_path, caps
     runs = sorted((tmp_path / "runs").iterdir())
     assert all((run / "classes.png").read_bytes().startswith(b"\x89PNG") for run in runs)
     assert main(["omniglot-plot", *map(str, runs), "--out", str(tmp_path / "out")]) == 0
-    assert {path.name for path in Path(tmp_path / "out").iterdir()} == {"curves.png", "width.png"}
+    assert {path.name for path in Path(tmp_path / "out").iterdir()} == {"classes.png", "curves.png", "width.png"}
     assert "omniglot-tp4-mu-limit" in capsys.readouterr().out
 
 

@@ -5,14 +5,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from mupi.experiments.few_shot.omniglot_config import OmniglotConfig
 from mupi.experiments.training.checkpoint import load_checkpoint, refuse_if_present, save_checkpoint
 from mupi.figures.few_shot import Accuracy, Progress, read_progress
 
+KERNELS = "kernels.pt"
+
 
 @dataclass(frozen=True)
 class FewShotRun:
-    """The files ``config.json``, ``metrics.jsonl``, ``checkpoint.pt`` and ``result.json`` of one seed.
+    """The files ``config.json``, ``metrics.jsonl``, ``checkpoint.pt``, ``kernels.pt``, ``result.json`` of one seed.
 
     Args:
         config: Settled.
@@ -38,6 +43,11 @@ class FewShotRun:
         return self.directory / "metrics.jsonl"
 
     @property
+    def kernels_path(self) -> Path:
+        """The kernels that ``classes.png`` shows."""
+        return self.directory / KERNELS
+
+    @property
     def result_path(self) -> Path:
         """The test."""
         return self.directory / "result.json"
@@ -53,7 +63,7 @@ class FewShotRun:
     def start(self) -> None:
         """Make the directory hold a new run, and nothing of an old one."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        for old in (self.checkpoint_path, self.result_path, *self.directory.glob("*.png")):
+        for old in (self.checkpoint_path, self.result_path, self.kernels_path, *self.directory.glob("*.png")):
             old.unlink(missing_ok=True)
         self.metrics_path.write_text("")
         self.write_config()
@@ -95,3 +105,7 @@ class FewShotRun:
         """Write ``result.json``: accuracies, seconds of meta-training, and MB by which memory grew."""
         result = dict(test=asdict(test), validation=asdict(validation), seconds=seconds, peak_mb=peak_mb)
         self.result_path.write_text(json.dumps(result, indent=2) + "\n")
+
+    def write_kernels(self, kernels: dict[str, Tensor], labels: Tensor) -> None:
+        """Write ``kernels.pt``: inner products of representations of some test images, by name, and their classes."""
+        torch.save({"kernels": kernels, "labels": labels}, self.kernels_path)

@@ -101,6 +101,7 @@ def run_seed(run: FewShotRun, data: Omniglot, console: Console) -> Accuracy:
         plot_few_shot_curves({run.directory.name: run.metrics()}).savefig(run.directory / "curves.png", dpi=150)
     if config.paper == "pi" and learner.net is not None:
         kernels = {"NNGP": fixed_kernel("nngp")(x, x), "NTK": fixed_kernel("ntk")(x, x)} | kernels
+    run.write_kernels(kernels, labels)
     plot_classes(kernels, labels).savefig(run.directory / "classes.png", dpi=150)
     console.print(f"{run.directory}: test {tested}, validation classes {validated}", highlight=False, soft_wrap=True)
     return tested

@@ -1,26 +1,33 @@
-"""`mupi omniglot-plot`: figures that compare saved few-shot runs, and accuracy over width."""
+"""`mupi omniglot-plot`: figures that compare saved few-shot runs: curves, classes, and accuracy over width."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 from tyro.conf import Positional
 
 from mupi.checks import fail
-from mupi.figures.few_shot import plot_few_shot_curves, plot_width, read_progress
+from mupi.experiments.few_shot.few_shot_run import KERNELS
+from mupi.figures.few_shot import plot_classes, plot_few_shot_curves, plot_width, read_progress
+
+FIXED = ("NNGP", "NTK")
+"""Kernels that are the same in all runs."""
 
 
 @dataclass(frozen=True)
 class OmniglotPlotConfig:
-    """Compare saved runs of `mupi omniglot`: a table over seeds, curves, and test accuracy over width."""
+    """Compare saved runs of `mupi omniglot`: table over seeds, curves, classes, and test accuracy over width."""
 
     runs: Positional[tuple[Path, ...]]
     """The runs' directories, one for each seed."""
     out: Path = Path("runs/omniglot")
-    """Where to write `curves.png` and, if networks of several widths are among the runs, `width.png`."""
+    """Where to write `curves.png`, `classes.png` (of the first run of each model) and, if networks of several widths
+    are among the runs, `width.png`."""
 
 
 def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
@@ -41,6 +48,8 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
     widths: dict[int, list[float]] = {}
     limits: dict[str, list[float]] = {}
     curves = {}
+    panels: dict[str, Tensor] = {}
+    classes = torch.empty(0)
     for run in config.runs:
         settings, result = (_read(run / name) for name in ("config.json", "result.json"))
         label = run.name.rpartition("-seed")[0] or run.name
@@ -53,6 +62,11 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
             widths.setdefault(settings["width"], []).append(accuracy)
         if progress := read_progress(run / "metrics.jsonl"):
             curves[run.name] = progress
+        if (run / KERNELS).is_file():
+            saved = torch.load(run / KERNELS, weights_only=True)
+            classes, model = saved["labels"], settings["model"]
+            titled = {t if t in FIXED else f"{model}, {t}": kernel for t, kernel in saved["kernels"].items()}
+            panels |= {title: kernel for title, kernel in titled.items() if title not in panels}
     table = Table("mean ± s.d. over seeds, %", "test classes", "validation classes", "seeds")
     for label in tests:
         table.add_row(label, _spread(tests[label]), _spread(validations[label]), str(len(tests[label])))
@@ -60,6 +74,9 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
     figures = {}
     if curves:
         figures["curves.png"] = plot_few_shot_curves(curves)
+    if panels:
+        fixed = {title: panels[title] for title in FIXED if title in panels}
+        figures["classes.png"] = plot_classes(fixed | panels, classes)
     if len(widths) > 1:
         figures["width.png"] = plot_width(widths, limits)
     config.out.mkdir(parents=True, exist_ok=True)
