@@ -117,6 +117,16 @@ def test_a_polynomial_needs_no_quadrature_in_any_dimension():
     assert float(values.error(s)) == 0
 
 
+def test_functions_that_know_tensors_only_have_closed_forms_too():
+    p = Program()
+    x = p.vector("x", 2.0)
+    by_autograd = apply(torch.func.grad(lambda v: torch.relu(v).square().sum() / 2), x)
+    by_choice = apply(lambda v: torch.where(v > 0, v, 0.0), x)
+    s, t = mean(by_autograd, by_autograd), mean(by_choice, by_choice)
+    values = p.limit()
+    assert [values[s].item(), values[t].item()] == pytest.approx([1.0, 1.0])
+
+
 def test_three_dimensions_are_refused_by_the_line():
     p = Program()
     a, b, c = p.vector("x", torch.eye(3))

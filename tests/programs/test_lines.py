@@ -47,6 +47,25 @@ def test_columns_of_a_block_are_vectors(p):
     assert p.limit()[total].item() == pytest.approx(4.0)
 
 
+def test_a_matrix_can_be_multiplied_by_a_scalar_from_either_side(p):
+    W, x = p.matrix("W"), p.vector("x", 4.0)
+    s = mean(x, x)
+    moments = [mean(x, v) for v in ((s * W) @ (W.T @ x), (W * s) @ (W.T @ x), W @ ((s * W.T) @ x), s * W @ (W.T @ x))]
+    limit, run = p.limit(), p.run(40, torch.Generator().manual_seed(0))
+    for moment in moments:
+        assert limit[moment].item() == pytest.approx(16.0)
+        torch.testing.assert_close(run[moment], run[moments[0]])
+
+
+def test_named_arguments_of_torch_functions_are_written_and_may_be_scalars(p):
+    x = p.vector("x")
+    clamped = torch.clamp(x, min=mean(x, x) - 1.0)
+    torch.nn.functional.softplus(x, beta=2.0)
+    assert [line.formula for line in p.lines[3:]] == ["clamp(x, min=s3)", "softplus(x, beta=2)"]
+    s = mean(clamped, clamped)
+    assert p.limit()[s].item() == pytest.approx(0.5)
+
+
 BAD = {
     "W @ s": r"`line 6: W @ s` must be a matrix times a vector; got W @ s \(scalars of shape \(1, 1\)\)",
     "x @ y": r"`line 6: x @ y` must be a vector times scalars; got x \(1 vector\) @ y \(2 vectors\)",
@@ -55,6 +74,10 @@ BAD = {
     "p.matrix('W', 2.0)": r"`matrix\('W', sigma=2.0\)` must be the same as in line 1: W = .*; got σ = 2.0",
     "p.vector('W')": r"must be a name of its own; got that of line 1",
     "W + p.matrix('V')": r"`line 7: W \+ V` must be a sum of changes of one matrix",
+    "W + 3.0": r"`line 6: W \+ 3` must be a sum of changes of one matrix",
+    "W + outer(Program().vector('z'), x)": r"must be of lines of one program; got lines of two",
+    "x * W": r"`line 6: x \* W` must be a number times a matrix; got x \(1 vector\) \* W \(a matrix\)",
+    "mean(y) * W": r"must be a number times a matrix; got s6 \(scalars of shape \(2,\)\)",
     "torch.tanh(W)": r"`line 6: tanh\(W\)` must be of vectors and scalars; got W \(a matrix\)",
     "torch.log(x)": r"`line 6: log\(x\)` must be finite; got NaN or infinity",
     "torch.exp(x * x)": r"`line 7: exp\(v6\)` must be of moments: to grow more slowly than exp\(z²\)",

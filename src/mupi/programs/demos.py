@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from mupi.programs.lines import Scalar, Vector, apply, mean, outer
+from mupi.programs.matrices import outer
 from mupi.programs.program import Program
+from mupi.programs.vectors import Scalar, Vector, apply, mean
 
 CORRELATED = [[1.0, 0.5], [0.5, 1.0]]
 """Covariance of two inputs."""

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.programs.lines import Line, Scalar
+from mupi.programs.line import Line
 from mupi.programs.spaces import Space
+from mupi.programs.vectors import Scalar
 
 
 def evaluate(

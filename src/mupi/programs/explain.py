@@ -7,8 +7,10 @@ from torch import Tensor
 
 from mupi.programs.evaluation import evaluate
 from mupi.programs.family import LimitMatrix
-from mupi.programs.lines import Line, Matrix, Scalar, Vector
+from mupi.programs.line import Line
+from mupi.programs.matrices import Matrix
 from mupi.programs.spaces import Space
+from mupi.programs.vectors import Scalar, Vector
 
 
 @dataclass(frozen=True)

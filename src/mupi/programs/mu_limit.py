@@ -14,10 +14,11 @@ from mupi.activations import Activation, Tanh, as_activation
 from mupi.checks import fail, finite, non_negative, positive_int
 from mupi.parametrization import Parametrization
 from mupi.programs.evaluation import evaluate
-from mupi.programs.lines import Line, Scalar, mean
+from mupi.programs.line import Line
 from mupi.programs.spaces import Samples
 from mupi.programs.tangent import TangentPerceptron
 from mupi.programs.training import Descent, Loss, TrainedPerceptron
+from mupi.programs.vectors import Scalar, mean
 
 
 class MuLimit:

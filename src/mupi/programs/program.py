@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mupi.checks import fail, positive_int
+from mupi.checks import fail, non_negative, positive_int
+from mupi.programs import probe
 from mupi.programs.evaluation import evaluate
 from mupi.programs.exact import Exact
 from mupi.programs.explain import explain
-from mupi.programs.lines import Line, Listing, Scalar, Vector
+from mupi.programs.line import Line, Listing
+from mupi.programs.matrices import Matrix
 from mupi.programs.spaces import Samples, Width
+from mupi.programs.vectors import Scalar, Vector
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,47 @@ class Program(Listing):
     `run` evaluates the lines with real matrices of a width; `limit` evaluates the random variables Z that coordinates
     converge to (Master Theorem), on samples of all of them or exactly.
     """
+
+    def vector(
+        self, name: str = "", covariance: float | Sequence | Tensor = 1.0, mean: float | Sequence | Tensor = 0.0
+    ) -> Vector:
+        """k initial vectors: their coordinates are iid N(mean, covariance) in R^k.
+
+        Args:
+            name: Of the line.
+            covariance: A number for one vector, or a (k, k) positive semi-definite matrix.
+            mean: A number, or one for each.
+
+        Raises:
+            ValueError: If the covariance is no such matrix, or the name is taken.
+        """
+        Σ = torch.atleast_2d(torch.as_tensor(covariance, dtype=torch.float64))
+        if Σ.ndim != 2 or Σ.shape[0] != Σ.shape[1] or not torch.isfinite(Σ).all() or not torch.allclose(Σ, Σ.T):
+            got = f"{covariance}" if Σ.numel() == 1 else f"a matrix of shape {tuple(Σ.shape)} that is not"
+            fail("vector(covariance=...)", "a finite number ≥ 0, or a finite symmetric matrix", got)
+        values, vectors = torch.linalg.eigh(Σ)
+        if values[0] < -1e-10 * values.abs().max():
+            fail("vector(covariance=...)", "positive semi-definite", f"an eigenvalue {float(values[0]):.3g}")
+        kept = values > 1e-14 * values.abs().max()
+        factor = vectors[:, kept] * values[kept].sqrt()
+        μ = torch.as_tensor(mean, dtype=torch.float64).expand(len(Σ))
+        trial = probe.draws(factor.shape[1], len(self.lines)) @ factor.T + μ
+        return self.write(Vector, "initial vector", (), lambda space: space.gaussian(factor, μ), trial, name)
+
+    def matrix(self, name: str = "", sigma: float = 1.0) -> Matrix:
+        """W with iid N(0, σ²/n) entries; of a name that is taken, the matrix that has it.
+
+        Raises:
+            ValueError: If σ is negative, or not that of the matrix of this name.
+        """
+        non_negative("matrix(sigma=...)", sigma)
+        for line in self.lines:
+            if name and line.name == name:
+                if not isinstance(line, Matrix) or line.sigma != sigma:
+                    fail(f"matrix({name!r}, sigma={sigma})", f"the same as in {line}", f"σ = {sigma}", "rename it")
+                return line
+        formula = f"matrix of N(0, {sigma:g}²/n)"
+        return self.write(Matrix, formula, (), lambda space: space.matrix(sigma), sigma, name)
 
     def run(
         self,

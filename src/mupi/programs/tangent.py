@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.programs.lines import Scalar, Vector, apply, mean
 from mupi.programs.training import Forward, Loss, TrainedPerceptron
+from mupi.programs.vectors import Scalar, Vector, apply, mean
 
 
 class TangentPerceptron(TrainedPerceptron):

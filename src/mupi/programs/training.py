@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations import Activation, Polynomial
-from mupi.programs.lines import Matrix, Scalar, Vector, apply, mean, outer
+from mupi.programs.matrices import Matrix, outer
 from mupi.programs.program import Program
+from mupi.programs.vectors import Scalar, Vector, apply, mean
 
 Loss = Callable[[Float[Tensor, "batch d_out"], Tensor], Float[Tensor, ""]]
 

@@ -1,0 +1,180 @@
+"""Vectors and scalars: arithmetic, functions of coordinates, and averages, each of which writes a line."""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mupi.checks import fail
+from mupi.programs import probe
+from mupi.programs.line import Line, describe, formula_of, name_of, program_of
+
+
+class MatrixLike:
+    """What stands for an n × n matrix: it multiplies vectors, and no function of its coordinates is taken."""
+
+
+class Expression(Line):
+    """A vector or a scalar: what arithmetic and torch functions can be applied to."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        """Make ``torch.tanh(x)`` a line."""
+        if not kwargs:
+            return record(func, list(args))
+        # Named arguments behind the others: they may be lines, too.
+        given, names, first = [*args, *kwargs.values()], tuple(kwargs), len(args)
+        shown = [*map(name_of, args), *(f"{name}={name_of(x)}" for name, x in kwargs.items())]
+        formula = f"{getattr(func, '__name__', 'f')}({', '.join(shown)})"
+        return record(lambda *xs: func(*xs[:first], **dict(zip(names, xs[first:], strict=True))), given, formula)
+
+    def __add__(self, other: Any) -> Any:
+        return record(operator.add, [self, other])
+
+    def __radd__(self, other: Any) -> Any:
+        return record(operator.add, [other, self])
+
+    def __sub__(self, other: Any) -> Any:
+        return record(operator.sub, [self, other])
+
+    def __rsub__(self, other: Any) -> Any:
+        return record(operator.sub, [other, self])
+
+    def __mul__(self, other: Any) -> Any:
+        # A multiple of a matrix is a matter of matrices.
+        return NotImplemented if isinstance(other, MatrixLike) else record(operator.mul, [self, other])
+
+    def __rmul__(self, other: Any) -> Any:
+        return record(operator.mul, [other, self])
+
+    def __truediv__(self, other: Any) -> Any:
+        return record(operator.truediv, [self, other])
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return record(operator.truediv, [other, self])
+
+    def __pow__(self, power: int) -> Any:
+        return record(operator.pow, [self, power])
+
+    def __neg__(self) -> Any:
+        return record(operator.neg, [self])
+
+    def __matmul__(self, other: Any) -> Any:
+        return record(operator.matmul, [self, other])
+
+    def abs(self) -> Any:
+        """|x|."""
+        return record(torch.abs, [self])
+
+
+class Vector(Expression):
+    """k vectors of R^n, an (n, k) block: in the limit k random variables Z.
+
+    Arithmetic and torch functions act on coordinates; columns broadcast. ``x @ θ`` with a (k, m) scalar or tensor
+    combines columns, and ``x[i]`` is the i-th.
+    """
+
+    letter = "v"
+
+    @property
+    def columns(self) -> int:
+        """k."""
+        return self.probe.shape[1]
+
+    def __getitem__(self, column: int) -> "Vector":
+        choice = torch.eye(self.columns, dtype=torch.float64)[:, [column]]
+        return record(operator.matmul, [self, choice], f"{self.name}[{column}]")
+
+    def __iter__(self):
+        return (self[i] for i in range(self.columns))
+
+    def described(self) -> str:
+        """See `Line`."""
+        return f"{self.name} ({self.columns} vector{'s' if self.columns > 1 else ''})"
+
+
+class Scalar(Expression):
+    """Numbers that converge: averages over coordinates, and torch functions of them, of any shape."""
+
+    letter = "s"
+
+    @property
+    def T(self) -> "Scalar":
+        """The transpose."""
+        return record(torch.t, [self])
+
+    def described(self) -> str:
+        """See `Line`."""
+        return f"{self.name} (scalars of shape {tuple(self.probe.shape)})"
+
+
+def mean(x: Vector, y: Vector | None = None) -> Scalar:
+    """The averages Σ_α x_α/n of shape (k,), or the moments xᵀy/n of shape (k, m); in the limit E Z^x, E Z^x Z^y.
+
+    Raises:
+        ValueError: If the arguments are no vectors of one program, or their product has no finite mean.
+    """
+    given = (x,) if y is None else (x, y)
+    formula = f"mean({', '.join(name_of(v) for v in given)})"
+    program = program_of(formula, list(given))
+    for v in given:
+        if not isinstance(v, Vector):
+            fail(program.next_line(formula), "of vectors", describe(v))
+    if y is None:
+        return program.write(Scalar, formula, given, lambda space, v: space.mean(v), probe.average(x.probe))
+    products = x.probe[:, :, None] * y.probe[:, None]
+    return program.write(
+        Scalar, formula, given, lambda space, v, *w: space.moment(v, *(w or (v,))), probe.average(products)
+    )
+
+
+def apply(f: Callable[..., Tensor], *args: Any, name: str = "") -> Any:
+    """f of vectors and scalars: of each coordinate of the vectors, or, without vectors, of the scalars.
+
+    Args:
+        f: Made of torch operations. It gets vectors as (rows, k), any number of rows, and returns as many.
+        args: Vectors, scalars and constants, in f's order.
+        name: What f is called in the line.
+
+    Raises:
+        ValueError: If f mixes coordinates, does not fit its arguments, is not finite, or grows too fast.
+    """
+    return record(f, list(args), name and f"{name}({', '.join(name_of(x) for x in args)})")
+
+
+def record(f: Callable[..., Any], args: list, formula: str = "") -> Any:
+    """A line that applies a function to lines and constants."""
+    args = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in args]
+    formula = formula or formula_of(f, args)
+    program = program_of(formula, args)
+    at = program.next_line(formula)
+    if any(isinstance(x, MatrixLike) for x in args):
+        fail(at, "of vectors and scalars", ", ".join(map(describe, args)), "matrices have W @ x, W.T @ y, c * W")
+    is_vector = [isinstance(x, Vector) for x in args]
+    if f is operator.matmul and any(is_vector) and is_vector != [True, False]:
+        fail(at, "a vector times scalars", " @ ".join(map(describe, args)), "use mean(x, y) for moments")
+    values = [x.probe if isinstance(x, Line) else x for x in args]
+    try:
+        trial = f(*values)
+    except (RuntimeError, TypeError, IndexError, ValueError) as error:
+        fail(at, "of arguments that fit", ", ".join(map(describe, args)), " ".join(str(error).split()).split(". ")[0])
+    lines = tuple(x for x in args if isinstance(x, Line))
+    constants = [None if isinstance(x, Line) else x for x in args]
+    places = [i for i, x in enumerate(args) if isinstance(x, Line)]
+
+    def arguments(space: Any, values: Sequence) -> list:
+        given = [x.to(space.dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in constants]
+        for i, value in zip(places, values, strict=True):
+            given[i] = value
+        return given
+
+    if not any(is_vector):
+        trial = probe.plausible(trial)
+        return program.write(Scalar, formula, lines, lambda space, *v: f(*arguments(space, v)), trial)
+    if not isinstance(trial, Tensor) or trial.ndim != 2:
+        fail(at, "a block of vectors, (rows, k)", tuple(getattr(trial, "shape", ())))
+    probe.check_coordinatewise(at, f, values, is_vector, trial)
+    probe.check_growth(at, trial)
+    return program.write(Vector, formula, lines, lambda space, *v: space.apply(f, arguments(space, v)), trial)
