@@ -51,6 +51,11 @@ class Curves:
         """The loss at each step, the mean over seeds."""
         return np.mean([seed["losses"].numpy() for seed in self.finite[width]], axis=0)
 
+    def loss_deviations(self, width: int) -> Float[np.ndarray, " times"]:
+        """Its standard deviation over seeds; 0 for one."""
+        losses = [seed["losses"].numpy() for seed in self.finite[width]]
+        return np.std(losses, axis=0, ddof=min(1, len(losses) - 1))
+
 
 def alignment(kernels: Float[Tensor, "times n n"], targets: Float[Tensor, " n"]) -> Float[Tensor, " times"]:
     """yᵀKy/(|K| |y|²), the cosine of a kernel and the targets' own, at each time."""

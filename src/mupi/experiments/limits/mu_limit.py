@@ -1,10 +1,10 @@
 """`mupi mu-limit`: the μ-limit of a deep perceptron on real images, beside finite networks of growing width."""
 
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from jaxtyping import Float
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName, load
+from mupi.experiments.limits.kept import KeptCurves
 from mupi.experiments.training.config import ACTIVATIONS, ActivationName
-from mupi.figures.mu_limit import Curves, plot_mu_limit
+from mupi.figures.mu_limit import Curve, Curves, plot_mu_limit
 from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
@@ -82,12 +83,14 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
         For each width, the root mean square over seeds, steps and images of f_t − limit.
 
     Raises:
+        KeyboardInterrupt: After Ctrl-C, which loses the network in training only.
         ValueError: If the run's directory is of another configuration, or there are too few images.
     """
     console = Console()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    same_configuration(config)
+    free = {"widths", "seeds", "threads", "out", "data_dir"}  # which networks there are, not what they are
+    kept = KeptCurves(config.out, {name: value for name, value in asdict(config).items() if name not in free})
     x, y, test_x = images(config)
     jobs: dict[str, Callable[[], dict[str, Tensor]]] = {
         "limit": lambda: limit_curves(config, Parametrization.mup(config.depth), x, y, test_x),
@@ -100,10 +103,14 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
     results = {}
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("training", total=len(jobs))
-        for name, job in jobs.items():
-            progress.update(task, description=name)
-            results[name] = kept(config.out / f"{name}.pt", job)
-            progress.advance(task)
+        try:
+            for name, job in jobs.items():
+                progress.update(task, description=name)
+                results[name] = kept.get(name, job)
+                progress.advance(task)
+        except KeyboardInterrupt as error:
+            done = f"interrupted with {len(results)} of {len(jobs)} networks trained"
+            raise KeyboardInterrupt(f"{done}, kept in {config.out}; the same command trains the others") from error
     by_width = {n: [results[f"width-{n}-seed-{s}"] for s in range(config.seeds)] for n in config.widths}
     curves = Curves(results["limit"], results["ntp"], by_width, y[:, 0])
     report(config, curves, console)
@@ -112,11 +119,15 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
 
 def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
     """Print the table; write ``mu_limit.json`` and ``mu_limit.png``."""
-    table = Table("width", "gap to the limit", "loss at the end", title=f"slope {curves.slope:+.3f}")
+    table = Table("width", "gap to the limit", "loss at the end", "s.d.", "s", "MB", title=f"slope {curves.slope:+.3f}")
+    costs = {str(n): mean_cost(seeds) for n, seeds in curves.finite.items()}
+    costs |= {"∞": mean_cost([curves.limit]), "∞, NTP": mean_cost([curves.ntp])}
     for n, gap in curves.gaps.items():
-        table.add_row(str(n), f"{gap:.4f}", f"{curves.mean_losses(n)[-1]:.4f}")
+        mean, deviation = curves.mean_losses(n)[-1], curves.loss_deviations(n)[-1]
+        table.add_row(str(n), f"{gap:.4f}", f"{mean:.4f}", f"{deviation:.4f}", *map("{:.1f}".format, costs[str(n)]))
     last, error = float(curves.limit["losses"][-1]), float(curves.limit["loss_errors"][-1])
-    table.add_row("∞", f"± {curves.limit_error:.4f}", f"{last:.4f} ± {error:.4f}")
+    spent = map("{:.1f}".format, costs["∞"])
+    table.add_row("∞", f"± {curves.limit_error:.4f}", f"{last:.4f} ± {error:.4f}", "", *spent)
     console.print(table)
     settings = asdict(config) | {"out": str(config.out), "data_dir": config.data_dir and str(config.data_dir)}
     summary = {
@@ -127,13 +138,21 @@ def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
         "losses": curves.limit["losses"].tolist(),
         "loss_errors": curves.limit["loss_errors"].tolist(),
         "mean_losses": {str(n): curves.mean_losses(n).tolist() for n in config.widths},
-        "seconds": float(curves.limit["seconds"]),
+        "loss_deviations": {str(n): curves.loss_deviations(n).tolist() for n in config.widths},
+        "ntp_losses": curves.ntp["losses"].tolist(),
+        "seconds_and_peak_mb": costs,
         "ranks": curves.limit["ranks"].tolist(),
     }
     (config.out / "mu_limit.json").write_text(json.dumps(summary, indent=1))
     plot_mu_limit(curves).savefig(config.out / "mu_limit.png", dpi=150)
     for name in ("mu_limit.json", "mu_limit.png"):
         console.print(f"wrote {config.out / name}", highlight=False)
+
+
+def mean_cost(networks: Sequence[Curve]) -> tuple[float, float]:
+    """Mean seconds of processor time and peak MB of training one."""
+    seconds, peaks = (fmean(float(one[what]) for one in networks) for what in ("seconds", "peak_mb"))
+    return seconds, peaks
 
 
 def images(
@@ -152,7 +171,6 @@ def images(
 
 def limit_curves(config: MuLimitConfig, p: Parametrization, x: Tensor, y: Tensor, test_x: Tensor) -> dict[str, Tensor]:
     """Train the limit of a parametrization."""
-    start = time.process_time()
     limit = MuLimit(
         config.depth,
         ACTIVATIONS[config.activation],
@@ -174,7 +192,6 @@ def limit_curves(config: MuLimitConfig, p: Parametrization, x: Tensor, y: Tensor
         "loss_errors": limit.loss_errors,
         "tests": limit.test_outputs[..., 0],
         "kernels": limit.feature_kernels,
-        "seconds": torch.tensor(time.process_time() - start),
         "ranks": torch.tensor(limit.ranks),
     }
 
@@ -191,7 +208,8 @@ def finite_curves(
         config.depth,
         activation=ACTIVATIONS[config.activation],
         input_std=1.0,
-        generator=torch.Generator().manual_seed(seed),
+        # Its own draws at each width: those of one seed would begin with the same numbers at all of them.
+        generator=torch.Generator().manual_seed(1_000_000 * seed + width),
         dtype=torch.float32,
     )
     optimizer = SGD(net.parameter_groups(config.lr, weight_decay=config.weight_decay), momentum=config.momentum)
@@ -208,23 +226,3 @@ def finite_curves(
         losses.append(loss.detach())
     stacks = dict(outputs=outputs, tests=tests, kernels=kernels, losses=losses)
     return {name: torch.stack(values).double() for name, values in stacks.items()}
-
-
-def kept(path: Path, job: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """What a file holds, or else what a job returns, which is then written to it."""
-    if not path.exists():
-        partial = path.with_suffix(".partial")
-        torch.save(job(), partial)
-        partial.rename(path)
-    return torch.load(path)
-
-
-def same_configuration(config: MuLimitConfig) -> None:
-    """Note what kept networks were trained with, and raise if it was something else."""
-    free = {"widths", "seeds", "threads", "out", "data_dir"}
-    settings = json.loads(json.dumps({k: v for k, v in asdict(config).items() if k not in free}))
-    config.out.mkdir(parents=True, exist_ok=True)
-    path = config.out / "config.json"
-    if path.exists() and json.loads(path.read_text()) != settings:
-        fail("--out", "a directory of the same settings, or a new one", config.out, f"see {path}")
-    path.write_text(json.dumps(settings, indent=1))
