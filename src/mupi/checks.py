@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def fail(argument: str, must: str, got: object, hint: str = "") -> NoReturn:
+def fail(argument: str, must: str, got: object, hint: str = "", *, error: type[ValueError] = ValueError) -> NoReturn:
     """Raise the library's one-line argument error.
 
     Args:
@@ -15,11 +15,12 @@ def fail(argument: str, must: str, got: object, hint: str = "") -> NoReturn:
         must: What it must be.
         got: What came instead.
         hint: What to do about it, if that is not obvious.
+        error: What to raise, where a caller may want to catch just this one.
 
     Raises:
         ValueError: Always.
     """
-    raise ValueError(f"`{argument}` must be {must}; got {got}{f'; {hint}' if hint else ''}")
+    raise error(f"`{argument}` must be {must}; got {got}{f'; {hint}' if hint else ''}")
 
 
 def positive_int(argument: str, value: int) -> int:
@@ -52,7 +53,8 @@ def finite(argument: str, x: Tensor) -> None:
     Looks at tensors on the CPU only, and not while a function transform or a compiler traces: elsewhere the
     answer would cost a synchronisation or cannot be had.
     """
-    if x.device.type == "cpu" and is_eager(x) and not torch.isfinite(x).all():
+    # A NaN or infinity makes the sum one too; only a sum that overflows needs the slower look.
+    if x.device.type == "cpu" and is_eager(x) and not torch.isfinite(x.sum()) and not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).sum())
         fail(argument, "finite", f"{bad} NaN or infinite of {x.numel()} entries", "clean the data first")
 
