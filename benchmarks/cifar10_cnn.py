@@ -1,233 +1,275 @@
-"""The π-CNN on CIFAR-10 beside its finite π-net, a CNN in μP of comparable cost, and convolutional kernels.
+"""One convolutional, residual or attention network on CIFAR-10, with flips and shifts, on a CPU or a CUDA device.
 
-    python benchmarks/cifar10_cnn.py [--train-size 4000] [--epochs 6] [--models limit limit-relu finite-pi mu]
+    python benchmarks/cifar10_cnn.py --name limit --model limit --device cuda --data-dir DIR
 
-All networks have one shape: a 5 × 5 stride-2 input layer, two 3 × 3 layers with 2 × 2 averages of φ before each,
-RMSNorm, an average over positions, a readout. They see the same images in the same order, with flips and shifts by up
-to 4 pixels, and train by one rule; test images are not used to choose anything. Kernels see images shrunk to 8 × 8,
-without augmentation. Writes docs/figures/cifar10_cnn.png (accuracy over seconds) and cifar10_cnn_features.png
-(filters of the first layer, and the principal components of the features of each layer, before and after).
+Writes runs/cnn/NAME.json after each epoch, and beside it a checkpoint: called again it goes on, or finds the run
+finished. Test images choose nothing: rates were chosen on a CPU with `--validation`, at smaller sizes.
+`cifar10_cnn_figures.py` draws what several runs have written.
+
+All π-networks here have the centred kernel |b||g|(q/4 + q²/2), of which degree 2 in all directions is exact. On CUDA
+a step is captured as a graph, and images are moved and mirrored on the device, an epoch at a time.
 """
 
+import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import tyro
-from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, cross_entropy
+from torch.nn.functional import cross_entropy
 
 import mupi
+from captured_step import CapturedStep
 from mupi.data import Dataset, load
-from mupi.experiments.training.augmentation import Augmentation
-from mupi.kernels import ConvNNGP, ConvNTK, centred_alignment
-from mupi.nets import MuCNN
+from mupi.experiments.training.augmentation import Augmentation, Views
+from mupi.kernels import centred_alignment
+from mupi.nets import MuCNN, PiNetwork
 
-FIGURES = Path(__file__).parent.parent / "docs" / "figures"
-CENTRED = mupi.NormalizedPolynomial.with_weights(0.0, 0.25, 0.5)
-# ReLU's weights on degrees 0, 1, 2, which are all that its kernel has at degree 2.
-RELU = mupi.NormalizedPolynomial.with_weights(1 / (2 * math.pi), 1 / 4, 1 / (4 * math.pi))
+EAGER_STEPS = 2  # at the start of every epoch, in which layers look at their inputs
+STEPS_OF_A_RATE = 50  # the cosine goes in stairs, since each rate is recorded by itself
+SHAPE = (3, 32, 32)
 
 
 @dataclass(frozen=True)
 class Config:
-    """What to measure.
+    """What to train.
 
     Attributes:
-        models: limit, limit-relu, finite-pi, mu, kernels, timing.
-        train_size: Training images, the first of the set.
-        test_size: Test images, the first of the set; for the kernels at most `kernel_test`.
+        model: limit, finite-pi and mu are convolutional; resnet and transformer are π-limits.
+        name: Of the run's files; None for the model's.
+        out: Their folder.
+        device: cpu or cuda.
+        data_dir: Where CIFAR-10 is; None for the usual places.
+        train_size: How many images to train on, the first of a random order that is always the same.
+        validation: Test on this many of the remaining training images instead; 0 for the test images.
         epochs: Passes.
+        batch: Images a step.
         rank: r.
-        directions: Directions of degree 2.
-        width: Of the finite π-net.
-        mu_width: Of the network in μP, whose cost grows as its square.
-        lr: Learning rate at the start; a cosine to 0, after 50 steps of warm-up.
+        directions: Directions of degree 2; 0 for all.
+        width: n of finite-pi and of mu.
+        pools: Of the convolutional networks, the averages of φ before each convolution.
+        blocks: Of the resnet, branches in each stage.
+        depth: Of the transformer, blocks.
+        patch: Of the transformer, side of a patch.
+        heads: Of the transformer.
+        branch_scale: Of resnet and transformer; None for 1/√L.
+        input_kernel: Side of the first layer's filters.
+        input_stride: Every how many pixels there is a position.
+        lr: Largest learning rate; a cosine from there to 0.
+        lr_first: Multiplier for the first layer.
+        lr_last: Multiplier for the readout.
+        warm_up: Epochs in which it rises linearly.
         momentum: μ.
         clip: Largest norm of each parameter's gradient.
-        batch: Images a step.
-        kernel_train: Training images of the kernels.
-        kernel_test: Test images of the kernels.
-        seed: Of networks, order and augmentation.
+        weight_decay: Of all parameters.
+        seed: Of network, order and augmentation.
     """
 
-    models: tuple[str, ...] = ("limit", "limit-relu", "finite-pi", "mu", "kernels", "timing")
-    train_size: int = 4000
-    test_size: int = 2000
-    epochs: int = 6
-    rank: int = 32
-    directions: int = 16
-    width: int = 256
-    mu_width: int = 64
-    lr: float = 0.5
+    model: Literal["limit", "finite-pi", "mu", "resnet", "transformer"] = "limit"
+    name: str | None = None
+    out: Path = Path("runs/cnn")
+    device: str = "cpu"
+    data_dir: Path | None = None
+    train_size: int = 50_000
+    validation: int = 0
+    epochs: int = 25
+    batch: int = 128
+    rank: int = 64
+    directions: int = 0
+    width: int = 512
+    pools: tuple[int, ...] = (2, 1, 2, 1)
+    blocks: tuple[int, ...] = (2, 2, 2)
+    depth: int = 4
+    patch: int = 4
+    heads: int = 4
+    branch_scale: float | None = None
+    input_kernel: int = 5
+    input_stride: int = 1
+    lr: float = 2.0
+    lr_first: float = 1.0
+    lr_last: float = 4.0
+    warm_up: float = 0.5
     momentum: float = 0.9
     clip: float = 1.0
-    batch: int = 64
-    kernel_train: int = 300
-    kernel_test: int = 300
+    weight_decay: float = 0.0
     seed: int = 0
 
+    @property
+    def file(self) -> Path:
+        """Where results are written."""
+        return self.out / f"{self.name or self.model}.json"
 
-def build(model: str, config: Config) -> nn.Module:
-    """A network before training; those of one activation start as the same function but for their width."""
+    def plain(self) -> dict[str, Any]:
+        """What the numbers depend on."""
+        left_out = ("name", "out", "data_dir")
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
+
+
+def build(config: Config) -> PiNetwork | MuCNN:
+    """The network before training, on the CPU."""
     generator = torch.Generator().manual_seed(config.seed)
-    shape, activation = (3, 32, 32), RELU if model == "limit-relu" else CENTRED
-    if model == "mu":
-        return MuCNN(shape, 10, config.mu_width, activation=activation, generator=generator)
-    hermite = mupi.Hermite(2, subspace=config.directions, renew_every=2**20, window=1024)
-    features = mupi.Random(config.width) if model == "finite-pi" else hermite
-    return mupi.PiCNN(shape, 10, config.rank, features=features, activation=activation, generator=generator)
+    hermite = mupi.Hermite(2, subspace=config.directions or None, renew_every=2**12, window=1024)
+    features = mupi.Random(config.width) if config.model == "finite-pi" else hermite
+    first: dict[str, Any] = dict(input_kernel=config.input_kernel, input_stride=config.input_stride)
+    common: dict[str, Any] = dict(features=features, generator=generator)
+    match config.model:
+        case "mu":
+            return MuCNN(SHAPE, 10, config.width, config.pools, generator=generator, **first)
+        case "resnet":
+            return mupi.PiResNet(
+                SHAPE, 10, config.rank, config.blocks, branch_scale=config.branch_scale, **common, **first
+            )
+        case "transformer":
+            patches, scale = mupi.Patches(SHAPE, config.patch), config.branch_scale
+            return mupi.PiTransformer(
+                patches, 10, config.rank, config.depth, heads=config.heads, branch_scale=scale, **common
+            )
+        case _:
+            return mupi.PiCNN(SHAPE, 10, config.rank, config.pools, **common, **first)
 
 
-def train(net: nn.Module, data: Dataset, config: Config, progress: Progress, label: str) -> list[tuple[float, float]]:
-    """(Processor seconds so far, test accuracy) after each epoch."""
-    generator = torch.Generator().manual_seed(config.seed + 1)
-    augmentation = Augmentation(flip=True, shift=4, image_shape=data.image_shape)
-    optimizer = mupi.SGD(net.parameter_groups(config.lr), clip=config.clip, momentum=config.momentum)
-    steps = config.epochs * (len(data.train_x) // config.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / 50) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
-    )
-    task, curve, seconds = progress.add_task(label, total=steps), [], 0.0
-    for epoch in range(config.epochs):
-        start = time.process_time()
-        views = augmentation.draw(len(data.train_x), generator)
-        for batch in torch.randperm(len(data.train_x), generator=generator).split(config.batch):
-            if len(batch) < config.batch:
-                continue
-            loss = cross_entropy(net(views(data.train_x[batch], batch)), data.train_y[batch])
-            if not math.isfinite(loss.item()):
-                raise FloatingPointError(f"{label}: the loss became {loss.item()} in epoch {epoch + 1}")
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            progress.advance(task)
-        seconds += time.process_time() - start
-        curve.append((seconds, accuracy(net, data)))
-        progress.console.print(f"{label}: epoch {epoch + 1}, {seconds:.0f} s, {curve[-1][1]:.2%}", highlight=False)
-    return curve
+def images(config: Config) -> Dataset:
+    """The images asked for, on the device."""
+    data = load("cifar10", config.data_dir)
+    order = torch.randperm(len(data.train_x), generator=torch.Generator().manual_seed(99))
+    train, held = order[: config.train_size], order[config.train_size :][: config.validation]
+    test = (data.train_x[held], data.train_y[held]) if config.validation else (data.test_x, data.test_y)
+    chosen = Dataset(data.name, data.train_x[train], data.train_y[train], *test, data.image_shape, data.classes)
+    return chosen.to(config.device)
+
+
+class Training:
+    """A network, its optimiser, and a step on tensors that stay where they are, as a captured step needs."""
+
+    def __init__(self, config: Config, data: Dataset):
+        self.config, self.data = config, data
+        self.net = build(config).to(config.device)
+        groups = self.net.parameter_groups(
+            config.lr, first=config.lr_first, last=config.lr_last, weight_decay=config.weight_decay
+        )
+        self.optimizer = mupi.SGD(groups, clip=config.clip, momentum=config.momentum)
+        self.full_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.views = torch.empty_like(data.train_x)
+        self.batch = torch.zeros(config.batch, dtype=torch.long, device=config.device)
+        self.loss, self.right = (torch.zeros((), device=config.device) for _ in range(2))
+        cuda = torch.device(config.device).type == "cuda"
+        self.replayed = CapturedStep(self.step, self.optimizer) if cuda else self.step
+
+    def step(self) -> None:
+        """A step on the images that `batch` names."""
+        y = self.data.train_y[self.batch]
+        logits = self.net(self.views[self.batch])
+        loss = cross_entropy(logits, y)
+        loss.backward()
+        self.optimizer.step()
+        self.loss += loss.detach()
+        self.right += (logits.detach().argmax(1) == y).sum()
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """One pass; its order and augmentation depend on its number only."""
+        n, device = len(self.views), self.views.device
+        generator = torch.Generator(device).manual_seed(1000 * self.config.seed + number)
+        self.look_anew(generator)
+        self.loss.zero_()
+        self.right.zero_()
+        self.net.train()
+        batches = torch.randperm(n, generator=generator, device=device)[: n - n % self.config.batch]
+        batches = batches.reshape(-1, self.config.batch)
+        for i, batch in enumerate(batches):
+            self.set_rates(number * len(batches) + i, len(batches))
+            self.batch.copy_(batch)
+            (self.step if i < EAGER_STEPS else self.replayed)()
+        seen = batches.numel()
+        return dict(train_loss=float(self.loss) * self.config.batch / seen, train_accuracy=float(self.right) / seen)
+
+    def look_anew(self, generator: torch.Generator) -> None:
+        """Mirror and move all images, in place of those of the epoch before."""
+        x, device = self.data.train_x, self.views.device
+        augmentation = Augmentation(flip=True, shift=4, image_shape=self.data.image_shape)
+        flipped = torch.rand(len(x), generator=generator, device=device) < 0.5
+        offsets = torch.randint(-4, 5, (len(x), 2), generator=generator, device=device)
+        views = Views(augmentation, flipped, offsets)
+        for part in torch.arange(len(x), device=device).split(5000):
+            self.views[part] = views(x[part], part)
+
+    def set_rates(self, step: int, steps_an_epoch: int) -> None:
+        """A linear rise, then a cosine to 0 at the last step; in stairs."""
+        in_epoch = step % steps_an_epoch
+        if in_epoch % STEPS_OF_A_RATE == 0:
+            stair = min(STEPS_OF_A_RATE, steps_an_epoch - in_epoch)
+            middle = (step + stair / 2) / steps_an_epoch
+            rise = min(1.0, middle / self.config.warm_up) if self.config.warm_up else 1.0
+            factor = rise * (1 + math.cos(math.pi * middle / self.config.epochs)) / 2
+            for group, rate in zip(self.optimizer.param_groups, self.full_rates, strict=True):
+                group["lr"] = rate * factor
+
+    @torch.no_grad()
+    def accuracy(self) -> float:
+        """Share of the test images classified right."""
+        self.net.eval()
+        parts = zip(self.data.test_x.split(500), self.data.test_y.split(500), strict=True)
+        right = torch.stack([(self.net(x).argmax(1) == y).sum() for x, y in parts]).sum()
+        return int(right) / len(self.data.test_x)
 
 
 @torch.no_grad()
-def accuracy(net: nn.Module, data: Dataset) -> float:
-    """Share of test images classified right."""
-    net.eval()
-    right = sum(
-        int((net(x).argmax(1) == y).sum()) for x, y in zip(data.test_x.split(200), data.test_y.split(200), strict=True)
-    )
-    net.train()
-    return right / len(data.test_x)
-
-
-def kernels(data: Dataset, config: Config, console: Console) -> None:
-    """Kernel regression with the convolutional kernels, depth 3, on images shrunk to 8 × 8."""
-    small = [avg_pool2d(x.reshape(-1, 3, 32, 32), 4).flatten(1) for x in (data.train_x, data.test_x)]
-    x, y = small[0][: config.kernel_train], data.train_y[: config.kernel_train]
-    xt, yt = small[1][: config.kernel_test], data.test_y[: config.kernel_test]
-    for kind in (ConvNNGP, ConvNTK):
-        for pooling in (False, True):
-            start = time.process_time()
-            score = mupi.KernelRegression(kind((3, 8, 8), 3, mupi.ReLU(), pooling), 1e-4).fit(x, y).score(xt, yt)
-            name = f"{kind.__name__}{', pooled' if pooling else ''}"
-            console.print(f"{name}: {score:.2%}, {time.process_time() - start:.0f} s", highlight=False)
-
-
-def timing(config: Config, console: Console) -> None:
-    """Milliseconds of processor time a step, and MB of parameters and buffers: limit, π-net and μ-net of width 512."""
-    x, y = torch.randn(config.batch, 3, 32, 32), torch.randint(10, (config.batch,))
-    wide = Config(**{**vars(config), "width": 512, "mu_width": 512})
-    table = Table("batch " + str(config.batch), "ms a step", "MB stored")
-    for model, label in (("limit", "π-limit"), ("finite-pi", "finite π-net, n = 512"), ("mu", "μP, n = 512")):
-        net = build(model, wide)
-        optimizer, times = mupi.SGD(net.parameter_groups(0.01), clip=1.0), []
-        for _ in range(3):
-            start = time.process_time()
-            cross_entropy(net(x), y).backward()
-            optimizer.step()
-            times.append(time.process_time() - start)
-        stored = sum(t.numel() * t.element_size() for t in (*net.parameters(), *net.buffers())) / 1e6
-        table.add_row(label, f"{1e3 * sorted(times)[1]:.0f}", f"{stored:.1f}")
-    console.print(table)
-
-
-def plot_curves(curves: dict[str, list[tuple[float, float]]]) -> Figure:
-    """Accuracy over seconds."""
-    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for label, curve in curves.items():
-        axes.plot([s for s, _ in curve], [100 * a for _, a in curve], marker="o", markersize=3, label=label)
-    axes.set(xlabel="processor seconds of training", ylabel="test accuracy, %", title="CIFAR-10, convolutional")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
-    return figure
-
-
-@torch.no_grad()
-def junctions(net: mupi.PiCNN, x: Tensor) -> list[Tensor]:
-    """g of each layer averaged over positions, one row an image."""
-    return [g.flatten(1, 2).mean(1) for g in net.eval().hidden(x)]
-
-
-def plot_features(before: mupi.PiCNN, after: mupi.PiCNN, data: Dataset) -> Figure:
-    """Filters of the first layer, and two principal components of each layer's ḡ, coloured by class."""
-    x, y = data.test_x[:500], data.test_y[:500]
-    pairs = [junctions(net, x) for net in (before, after)]
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    axes = figure.subplots(2, 1 + len(pairs[0]))
-    for row, (net, layers, when) in enumerate(zip((before, after), pairs, ("before", "after"), strict=True)):
-        # The rotation of r is arbitrary: the principal filters are not.
-        weight = net.input.weight.detach().flatten(1)
-        filters = torch.linalg.svd(weight, full_matrices=False).Vh[:16].reshape(-1, 3, 5, 5)
-        filters = filters / filters.abs().amax((1, 2, 3), keepdim=True) / 2 + 0.5
-        tiles = filters.reshape(4, 4, 3, 5, 5).permute(0, 3, 1, 4, 2)
-        tiles = torch.nn.functional.pad(tiles, (0, 0, 0, 1, 0, 0, 0, 1), value=1.0).reshape(24, 24, 3)
-        axes[row, 0].imshow(tiles.numpy())
-        axes[row, 0].set(title=f"principal filters, {when}", xticks=[], yticks=[])
-        for i, g in enumerate(layers):
-            centred = g - g.mean(0)
-            scores = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
-            axes[row, i + 1].scatter(*scores.T.numpy(), c=y.numpy(), cmap="tab10", s=5)
-            axes[row, i + 1].set(title=f"g{'¹²³⁴⁵⁶⁷⁸⁹'[i]}, {when}", xticks=[], yticks=[])
-    return figure
+def look_at_features(net: PiNetwork, data: Dataset) -> dict[str, Any]:
+    """Alignment of the last feature kernel with the classes, and each layer's errors."""
+    x, y = data.test_x[:300], data.test_y[:300]
+    alignment = centred_alignment(net.eval().feature_kernel(x, x), (y[:, None] == y).to(x.dtype))
+    errors = [asdict(error) for error in net.error_report(data.test_x[:16])]
+    return dict(alignment=float(alignment), errors=errors)
 
 
 def main(config: Config) -> None:
-    """Train those asked for, and print and plot what came of it."""
+    """Train, or go on training, and write down what came of it."""
     torch.set_num_threads(1)
-    console, curves, trained = Console(), {}, {}
-    data = load("cifar10")
-    data = Dataset(
-        data.name, data.train_x[: config.train_size], data.train_y[: config.train_size],
-        data.test_x[: config.test_size], data.test_y[: config.test_size], data.image_shape, data.classes,
-    )  # fmt: skip
-    if "timing" in config.models:
-        timing(config, console)
-    with Progress(console=console) as progress:
-        for model in config.models:
-            if model not in ("kernels", "timing"):
-                trained[model] = build(model, config)
-                curves[model] = train(trained[model], data, config, progress, model)
-    FIGURES.mkdir(exist_ok=True)
-    if curves:
-        plot_curves(curves).savefig(FIGURES / "cifar10_cnn.png", dpi=150)
-    if "limit" in trained:
-        x, same = data.test_x[:500], (data.test_y[:500, None] == data.test_y[:500]).double()
-        start = build("limit", config)
-        plot_features(start, trained["limit"], data).savefig(FIGURES / "cifar10_cnn_features.png", dpi=150)
-        for when, net in (("before", start), ("after", trained["limit"])):
-            with torch.no_grad():
-                alignment = float(centred_alignment(net.eval().feature_kernel(x, x), same))
-            console.print(f"alignment of the last feature kernel with the classes, {when}: {alignment:.3f}")
-        for error in trained["limit"].error_report(data.test_x[:16]):
-            console.print(f"error of {error.layer}: {error.output:.4f} / {error.gradient:.4f}", highlight=False)
-    if "kernels" in config.models:
-        kernels(data, config, console)
+    torch.set_float32_matmul_precision("high")  # TF32 on CUDA
+    cuda = torch.device(config.device).type == "cuda"
+    checkpoint, results = config.file.with_suffix(".pt"), {}
+    plain = json.loads(json.dumps(config.plain()))
+    if config.file.exists():
+        results = json.loads(config.file.read_text())
+        if results["config"] != plain:
+            raise SystemExit(f"{config.file} is of another configuration; give another --name")
+        if len(results["epochs"]) == config.epochs:
+            raise SystemExit(f"{config.file} is finished")
+    training = Training(config, images(config))
+    net, data = training.net, training.data
+    if results:
+        saved = torch.load(checkpoint, map_location=config.device)
+        net.load_state_dict(saved["net"])
+        training.optimizer.load_state_dict(saved["optimizer"])
+        results = saved["results"]
+    else:
+        name = torch.cuda.get_device_name() if cuda else "cpu, one thread"
+        results = dict(config=plain, device=name, torch=torch.__version__, epochs=[])
+        results["parameters"] = sum(p.numel() for p in net.parameters())
+        if isinstance(net, PiNetwork):
+            results["before"] = look_at_features(net, data)
+    config.out.mkdir(parents=True, exist_ok=True)
+    for number in range(len(results["epochs"]), config.epochs):
+        start = time.perf_counter()
+        epoch = training.epoch(number)
+        if cuda:
+            torch.cuda.synchronize()
+        epoch |= dict(epoch=number + 1, seconds=time.perf_counter() - start, test_accuracy=training.accuracy())
+        results["epochs"].append(epoch)
+        print(config.file.stem, *(f"{key} {value:.4g}" for key, value in epoch.items()), flush=True)
+        if not math.isfinite(epoch["train_loss"]):
+            raise FloatingPointError(f"the loss became {epoch['train_loss']}; use a smaller --lr")
+        if number + 1 == config.epochs:
+            if isinstance(net, PiNetwork):
+                results["after"] = look_at_features(net, data)
+            if cuda:
+                results["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        torch.save(dict(net=net.state_dict(), optimizer=training.optimizer.state_dict(), results=results), checkpoint)
+        written = config.file.with_suffix(".new")
+        written.write_text(json.dumps(results, indent=1))
+        written.replace(config.file)
 
 
 if __name__ == "__main__":
