@@ -3,13 +3,15 @@
 from mupi.kernels.alignment import centred_alignment
 from mupi.kernels.conv import ConvNNGP, ConvNTK
 from mupi.kernels.conv_kernel import ConvKernel
+from mupi.kernels.cosine import CosineKernel
 from mupi.kernels.dynamics import KernelDynamics
 from mupi.kernels.empirical import EmpiricalNNGP, EmpiricalNTK
+from mupi.kernels.feature_regression import FeatureRegression
 from mupi.kernels.labels import centred_one_hot
 from mupi.kernels.mlp_kernel import MLPKernel
 from mupi.kernels.nngp import NNGP
 from mupi.kernels.ntk import NTK
-from mupi.kernels.regression import Kernel, KernelRegression
+from mupi.kernels.regression import Kernel, KernelRegression, NotPositiveDefiniteError
 
 __all__ = [
     "NNGP",
@@ -17,12 +19,15 @@ __all__ = [
     "ConvKernel",
     "ConvNNGP",
     "ConvNTK",
+    "CosineKernel",
     "EmpiricalNNGP",
     "EmpiricalNTK",
+    "FeatureRegression",
     "Kernel",
     "KernelDynamics",
     "KernelRegression",
     "MLPKernel",
+    "NotPositiveDefiniteError",
     "centred_alignment",
     "centred_one_hot",
 ]

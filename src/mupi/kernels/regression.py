@@ -44,6 +44,10 @@ SMALL_RESIDUAL = 1e-4
 Step = TypeVar("Step")
 
 
+class NotPositiveDefiniteError(ValueError):
+    """k(X, X) + λI is not positive definite up to rounding: the ridge is too small for the dtype."""
+
+
 class KernelRegression:
     """f(x) = k(x, X) α with (k(X, X) + λI) α = Y and λ = ``ridge``·mean_i k(x_i, x_i).
 
@@ -96,10 +100,10 @@ class KernelRegression:
             progress: A progress display to show the stages in.
 
         Raises:
-            ValueError: If shapes do not fit, memory does not suffice, or k(X, X) + λI is not positive definite up
-                to rounding.
+            ValueError: If shapes do not fit, or memory does not suffice.
+            NotPositiveDefiniteError: If k(X, X) + λI is not positive definite up to rounding.
         """
-        targets = _check_data(X, Y)
+        targets = regression_targets(X, Y)
         n, outputs = targets.shape
         require_memory(
             "KernelRegression.fit(X)",
@@ -173,6 +177,7 @@ class KernelRegression:
                     f"large enough that k(X, X) + λI is positive definite in {X.dtype}",
                     f"{self.ridge:g}, at which row {row} of {len(X)} has no positive pivot",
                     "use a larger ridge" + (", or X.double()" if X.dtype != torch.float64 else ""),
+                    error=NotPositiveDefiniteError,
                 )
         return panels
 
@@ -189,20 +194,29 @@ def memory_needed(n: int, outputs: int, dtype: torch.dtype) -> int:
     return dtype.itemsize * (panel_entries(n) + 4 * n * min(n, PANEL_WIDTH) + 8 * n * outputs)
 
 
-def _check_data(X: Tensor, Y: Tensor) -> Float[Tensor, "n outputs"]:
-    """The targets as a matrix of X's dtype and device."""
-    check_matrix("KernelRegression.fit(X)", X)
+def regression_targets(X: Tensor, Y: Tensor, regression: str = "KernelRegression") -> Float[Tensor, "n outputs"]:
+    """The targets as a matrix of X's dtype and device; class labels as their `centred_one_hot`.
+
+    Args:
+        X: Inputs.
+        Y: Targets, one or several to each row of X, or class labels.
+        regression: Whose `fit` errors name.
+
+    Raises:
+        ValueError: If shapes do not fit, or a number is not finite.
+    """
+    check_matrix(f"{regression}.fit(X)", X)
     if not len(X):
-        fail("KernelRegression.fit(X)", "of at least one row", "none")
+        fail(f"{regression}.fit(X)", "of at least one row", "none")
     if Y.ndim not in (1, 2) or len(Y) != len(X):
         fail(
-            "KernelRegression.fit(Y)",
+            f"{regression}.fit(Y)",
             f"of shape ({len(X)},) or ({len(X)}, outputs), a row for each of X",
             f"shape {tuple(Y.shape)}",
         )
     if not Y.is_floating_point():
         return centred_one_hot(Y, dtype=X.dtype).to(X.device)
-    finite("KernelRegression.fit(Y)", Y)
+    finite(f"{regression}.fit(Y)", Y)
     return Y.reshape(len(Y), -1).to(X)
 
 

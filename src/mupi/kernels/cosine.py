@@ -1,0 +1,28 @@
+"""`CosineKernel`: a kernel of features that are scaled to norm one."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class CosineKernel:
+    """k(x, x')/√(k(x, x) k(x', x')): the inner product of the features of k after each was scaled to norm 1.
+
+    Where k(x, x) = 0 the row is 0.
+
+    Args:
+        kernel: k.
+        diagonal: k(x, x) of each row.
+    """
+
+    def __init__(self, kernel: Callable[[Tensor, Tensor], Tensor], diagonal: Callable[[Tensor], Tensor]):
+        self.kernel = kernel
+        self.diagonal = diagonal
+
+    def __call__(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+        """The kernel of every row of ``x1`` with every row of ``x2``."""
+        tiny = torch.finfo(x1.dtype).tiny
+        scale1, scale2 = (self.diagonal(x).clamp_min(tiny).rsqrt() for x in (x1, x2))
+        return self.kernel(x1, x2) * scale1[:, None] * scale2
