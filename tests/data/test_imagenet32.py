@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from cases import seeded
-from mupi.data.cifar10 import MEAN, STD
-from mupi.data.imagenet32 import TRAIN, VALIDATION, load_imagenet32
+from mupi.data.imagenet32 import MEAN, STD, TRAIN, VALIDATION, load_imagenet32
 
 PER_CLASS, CLASSES = 3, 6
 

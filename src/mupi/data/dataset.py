@@ -69,6 +69,29 @@ class Dataset:
             test_y=self.train_y[validation],
         )
 
+    def keep_classes(self, n: int, generator: torch.Generator | None = None) -> "Dataset":
+        """Keep the images of some classes, drawn at random and numbered anew in their order.
+
+        Args:
+            n: How many classes.
+            generator: Draws them.
+
+        Raises:
+            ValueError: If there are fewer than ``n`` classes, or ``n`` < 1.
+        """
+        if not 1 <= n <= len(self.classes):
+            fail("classes", f"between 1 and {len(self.classes)}, the classes of {self.name}", n)
+        kept = torch.randperm(len(self.classes), generator=generator)[:n].sort().values
+        train, test = torch.isin(self.train_y, kept), torch.isin(self.test_y, kept)
+        return replace(
+            self,
+            train_x=self.train_x[train],
+            train_y=torch.searchsorted(kept, self.train_y[train]),
+            test_x=self.test_x[test],
+            test_y=torch.searchsorted(kept, self.test_y[test]),
+            classes=tuple(self.classes[int(i)] for i in kept),
+        )
+
     def to(self, device: torch.device | str) -> "Dataset":
         """Return the same data on another device."""
         return replace(

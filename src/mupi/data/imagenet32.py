@@ -11,7 +11,6 @@ from rich.progress import track
 from torch import Tensor
 
 from mupi.checks import fail, positive_int
-from mupi.data.cifar10 import MEAN, STD
 from mupi.data.dataset import Dataset
 from mupi.data.pickled_arrays import ArrayUnpickler
 
@@ -19,6 +18,10 @@ FOLDER = "imagenet32"
 TRAIN = tuple(f"train_data_batch_{i}" for i in range(1, 11))
 VALIDATION = "val_data"
 SOURCE = "image-net.org (free registration; 'Download downsampled image data (32x32)')"
+
+# Per channel, after scaling to [0, 1]: the constants that ImageNet is usually normalised by.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 
 
 def load_imagenet32(
@@ -28,10 +31,9 @@ def load_imagenet32(
     batches: int = len(TRAIN),
     generator: torch.Generator | None = None,
 ) -> Dataset:
-    """Return some classes of ImageNet32, its validation images as test images, normalised as CIFAR-10 is.
+    """Return some classes of ImageNet32, its validation images as test images, normalised by `MEAN` and `STD`.
 
-    The constants are those of CIFAR-10, not of ImageNet, so that a network sees both alike. In memory an image takes
-    12 KB: 250 of the 1,000 classes 4 GB.
+    In memory an image takes 12 KB: 250 of the 1,000 classes 4 GB.
 
     Read from ``imagenet32`` in ``directory``: ``val_data`` and the first ``batches`` of ``train_data_batch_1`` …
     ``train_data_batch_10``. Whoever wants them has to register; nothing is downloaded.
@@ -104,7 +106,7 @@ def _select(x: Tensor, y: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normalised(x: Tensor) -> Float[Tensor, "n 3072"]:
-    """Each channel by CIFAR-10's constants."""
+    """Each channel by ImageNet's constants."""
     x = x.float()
     channels = x.view(-1, 3, 1024)
     channels.sub_(255 * torch.tensor(MEAN)[:, None]).div_(255 * torch.tensor(STD)[:, None])

@@ -90,10 +90,8 @@ def load_omniglot(directory: Path) -> Omniglot:
         FileNotFoundError: If an archive is missing and cannot be downloaded.
         ValueError: If an archive is damaged, or holds other images than 20 of each of 1,623 characters.
     """
-    for name in ARCHIVE_MD5:
-        if not (directory / FOLDER / name).exists():
-            _download(directory / FOLDER, name)
-    background, evaluation = (_read_archive(directory / FOLDER / name) for name in ARCHIVE_MD5)
+    paths = [_archive(directory, name) for name in ARCHIVE_MD5]
+    background, evaluation = (_read_archive(path) for path in paths)
     is_validation = [name.split("/")[0] in VALIDATION_ALPHABETS for name in background.names]
     first_test = len(evaluation) - TEST_CHARACTERS
     train = [(background, [i for i, out in enumerate(is_validation) if not out]), (evaluation, range(first_test))]
@@ -102,6 +100,27 @@ def load_omniglot(directory: Path) -> Omniglot:
         validation=_select((background, [i for i, out in enumerate(is_validation) if out])).with_rotations(),
         test=_select((evaluation, range(first_test, len(evaluation)))),
     )
+
+
+def load_characters(directory: Path, archive: str) -> Characters:
+    """Return all characters of one archive, in alphabetical order, as `load_omniglot` reads them.
+
+    Args:
+        directory: The data directory.
+        archive: A name of `ARCHIVE_MD5`.
+
+    Raises:
+        FileNotFoundError: As in `load_omniglot`.
+        ValueError: As in `load_omniglot`.
+    """
+    return _read_archive(_archive(directory, archive))
+
+
+def _archive(directory: Path, name: str) -> Path:
+    """Where an archive is, downloaded if need be."""
+    if not (directory / FOLDER / name).exists():
+        _download(directory / FOLDER, name)
+    return directory / FOLDER / name
 
 
 def _select(*parts) -> Characters:
