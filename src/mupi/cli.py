@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, get_args
@@ -22,8 +22,10 @@ from mupi.experiments.training.architectures import architecture_protocol
 from mupi.experiments.training.config import ArchName, TrainConfig
 from mupi.experiments.training.export import ExportConfig, export
 from mupi.experiments.training.plot import PlotConfig, plot
-from mupi.experiments.training.presets import PROTOCOLS
+from mupi.experiments.training.presets import PRESETS, PROTOCOLS
 from mupi.experiments.training.train import train
+from mupi.experiments.transfer.command import TransferConfig, transfer, transfer_commands
+from mupi.experiments.transfer.config import Model, pretraining_protocol
 from mupi.experiments.widths.abc_verdict import AbcConfig, abc
 from mupi.experiments.widths.convergence import ConvergenceConfig, convergence
 from mupi.experiments.widths.coordcheck import CoordCheckConfig, coordcheck
@@ -33,7 +35,7 @@ from mupi.experiments.words.word2vec_config import Word2VecConfig
 from mupi.experiments.words.word2vec_figure import Word2VecFigureConfig, word2vec_figure
 from mupi.experiments.words.word_queries import AnalogiesConfig, NeighboursConfig, analogies, neighbours
 
-COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
+COMMANDS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     "word2vec": (Word2VecConfig, word2vec),
     "word2vec-figure": (Word2VecFigureConfig, word2vec_figure),
     "analogies": (AnalogiesConfig, analogies),
@@ -48,12 +50,14 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "lr-transfer": (LrTransferConfig, lr_transfer),
     "mu-limit": (MuLimitConfig, mu_limit),
     "program": (ProgramConfig, program),
+    "transfer": (TransferConfig, transfer),
     "omniglot": (OmniglotConfig, omniglot),
     "omniglot-plot": (OmniglotPlotConfig, omniglot_plot),
 }
 """Beside `mupi train`: what each command takes, and the function that does it."""
 
 TRAIN = "Train a network on a data set; results are in runs/NAME/."
+TRANSFER = "Pretrain networks on one data set, and use their features on another."
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -82,28 +86,44 @@ def run(args: Sequence[str]) -> None:
     """Read the arguments and do as they say."""
     commands: list[Any] = [
         Annotated[TrainConfig, subcommand("train", default=protocol(args), description=TRAIN)],
-        *(Annotated[config, subcommand(name)] for name, (config, _) in COMMANDS.items()),
+        Annotated[transfers(args), subcommand("transfer", description=TRANSFER)],
+        *(Annotated[config, subcommand(name)] for name, (config, _) in COMMANDS.items() if name != "transfer"),
     ]
     config: Any = tyro.cli(reduce(or_, commands), prog="mupi", args=args)
     if isinstance(config, TrainConfig):
         last = train(config)[-1]
         print(f"{config.directory}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")
     else:
-        next(do for kind, do in COMMANDS.values() if type(config) is kind)(config)
+        next(do for kind, do in COMMANDS.values() if isinstance(config, kind))(config)
 
 
 def protocol(args: Sequence[str]) -> TrainConfig:
     """The defaults of `mupi train`, which depend on data set and architecture; so these are looked for first."""
+    name = named(args, "--dataset", "digits", PROTOCOLS)
+    arch = named(args, "--arch", "mlp", get_args(ArchName))
+    return PROTOCOLS[name] if arch == "mlp" else architecture_protocol(PROTOCOLS[name], arch)
+
+
+def transfers(args: Sequence[str]) -> Any:
+    """The commands of `mupi transfer`; the defaults of `pretrain` depend on data set and model."""
+    own = args if list(args[:2]) == ["transfer", "pretrain"] else []
+    dataset = named(own, "--dataset", "imagenet32", PRESETS)
+    model = named(own, "--model", "pi-limit", get_args(Model))
+    return transfer_commands(model, pretraining_protocol(model, dataset))
+
+
+def named(args: Sequence[str], option: str, default: str, known: Iterable[Any]) -> Any:
+    """The value of an option that others depend on.
+
+    Raises:
+        ValueError: If it is none of those known.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--dataset", default="digits")
-    parser.add_argument("--arch", default="mlp")
-    known = parser.parse_known_args(args)[0]
-    name = known.dataset
-    if name not in PROTOCOLS:
-        fail("--dataset", " or ".join(PROTOCOLS), repr(name))
-    if known.arch not in get_args(ArchName):
-        fail("--arch", " or ".join(get_args(ArchName)), repr(known.arch))
-    return PROTOCOLS[name] if known.arch == "mlp" else architecture_protocol(PROTOCOLS[name], known.arch)
+    parser.add_argument(option, dest="value", default=default)
+    value = parser.parse_known_args(args)[0].value
+    if value not in known:
+        fail(option, " or ".join(known), repr(value))
+    return value
 
 
 def report(error: BaseException, status: int) -> int:

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from mupi.experiments.training.build import build_data, independent_generators
 from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.kept import kept
 from mupi.experiments.training.memory import PeakMemory
 from mupi.experiments.training.own_process import in_own_process
 from mupi.experiments.training.run import Run
@@ -87,25 +88,13 @@ class KernelContestant:
             ValueError: If the saved result is of another regression.
         """
         path = self.data.directory / "result.json"
-        identity = self.identity()
-        if path.exists() and not overwrite:
-            saved = json.loads(path.read_text())
-            for name, value in identity.items():
-                if saved["regression"].get(name) != value:
-                    raise ValueError(
-                        f"`{path}` is of a regression with {name} = {saved['regression'].get(name)!r}, not {value!r}; "
-                        "replace it with --overwrite, or choose another --name"
-                    )
-            return Result.from_json(saved["result"])
-        result = in_own_process(fit_kernel, self)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"regression": identity, "result": result.to_json()}, indent=1))
-        return result
+        found = kept(path, self.identity(), lambda: in_own_process(fit_kernel, self).to_json(), overwrite=overwrite)
+        return Result.from_json(found)
 
     def identity(self) -> dict[str, Any]:
         """What decides the result."""
         data = self.data.identity()
-        kept = {name: data[name] for name in ("dataset", "train_size", "validation", "data_seed")}
+        kept = {name: data[name] for name in ("dataset", "classes", "files", "train_size", "validation", "data_seed")}
         return {"kernel": repr(self.kernel), "ridge": self.ridge, **kept}
 
 

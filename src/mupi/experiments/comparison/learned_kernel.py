@@ -1,7 +1,7 @@
 """Kernel regression on what a trained network has learned: the kernel of its last hidden layer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mupi.checks import fail
 from mupi.data import Dataset
+from mupi.experiments.comparison.choice import choose, right
 from mupi.kernels import KernelRegression, centred_alignment, centred_one_hot
-from mupi.nets import PiMLP
+from mupi.nets import MLP, PiMLP
 
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """λ in units of the kernel's mean diagonal; Yang, Santacroce & Hu (2022) sweep 1e-6 to 1e-3."""
@@ -82,28 +83,31 @@ def score_learned_kernel(
             "fit_size + validation_size", f"at most {n}, the training images of {data.name}", fit_size + validation_size
         )
     kernel = net.readout.weight.feature_kernel
-    train, test = last_hidden(net, data.train_x), last_hidden(net, data.test_x)
-    fitted, held_out = torch.randperm(n, generator=generator)[: fit_size + validation_size].split(
-        [fit_size, validation_size]
-    )
-    validation = {}
-    for ridge in ridges:
-        regression = KernelRegression(kernel, ridge).fit(train[fitted], data.train_y[fitted], progress)
-        validation[ridge] = regression.score(train[held_out], data.train_y[held_out], progress)
-    best = max(validation, key=lambda ridge: validation[ridge])
-    regression = KernelRegression(kernel, best).fit(train, data.train_y, progress)
+    data = last_layer(net, data)
+    held_out = data.split_validation(validation_size, generator).take(fit_size, generator)
+
+    def fit(ridge: float, part: Dataset) -> KernelRegression:
+        return KernelRegression(kernel, ridge).fit(part.train_x, part.train_y, progress)
+
+    chosen = choose(ridges, fit, data, held_out)
+    few = data.test_x[:ALIGNMENT_IMAGES]
     return LearnedKernelScore(
-        ridge=best,
-        validation=validation,
-        test_accuracy=regression.score(test, data.test_y, progress),
-        residual=regression.residual,
-        alignment=label_alignment(kernel(test[:ALIGNMENT_IMAGES], test[:ALIGNMENT_IMAGES]), data.test_y),
+        ridge=chosen.value,
+        validation=chosen.validation,
+        test_accuracy=float(right(chosen.predictor, data.test_x, data.test_y).double().mean()),
+        residual=chosen.predictor.residual,
+        alignment=label_alignment(kernel(few, few), data.test_y),
     )
+
+
+def last_layer(net: PiMLP | MLP, data: Dataset) -> Dataset:
+    """The data set with `last_hidden` of each image in its place."""
+    return replace(data, train_x=last_hidden(net, data.train_x), test_x=last_hidden(net, data.test_x))
 
 
 @torch.no_grad()
-def last_hidden(net: PiMLP, x: Float[Tensor, "n d"]) -> Float[Tensor, "n r"]:
-    """g^L of each row, in batches and without training anything."""
+def last_hidden(net: PiMLP | MLP, x: Float[Tensor, "n d"]) -> Float[Tensor, "n r"]:
+    """g^L, or h^L of a finite perceptron, of each row, in batches and without training anything."""
     training = net.training
     net.eval()
     g = torch.cat([net.hidden(part)[-1] for part in x.split(BATCH)])

@@ -37,7 +37,7 @@ def build_data(config: TrainConfig, generator: torch.Generator) -> Dataset:
         fail("device", "one that torch has here, such as cpu", f"{config.device!r} ({str(error).splitlines()[0]})")
     if config.data_seed is not None:
         (generator,) = independent_generators(config.data_seed, 1)
-    data = load(config.dataset, config.data_dir)
+    data = load(config.dataset, config.data_dir, classes=config.classes, files=config.files, generator=generator)
     if config.validation is not None:
         data = data.split_validation(config.validation, generator)
     if config.train_size is not None:

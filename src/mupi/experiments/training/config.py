@@ -32,7 +32,7 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
 # What to do with a saved run: no property of the run itself.
 ON_A_SAVED_RUN = frozenset({"resume", "overwrite"})
 # Where and for how long a run goes on: it may be resumed with other values, since no epoch depends on them.
-FREE_ON_RESUME = frozenset({"epochs", "name", "runs_dir", "data_dir", "device", "threads"})
+FREE_ON_RESUME = frozenset({"epochs", "name", "runs_dir", "data_dir", "device", "threads", "keep_epochs"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,13 @@ class TrainConfig:
     """The architecture; of cnn, resnet and transformer there are the pi networks, of cnn the mup network too. For them
     depth is the number of convolutions, of branches, and of blocks."""
     data_seed: int | None = None
-    """Draws the subset of the data and the held-out images; None for what the seed decides."""
+    """Draws the subset of the data, its classes and the held-out images; None for what the seed decides."""
+    classes: int | None = None
+    """Keep this many classes, drawn at random; None for all."""
+    files: int | None = None
+    """imagenet32: read this many of the ten training files; None for all."""
+    keep_epochs: bool = False
+    """Keep the network after each epoch, and the untrained one, in the folder `epochs` of the run."""
 
     name: str | None = None
     """The run's folder in runs-dir; None for one made of data set, features, rank and seed."""
@@ -145,7 +151,7 @@ class TrainConfig:
         """
         for field in ("epochs", "batch_size", "rank", "depth", "width"):
             positive_int(field, getattr(self, field))
-        for field in ("drop_epoch", "threads"):
+        for field in ("drop_epoch", "threads", "classes", "files"):
             if getattr(self, field) is not None:
                 positive_int(field, getattr(self, field))
         for field in ("lr", "drop", "weight_decay", "momentum", "readout_init", "sigma_w"):

@@ -1,9 +1,7 @@
 """`mupi export`: a trained network as a file that needs PyTorch only."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -11,9 +9,8 @@ from torch import nn
 from tyro.conf import Positional
 
 from mupi.checks import fail, positive_int
-from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.restore import restore
-from mupi.experiments.training.run import CONFIG
+from mupi.experiments.training.run import read_config
 from mupi.features import Atoms, Random
 from mupi.nets import PiMLP, PiNetwork, plain
 
@@ -78,20 +75,3 @@ def export_module(module: nn.Module, x: torch.Tensor) -> torch.export.ExportedPr
     with torch.no_grad():
         module(x)  # fills caches with real tensors, which the tracer would fill with its own
         return torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False)
-
-
-def read_config(directory: Path) -> TrainConfig:
-    """The configuration of a saved run.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    path = directory / CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi train` has written")
-    saved: dict[str, Any] = json.loads(path.read_text())
-    # A run that was moved is where it is found, not where it was.
-    saved |= dict(name=directory.name, runs_dir=directory.parent)
-    if saved["data_dir"] is not None:
-        saved["data_dir"] = Path(saved["data_dir"])
-    return TrainConfig(**saved)

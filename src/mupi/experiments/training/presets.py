@@ -198,6 +198,48 @@ of the π-limit .0900, with lr ½ and sigma-first 1 .0788. π-net, 5 trials: tho
 paper's, not tuned.
 """
 
-PRESETS: dict[DatasetName, Presets] = {"cifar10": CIFAR10_PRESETS, "digits": DIGITS_PRESETS}
+IMAGENET32 = replace(
+    CIFAR10,
+    dataset="imagenet32",
+    classes=250,
+    rank=200,
+    subspace=None,
+    output_scale=1.0,
+    epochs=40,
+    batch_size=16,
+    lr=0.01,
+    lr_first=1.0,
+    lr_last=1.0,
+    drop_epoch=None,
+    clip=None,
+    weight_decay=1e-4,
+    data_seed=0,
+)
+"""The network whose features Yang, Santacroce & Hu (2022) transfer to CIFAR-10; theirs is ``features="atoms"``."""
+
+IMAGENET32_PRESETS = Presets(
+    pi_limit=IMAGENET32,
+    pi_net=replace(IMAGENET32, features="random"),
+    mu_net=replace(IMAGENET32, network="mup"),
+    sp_net=replace(IMAGENET32, network="standard", lr=0.1),
+    ridge=1e-4,
+)
+
+DRAWINGS = replace(IMAGENET32, dataset="omniglot-background", classes=None, lr=0.1, epochs=20)
+DRAWINGS_PRESETS = Presets(
+    pi_limit=DRAWINGS,
+    pi_net=replace(DRAWINGS, features="random"),
+    mu_net=replace(DRAWINGS, network="mup"),
+    sp_net=replace(DRAWINGS, network="standard", lr=0.1),
+    ridge=1e-4,
+)
+
+PRESETS: dict[DatasetName, Presets] = {
+    "cifar10": CIFAR10_PRESETS,
+    "digits": DIGITS_PRESETS,
+    "imagenet32": IMAGENET32_PRESETS,
+    "omniglot-background": DRAWINGS_PRESETS,
+    "omniglot-evaluation": DRAWINGS_PRESETS,
+}
 PROTOCOLS: dict[str, TrainConfig] = {name: presets.pi_limit for name, presets in PRESETS.items()}
 """The defaults of `mupi train`."""

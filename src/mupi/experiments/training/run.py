@@ -12,11 +12,14 @@ from mupi.figures import EpochMetrics, read_metrics
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
+EPOCHS = "epochs"
 
 
 @dataclass(frozen=True)
 class Run:
     """The files ``config.json``, ``metrics.jsonl`` and ``checkpoint.pt`` in a configuration's directory.
+
+    With ``config.keep_epochs`` also ``epochs/000.pt``, ``epochs/001.pt``, …: the network after each epoch.
 
     Args:
         config: The configuration.
@@ -44,6 +47,14 @@ class Run:
         """Everything that the next step depends on."""
         return self.directory / CHECKPOINT
 
+    def epoch_path(self, epoch: int) -> Path:
+        """The network after so many epochs."""
+        return self.directory / EPOCHS / f"{epoch:03}.pt"
+
+    def kept_epochs(self) -> list[int]:
+        """After which epochs the network was kept, in order."""
+        return sorted(int(path.stem) for path in (self.directory / EPOCHS).glob("*.pt"))
+
     def refuse_if_present(self) -> None:
         """Keep a saved run from being replaced by mistake.
 
@@ -59,7 +70,8 @@ class Run:
             state: What to go on from before the first step.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        for old in (self.checkpoint_path, self.metrics_path, *self.directory.glob("*.png")):
+        kept = (self.epoch_path(epoch) for epoch in self.kept_epochs())
+        for old in (self.checkpoint_path, self.metrics_path, *self.directory.glob("*.png"), *kept):
             old.unlink(missing_ok=True)
         self.write_config()
         self.metrics_path.touch()
@@ -76,6 +88,17 @@ class Run:
             state: Tensors, numbers and strings in dictionaries and lists.
         """
         save_checkpoint(self.checkpoint_path, self.config.identity(), state)
+
+    def keep(self, epoch: int, net: dict[str, Any]) -> None:
+        """Keep the network of an epoch.
+
+        Args:
+            epoch: Counted from 1; 0 for the untrained network.
+            net: Its `state_dict`, and what it was made for.
+        """
+        path = self.epoch_path(epoch)
+        path.parent.mkdir(exist_ok=True)
+        save_checkpoint(path, self.config.identity(), net)
 
     def load(self) -> dict[str, Any]:
         """Read the state to go on from, and drop the epochs that ``metrics.jsonl`` may hold beyond it.
@@ -98,3 +121,20 @@ class Run:
     def metrics(self) -> list[EpochMetrics]:
         """All epochs so far."""
         return read_metrics(self.metrics_path)
+
+
+def read_config(directory: Path) -> TrainConfig:
+    """The configuration of a saved run.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi train` has written")
+    saved: dict[str, Any] = json.loads(path.read_text())
+    # A run that was moved is where it is found, not where it was.
+    saved |= dict(name=directory.name, runs_dir=directory.parent)
+    if saved["data_dir"] is not None:
+        saved["data_dir"] = Path(saved["data_dir"])
+    return TrainConfig(**saved)

@@ -75,6 +75,8 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
         run.start(state.state_dict())
     else:
         state.load_state_dict(saved)
+    if (state.epoch, state.step) == (0, 0):
+        keep(run, state, data)
 
     with interrupt_noted() as interrupted, epoch_progress(config.epochs, title) as progress:
 
@@ -89,6 +91,8 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
             metrics = measure(config, state, data, memory)
             state.finish_epoch()
             run.append(metrics)
+            # Before the checkpoint: an epoch that the checkpoint has is then never without its network.
+            keep(run, state, data)
             run.save(state.state_dict())
             progress.finish(metrics)
     return run.metrics()
@@ -121,6 +125,13 @@ def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: Pe
         parameters=sum(p.numel() for p in net.parameters()),
         layer_errors=tuple(errors),
     )
+
+
+def keep(run: Run, state: TrainingState, data: Dataset) -> None:
+    """Keep the network as it is, if the configuration asks for it."""
+    if run.config.keep_epochs:
+        made_for = {"image_shape": list(data.image_shape), "classes": list(data.classes)}
+        run.keep(state.epoch, {"net": state.net.state_dict(), **made_for})
 
 
 def stop(run: Run, state: TrainingState, data: Dataset) -> NoReturn:

@@ -1,0 +1,52 @@
+"""What features learned on one data set are worth on another, by epoch of the pretraining."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mupi.figures.axes import colour, finish
+
+PANEL_SIZE = 4.4
+
+
+@dataclass(frozen=True)
+class TransferCurves:
+    """One model.
+
+    Attributes:
+        label: Its name.
+        epochs: Of the pretraining; 0 is the untrained network.
+        panels: What is measured, for each epoch a number of each seed.
+    """
+
+    label: str
+    epochs: Sequence[int]
+    panels: Mapping[str, Sequence[Sequence[float]]]
+
+
+def plot_transfer(models: Sequence[TransferCurves], baselines: Mapping[str, float], title: str) -> Figure:
+    """One panel for each measure: means over seeds, bands from least to greatest seed; baselines as lines across.
+
+    Args:
+        models: With the same measures each.
+        baselines: Accuracies, 0 to 1, drawn in the first panel.
+        title: What was transferred to what.
+    """
+    names = list(models[0].panels)
+    figure = Figure(figsize=(PANEL_SIZE * len(names), 4), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        for i, model in enumerate(models):
+            values = np.array(model.panels[name])
+            axes.plot(model.epochs, values.mean(1), **colour(i), label=model.label)
+            axes.fill_between(model.epochs, values.min(1), values.max(1), color=f"C{i}", alpha=0.15, linewidth=0)
+        if name == names[0]:
+            for i, (label, accuracy) in enumerate(baselines.items()):
+                axes.axhline(100 * accuracy, color=f"C{len(models) + i}", linestyle=":", label=label)
+        what, _, unit = name.partition(": ")
+        finish(axes, what, unit)
+        axes.set_xlabel("epoch of pretraining")
+    return figure
