@@ -58,6 +58,7 @@ class Config:
         branch_scale: Of resnet and transformer; None for 1/√L.
         input_kernel: Side of the first layer's filters.
         input_stride: Every how many pixels there is a position.
+        subtract_mean: Whether g is centred before each normalisation, in all but the transformer.
         lr: Largest learning rate; a cosine from there to 0.
         lr_first: Multiplier for the first layer.
         lr_last: Multiplier for the readout.
@@ -88,6 +89,7 @@ class Config:
     branch_scale: float | None = None
     input_kernel: int = 5
     input_stride: int = 1
+    subtract_mean: bool = True
     lr: float = 2.0
     lr_first: float = 1.0
     lr_last: float = 4.0
@@ -113,7 +115,9 @@ def build(config: Config) -> PiNetwork | MuCNN:
     generator = torch.Generator().manual_seed(config.seed)
     hermite = mupi.Hermite(2, subspace=config.directions or None, renew_every=2**12, window=1024)
     features = mupi.Random(config.width) if config.model == "finite-pi" else hermite
-    first: dict[str, Any] = dict(input_kernel=config.input_kernel, input_stride=config.input_stride)
+    first: dict[str, Any] = dict(
+        input_kernel=config.input_kernel, input_stride=config.input_stride, subtract_mean=config.subtract_mean
+    )
     common: dict[str, Any] = dict(features=features, generator=generator)
     match config.model:
         case "mu":

@@ -128,3 +128,23 @@ def test_bad_input_is_named():
     ]:
         with pytest.raises(ValueError, match=message):
             make()
+
+
+@pytest.mark.parametrize("kind", [PiCNN, PiResNet])
+def test_centred_networks_train_alike_in_the_limit_and_at_constant_memory(kind):
+    # The activation has degree 2, which Hermite(2) has exactly; running means are part of the comparison.
+    x, y, held = randn(8, *SHAPE), torch.arange(8) % 3, randn(4, *SHAPE, seed=1)
+    nets = [build(kind, features, activation=CENTRED, subtract_mean=True) for features in (Atoms(), Hermite(2))]
+    for net in nets:
+        optimizer = mupi.SGD(net.parameter_groups(0.1), clip=0.5, momentum=0.5)
+        for _ in range(3):
+            torch.nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        net.eval()
+    assert_close(nets[1](held), nets[0](held), rtol=1e-9)
+
+
+def test_the_centred_cnn_in_mup_has_channels_of_mean_zero():
+    net, x = MuCNN(SHAPE, 3, 8, (2,), normalized=False, subtract_mean=True, dtype=torch.float64), randn(5, *SHAPE)
+    for h in net.hidden(x):
+        assert_close(h.mean((0, 2, 3)), torch.zeros(8, dtype=torch.float64), scale=1.0)

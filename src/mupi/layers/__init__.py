@@ -1,6 +1,7 @@
 """The layers that π-networks are composed of."""
 
 from mupi.layers.attention import Attention
+from mupi.layers.centre import Centre
 from mupi.layers.error import LayerError, layer_error, relative_error
 from mupi.layers.input_conv2d import InputConv2d
 from mupi.layers.input_layer import InputLayer
@@ -10,6 +11,7 @@ from mupi.layers.pi_linear import PiLinear, pi_initialisation
 
 __all__ = [
     "Attention",
+    "Centre",
     "InputConv2d",
     "InputLayer",
     "LayerError",

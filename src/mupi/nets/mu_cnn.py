@@ -11,7 +11,7 @@ from mupi.checks import non_negative, positive_int
 from mupi.layers import odd_kernel
 from mupi.nets.centred import CENTRED
 from mupi.nets.images import ImageShape, as_images, check_image_shape
-from mupi.nets.pi_cnn import check_pools
+from mupi.nets.pi_cnn import centres, check_pools
 from mupi.optim import check_rates, rate_groups
 
 
@@ -21,7 +21,8 @@ class MuCNN(nn.Module):
     h^1 = N(√n (w^1 ∗ x + bias_scale·β^1)),  h^{l+1} = N(w^{l+1} ∗ φ̄(h^l) + √n·bias_scale·β^{l+1}),
     f = output_scale·(w^{L+1} mean_p φ(h^L(p))/√n + bias_scale·β^{L+1}),
 
-    where φ̄ is φ averaged over blocks of positions and N is RMSNorm over channels or nothing; w^l has entries
+    where φ̄ is φ averaged over blocks of positions and N is RMSNorm over channels or nothing, with ``subtract_mean``
+    of h less each channel's mean over the batch and all positions; w^l has entries
     N(0, 1/(n k²)), for the first layer N(0, 1/(n d k²)), the readout starts at 0. Learning rates do not depend on n.
     Arguments are those of `mupi.PiCNN`, with n in place of rank and features.
 
@@ -40,6 +41,7 @@ class MuCNN(nn.Module):
         input_kernel: int = 5,
         input_stride: int = 2,
         normalized: bool = True,
+        subtract_mean: bool = False,
         activation: Activation | Callable[[Tensor], Tensor] | None = None,
         output_scale: float = 1.0,
         bias_scale: float = 0.5,
@@ -70,6 +72,7 @@ class MuCNN(nn.Module):
         self.hidden_weights = nn.ParameterList([kernel(width, kernel_size, width) for _ in pools])
         self.last = nn.Parameter(torch.zeros(d_out, width, dtype=dtype, device=device))
         sizes = [*[width] * (1 + len(pools)), d_out]
+        self.centres = centres(1 + len(pools), width, subtract_mean, dtype=dtype, device=device)
         self.biases = nn.ParameterList([torch.zeros(n, dtype=dtype, device=device) for n in sizes])
 
     @property
@@ -79,14 +82,12 @@ class MuCNN(nn.Module):
 
     def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch n rows columns"]]:
         """h^1, …, h^L."""
-        root = self.width**0.5
-        biases = [root * self.bias_scale * b[:, None, None] for b in self.biases[:-1]]
-        padding = self.first.shape[-1] // 2
+        root, padding = self.width**0.5, self.first.shape[-1] // 2
         x = as_images(x, self.image_shape).contiguous(memory_format=torch.channels_last)
-        h = [self._norm(root * nn.functional.conv2d(x, self.first, stride=self.stride, padding=padding) + biases[0])]
-        for w, pool, bias in zip(self.hidden_weights, self.pools, biases[1:], strict=True):
+        h = [self._norm(root * nn.functional.conv2d(x, self.first, stride=self.stride, padding=padding), 0)]
+        for i, (w, pool) in enumerate(zip(self.hidden_weights, self.pools, strict=True), 1):
             φ = nn.functional.avg_pool2d(self._features(h[-1]), pool)
-            h.append(self._norm(nn.functional.conv2d(φ, w, padding=w.shape[-1] // 2) + bias))
+            h.append(self._norm(nn.functional.conv2d(φ, w, padding=w.shape[-1] // 2), i))
         return h
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch d_out"]:
@@ -111,7 +112,10 @@ class MuCNN(nn.Module):
         """φ(h); channels last, along which a `NormalizedPolynomial` looks."""
         return self.activation(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
-    def _norm(self, h: Float[Tensor, "batch n rows columns"]) -> Float[Tensor, "batch n rows columns"]:
-        if not self.normalized:
-            return h
-        return h * h.square().mean(1, keepdim=True).clamp_min(torch.finfo(h.dtype).tiny).rsqrt()
+    def _norm(self, h: Float[Tensor, "batch n rows columns"], i: int) -> Float[Tensor, "batch n rows columns"]:
+        """Add the i-th bias, subtract the mean, normalise."""
+        h = h.permute(0, 2, 3, 1) + self.width**0.5 * self.bias_scale * self.biases[i]
+        h = self.centres[i](h)
+        if self.normalized:
+            h = h * h.square().mean(-1, keepdim=True).clamp_min(torch.finfo(h.dtype).tiny).rsqrt()
+        return h.permute(0, 3, 1, 2)

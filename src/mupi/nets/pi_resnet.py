@@ -13,7 +13,7 @@ from mupi.features import AveragePool, Features
 from mupi.layers import InputConv2d, PiConv2d, PiLinear, conv_initialisation, normalize, pi_initialisation
 from mupi.nets.centred import CENTRED, LEAN
 from mupi.nets.images import ImageShape, as_images, check_image_shape
-from mupi.nets.pi_cnn import check_pools
+from mupi.nets.pi_cnn import centres, check_pools
 from mupi.nets.pi_network import PiLayer, PiNetwork
 
 
@@ -21,7 +21,8 @@ class PiResNet(PiNetwork):
     """A residual convolutional network in the π-limit, or near it.
 
     g⁰ = input_scale·(A ∗ x + bias_scale·β),  g^l(p) = g^{l−1}(p) + branch_scale·(Σ_o C^l_o ψ(ḡ^{l−1}(p+o)) + bias),
-    f(x) = output_scale·(C mean_p ψ(ḡ^L(p)) + bias), with ḡ = g/|g|, the limit of LayerNorm before each branch.
+    f(x) = output_scale·(C mean_p ψ(ḡ^L(p)) + bias), with ḡ = g/|g|, the limit of LayerNorm before each branch;
+    with ``subtract_mean``, of g less its mean over the batch and all positions.
 
     Layers that are added must have one Ω: the stream is one junction from beginning to end. It is linear in g, so
     averages over positions between stages are taken of g itself.
@@ -36,6 +37,7 @@ class PiResNet(PiNetwork):
         input_stride: Every how many pixels there is a position.
         branch_scale: Multiplier of every branch; None for 1/√L with L the number of branches, with which learning
             rates keep their meaning as L grows.
+        subtract_mean: Whether g is centred before each normalisation, see `mupi.PiCNN`.
         features: `mupi.Hermite`, `mupi.Atoms` or `mupi.Random`; None for degree 2 in 16 directions.
         activation: φ; None for one with kernel |b||g|(q/4 + q²/2), which degree 2 has exactly.
         input_scale: α of the first layer.
@@ -63,6 +65,7 @@ class PiResNet(PiNetwork):
         input_kernel: int = 5,
         input_stride: int = 2,
         branch_scale: float | None = None,
+        subtract_mean: bool = False,
         features: Features | None = None,
         activation: Activation | Callable[[Tensor], Tensor] | None = None,
         input_scale: float = 1.0,
@@ -99,6 +102,7 @@ class PiResNet(PiNetwork):
         φ = CENTRED if activation is None else as_activation(activation)
         layer: dict[str, Any] = dict(features=stream, activation=φ, bias_scale=bias_scale, **like)
         branches = [PiConv2d(rank, rank, kernel_size, scale=branch, initial=atoms, **layer) for atoms in initial]
+        self.centres = centres(1 + depth, rank, subtract_mean, dtype=dtype, device=device)
         self.layers = nn.ModuleList([*branches, PiLinear(rank, d_out, scale=output_scale, initial=last, **layer)])
 
     @property
@@ -114,11 +118,11 @@ class PiResNet(PiNetwork):
     def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch rows columns r"]]:
         """ḡ before each branch and before the readout; of images (batch, channels, height, width) or flattened ones."""
         g = self.input(as_images(x, self.image_shape))
-        seen, layers, halve = [], iter(self.pi_layers), AveragePool(2)
+        seen, layers, centre, halve = [], iter(self.pi_layers), iter(self.centres), AveragePool(2)
         for stage, number in enumerate(self.blocks):
             if stage:
                 g = halve(g)
             for _ in range(number):
-                seen.append(normalize(g))
+                seen.append(normalize(next(centre)(g)))
                 g = g + next(layers)(seen[-1])
-        return [*seen, normalize(g)]
+        return [*seen, normalize(next(centre)(g))]

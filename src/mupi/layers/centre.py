@@ -1,0 +1,47 @@
+"""The part of batch normalisation that subtracts, for infinitely many channels."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.checks import positive_int
+
+SLOWEST = 0.1
+"""Share of the newest batch in the running mean, once there were ten."""
+
+
+class Centre(nn.Module):
+    """g ↦ g − E g, the mean over all inputs: images of the batch, and their positions.
+
+    Channel z has the mean ⟨E g, z⟩ over the batch, so this is what subtracting each channel's mean is at every
+    width. As in batch normalisation, a running mean stands for the batch's when the module does not train. (Division
+    by each channel's deviation (zᵀ Cov(g) z)^{1/2} has no such form: the limit would no longer be Gaussian.)
+
+    Args:
+        rank: r.
+        dtype: Floating dtype; None for the default.
+        device: Device; None for the default.
+    """
+
+    mean: Float[Tensor, " r"]
+    batches: Float[Tensor, ""]
+
+    def __init__(self, rank: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None):
+        super().__init__()
+        positive_int("Centre(rank=...)", rank)
+        self.register_buffer("mean", torch.zeros(rank, dtype=dtype, device=device))
+        self.register_buffer("batches", torch.zeros((), dtype=dtype, device=device))
+
+    def forward(self, g: Float[Tensor, "*batch r"]) -> Float[Tensor, "*batch r"]:
+        """The same less its mean."""
+        if not self.training:
+            return g - self.mean
+        mean = g.mean(tuple(range(g.ndim - 1)))
+        with torch.no_grad():
+            self.batches += 1
+            self.mean.lerp_(mean, (1 / self.batches).clamp_min(SLOWEST))
+        return g - mean
+
+    def extra_repr(self) -> str:
+        """Shown in the module's printed form."""
+        return f"{len(self.mean)}"

@@ -1,0 +1,51 @@
+"""`Centre`: the mean over the batch and positions, its running average, and what it is of finitely many channels."""
+
+import torch
+
+from assertions import assert_close, assert_equal
+from cases import randn, seeded
+from mupi.features import whitened_gaussian
+from mupi.layers import Centre
+
+
+def centre(rank=3):
+    return Centre(rank, dtype=torch.float64)
+
+
+def test_in_training_the_mean_over_all_but_the_last_axis_vanishes():
+    g = randn(4, 5, 6, 3) + 2
+    assert_close(centre()(g).mean((0, 1, 2)), torch.zeros(3, dtype=torch.float64), scale=1.0)
+    assert_close(centre()(g), g - g.mean((0, 1, 2)))
+
+
+def test_after_one_batch_evaluation_subtracts_its_mean():
+    layer, g, other = centre(), randn(4, 5, 3), randn(2, 5, 3, seed=1)
+    layer(g)
+    assert_close(layer.eval()(other), other - g.mean((0, 1)))
+
+
+def test_the_running_mean_weighs_the_first_ten_batches_alike_and_then_forgets():
+    layer, batches = centre(), [randn(4, 3, seed=i) for i in range(12)]
+    for g in batches[:10]:
+        layer(g)
+    mean = torch.stack(batches[:10]).mean((0, 1))
+    assert_close(layer.mean, mean)
+    for g in batches[10:]:
+        layer(g)
+        mean = 0.9 * mean + 0.1 * g.mean(0)
+    assert_close(layer.mean, mean)
+
+
+def test_evaluation_changes_nothing():
+    layer = centre()
+    layer(randn(4, 3))
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    layer.eval()(randn(4, 3, seed=1))
+    for name, value in layer.state_dict().items():
+        assert_equal(value, before[name])
+
+
+def test_at_every_width_it_subtracts_each_channels_mean():
+    omega, g = whitened_gaussian(20, 3, seeded(0)), randn(4, 5, 3)
+    h = g @ omega.T
+    assert_close(centre()(g) @ omega.T, h - h.mean((0, 1)), scale=1.0)
