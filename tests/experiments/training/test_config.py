@@ -34,7 +34,16 @@ def test_every_activation_can_be_chosen():
 
 @pytest.mark.parametrize(
     "field, value",
-    [("lr", -1.0), ("batch_size", 0), ("epochs", 0), ("rank", 0), ("width", 0), ("shift", -1), ("drop", float("nan"))],
+    [
+        ("lr", -1.0),
+        ("batch_size", 0),
+        ("epochs", 0),
+        ("rank", 0),
+        ("width", 0),
+        ("shift", -1),
+        ("drop", float("nan")),
+        ("label_smoothing", 2.0),
+    ],
 )
 def test_values_that_make_no_sense_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf"`{field}` must be .*; got {value}"):

@@ -20,9 +20,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "random": dict(features="random"),
     "mup": dict(network="mup", lr=0.1),
     "standard": dict(network="standard", lr=0.1),
-    "augmented": dict(flip=True, shift=2),
+    "augmented": dict(flip=True, shift=2, label_smoothing=0.1),
 }
-"""One run of each kind of network, and one with all that is done to images."""
+"""One run of each kind of network, and one with all that is done to images and labels."""
 
 
 def numbers(metrics: list[EpochMetrics]) -> list[EpochMetrics]:
@@ -201,6 +201,15 @@ def test_a_saved_run_is_not_replaced_unless_asked_to(small):
     with pytest.raises(ValueError, match=r"already holds a run; .*--resume.*--overwrite.*--name"):
         train(small)
     assert len(train(replace(small, epochs=2, overwrite=True))) == 2
+
+
+def test_smoothed_labels_raise_the_loss_by_their_share_of_the_other_classes(small):
+    """(1 − ε) cross-entropy + ε mean over classes of −log p; at a network that is 0 both are log 10."""
+    still = replace(small, lr=0.0, readout_init=0.0, epochs=1)
+    plain, smoothed = (train(replace(still, name=f"ε{ε}", label_smoothing=ε))[-1] for ε in (0.0, 0.5))
+    assert plain.train_loss == pytest.approx(smoothed.train_loss, rel=1e-6)
+    learning = [train(replace(small, name=f"{ε}", label_smoothing=ε))[-1] for ε in (0.0, 0.2)]
+    assert learning[0].train_loss < learning[1].train_loss
 
 
 def test_a_device_that_is_not_there_is_refused(small):

@@ -123,6 +123,8 @@ class TrainConfig:
     """Keep this many classes, drawn at random; None for all."""
     files: int | None = None
     """imagenet32: read this many of the ten training files; None for all."""
+    label_smoothing: float = 0.0
+    """ε: of the label, 1 − ε stays with the class and the rest is shared by all classes, in training only."""
     keep_epochs: bool = False
     """Keep the network after each epoch, and the untrained one, in the folder `epochs` of the run."""
 
@@ -156,6 +158,8 @@ class TrainConfig:
                 positive_int(field, getattr(self, field))
         for field in ("lr", "drop", "weight_decay", "momentum", "readout_init", "sigma_w"):
             non_negative(field, getattr(self, field))
+        if not 0 <= self.label_smoothing <= 1:
+            fail("label_smoothing", "between 0 and 1", self.label_smoothing)
         if self.shift < 0:
             fail("shift", "a number of pixels ≥ 0", self.shift)
         if self.network not in {"mlp": ("pi", "mup", "standard"), "cnn": ("pi", "mup")}.get(self.arch, ("pi",)):

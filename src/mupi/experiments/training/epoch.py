@@ -21,6 +21,7 @@ def train_epoch(
     batch_size: int,
     interrupted: Callable[[], bool],
     after_step: Callable[[Tally], None],
+    label_smoothing: float = 0.0,
 ) -> bool:
     """Take the remaining steps of the epoch in progress, by the batch mean of the cross-entropy.
 
@@ -30,6 +31,7 @@ def train_epoch(
         batch_size: Images a step.
         interrupted: Asked between steps whether to stop there.
         after_step: Told the sums over the epoch so far.
+        label_smoothing: Share of each label that is spread over all classes.
 
     Returns:
         Whether the epoch is finished; if not, it was interrupted.
@@ -45,7 +47,7 @@ def train_epoch(
         batch = images.to(data.train_x.device)
         x, y = views(data.train_x[batch], images), data.train_y[batch]
         logits = state.net(x)
-        loss = cross_entropy(logits, y)
+        loss = cross_entropy(logits, y, label_smoothing=label_smoothing)
         require_finite(loss.item(), f"epoch {state.epoch + 1}, step {state.step + 1}")
         state.optimizer.zero_grad()
         loss.backward()

@@ -86,7 +86,7 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
         while state.epoch < config.epochs:
             progress.begin(state.epoch + 1, state.step, -(-len(data.train_x) // config.batch_size))
             memory.restart()
-            if not train_epoch(state, data, config.batch_size, interrupted, show):
+            if not train_epoch(state, data, config.batch_size, interrupted, show, config.label_smoothing):
                 stop(run, state, data)
             metrics = measure(config, state, data, memory)
             state.finish_epoch()
