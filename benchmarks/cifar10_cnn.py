@@ -90,9 +90,9 @@ class Config:
     input_kernel: int = 5
     input_stride: int = 1
     subtract_mean: bool = True
-    lr: float = 2.0
-    lr_first: float = 1.0
-    lr_last: float = 4.0
+    lr: float = 8.0
+    lr_first: float = 0.25
+    lr_last: float = 1.0
     warm_up: float = 0.5
     momentum: float = 0.9
     clip: float = 1.0
