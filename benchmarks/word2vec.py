@@ -5,7 +5,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from mupi.data.corpus import Corpus, load_corpus
 from mupi.data.text8 import find_text
 from mupi.data.word_vectors import WordVectors
 from mupi.experiments.words.word2vec_sampling import Sampling
-from mupi.nets.cbow import CBOW, Positions
+from mupi.nets.cbow import CBOW
 from mupi.nets.embedding_start import Gaussian, UnitVectors
+from mupi.nets.passage import Passage
 
 K = 25
 WINDOW = 8
@@ -39,8 +40,8 @@ class Config:
     """Beside the limit."""
     batch_size: int = 64
     shared_negatives: int = 64
-    positions: int = 20_000
-    """Positions that are timed, after as many to warm up; of the slow ways a tenth."""
+    passages: int = 4
+    """Passages of 50,000 words that are timed; the least time counts."""
     lr: float = 0.2
     accuracy: bool = False
     """Train width 256 for an epoch both ways, and score analogies."""
@@ -59,13 +60,16 @@ class ByPosition:
         self.u = u
         self.n = np.zeros_like(u)
 
-    def step(self, positions: Positions, lr: float, weight_decay: float) -> None:
-        """One position with its own negatives: the same as `CBOW.step` with B = 1 and S = K."""
-        words, first, radius = positions.words.numpy(), positions.first, int(positions.radius[0])
-        context = np.concatenate([words[max(0, first - radius) : first], words[first + 1 : first + radius + 1]])
-        if not len(context):
-            return
-        centre, drawn = words[first], positions.negatives.numpy()
+    def train(self, passage: Passage, lr: float, weight_decay: float) -> None:
+        """The positions of a passage with B = 1, each with negatives of its own: the same as `CBOW.train`."""
+        words = passage.words.numpy()
+        for place, (radius, drawn) in enumerate(zip(passage.radius.tolist(), passage.negatives.numpy(), strict=True)):
+            context = np.concatenate([words[max(0, place - radius) : place], words[place + 1 : place + radius + 1]])
+            if len(context):
+                self.step(words[place], context, drawn, lr, weight_decay)
+
+    def step(self, centre: int, context: np.ndarray, drawn: np.ndarray, lr: float, weight_decay: float) -> None:
+        """One position."""
         rows = np.concatenate([[centre], drawn[drawn != centre]])
         label = np.zeros(len(rows), dtype=self.u.dtype)
         label[0] = 1
@@ -93,55 +97,46 @@ def sampling_of(corpus: Corpus, batch_size: int, shared_negatives: int, seed: in
     )
 
 
-def steps_of(corpus: Corpus, batch_size: int, shared: int, positions: int) -> list[Positions]:
-    """So many positions from the text's start."""
-    found: list[Positions] = []
-    sampling = sampling_of(corpus, batch_size, shared)
-    for passage in range(sampling.passages):
-        for step in sampling.steps(0, passage):
-            found.append(step)
-            if len(found) * batch_size >= positions:
-                return found
-    return found
+def seconds_a_position(ways: dict[str, tuple[Callable[[Passage], object], list[Passage]]]) -> dict[str, float]:
+    """The least processor time of a few passages by each way, in turns, so that all meet the same machine."""
+    least = dict.fromkeys(ways, float("inf"))
+    for turn in range(max(len(passages) for _, passages in ways.values())):
+        for name, (train, passages) in ways.items():
+            if turn >= len(passages):
+                continue
+            start = time.process_time()
+            train(passages[turn])
+            least[name] = min(least[name], (time.process_time() - start) / len(passages[turn].words))
+    return least
 
 
-def seconds_a_position(step: Callable[[Positions], object], steps: list[Positions]) -> float:
-    """Processor time, after the first half has warmed up."""
-    half = len(steps) // 2
-    for positions in steps[:half]:
-        step(positions)
-    start = time.process_time()
-    for positions in steps[half:]:
-        step(positions)
-    return (time.process_time() - start) / sum(len(p.radius) for p in steps[half:])
-
-
-def bare_products(columns: int, batch_size: int, shared: int) -> Callable[[Positions], None]:
-    """The products of a step, dense and each in one piece, on numbers of no meaning."""
+def bare_products(columns: int, batch_size: int, shared: int) -> Callable[[Passage], None]:
+    """The products of the steps, dense and each in one piece, on numbers of no meaning."""
     u = torch.randn(batch_size + 2 * WINDOW, columns)
     h, n = torch.randn(batch_size, columns), torch.randn(shared, columns)
     mean, slope = torch.randn(batch_size, len(u)), torch.randn(batch_size, shared)
 
-    def step(positions: Positions) -> None:
-        _ = mean @ u, h @ n.T, slope @ n, slope.T @ h, mean.T @ h, torch.linalg.vecdot(h, h)
+    def train(passage: Passage) -> None:
+        for _ in range(passage.steps):
+            _ = mean @ u, h @ n.T, slope @ n, slope.T @ h, mean.T @ h, torch.linalg.vecdot(h, h)
 
-    return step
+    return train
 
 
 def time_widths(config: Config, corpus: Corpus, console: Console) -> None:
     """Print the table of times."""
     kept = float((corpus.vocabulary.counts * corpus.vocabulary.kept_share(1e-4)).sum()) / len(corpus.ids)
-    batches = steps_of(corpus, config.batch_size, config.shared_negatives, 2 * config.positions)
-    single = steps_of(corpus, 1, K, config.positions // 10)
+    sampling = sampling_of(corpus, config.batch_size, config.shared_negatives)
+    # The first passage gives all coordinates at ∞ to words, and its time is left out as the least is taken.
+    passages = [sampling.passage(0, number) for number in range(config.passages + 1)]
+    single = [first_words(sampling_of(corpus, 1, K).passage(0, number), 500) for number in range(2)]
     v = len(corpus.vocabulary)
     table = Table(
-        "width", "µs a position", "words/s", "bare products, µs", "by position, µs", "ratio", "MB of both matrices"
-    )
+        "width", "µs a position", "words/s", "bare products, µs", "share", "by position, µs", "ratio", "MB stored"
+    )  # fmt: skip
     for width in (*config.widths, "∞"):
         columns = v if width == "∞" else int(width)
         net = CBOW(v, UnitVectors() if width == "∞" else Gaussian(columns), negatives=K)
-        ours = seconds_a_position(lambda p, net=net: net.step(p, config.lr, 1e-3), batches)
-        bare = seconds_a_position(bare_products(columns, config.batch_size, config.shared_negatives), batches[:100])
         # The authors carry 2V numbers a word in the limit.
         start = (
             np.eye(v, 2 * v, dtype=np.float32)
@@ -149,19 +144,34 @@ def time_widths(config: Config, corpus: Corpus, console: Console) -> None:
             else Gaussian(columns).draw(v, torch.Generator().manual_seed(0), torch.float32).numpy()
         )
         by_position = ByPosition(start)
-        slow = seconds_a_position(lambda p, net=by_position: net.step(p, config.lr, 1e-3), single)
+        seconds = seconds_a_position(
+            {
+                "ours": (lambda p, net=net: net.train(p, config.lr, 1e-3), passages),
+                "bare": (bare_products(columns, config.batch_size, config.shared_negatives), passages),
+                "by position": (lambda p, slow=by_position: slow.train(p, config.lr, 1e-3), single),
+            }
+        )
+        ours, bare, slow = seconds["ours"], seconds["bare"], seconds["by position"]
         table.add_row(
             str(width),
             f"{1e6 * ours:.1f}",
             f"{1 / (ours * kept):,.0f}",
             f"{1e6 * bare:.1f}",
+            f"{bare / ours:.0%}",
             f"{1e6 * slow:.0f}",
             f"{slow / ours:.1f}",
             f"{2 * v * columns * 4 / 1e6:,.0f}",
         )
-        console.print(f"width {width}: {1e6 * ours:.1f} µs, by position {1e6 * slow:.0f} µs", highlight=False)
+        console.print(f"width {width}: {1e6 * ours:.1f} µs, bare {1e6 * bare:.1f} µs", highlight=False)
     console.print(f"V = {v:,}; {kept:.1%} of the words are kept by subsampling; words/s are words of the text")
     console.print(table)
+
+
+def first_words(passage: Passage, count: int) -> Passage:
+    """The beginning of a passage of steps of one position."""
+    return replace(
+        passage, words=passage.words[:count], radius=passage.radius[:count], negatives=passage.negatives[:count]
+    )
 
 
 def same_result(corpus: Corpus, console: Console) -> None:
@@ -169,10 +179,10 @@ def same_result(corpus: Corpus, console: Console) -> None:
     v = len(corpus.vocabulary)
     net = CBOW(v, Gaussian(32), negatives=K, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     slow = ByPosition(net.vectors().numpy().copy())
+    passage = first_words(sampling_of(corpus, 1, K).passage(0, 0), 200)
     # Without decay, which one way applies after each use of a row and the other after the position.
-    for positions in steps_of(corpus, 1, K, 200):
-        net.step(positions, 0.2)
-        slow.step(positions, 0.2, 0.0)
+    net.train(passage, 0.2)
+    slow.train(passage, 0.2, 0.0)
     difference = np.abs(net.output_vectors().numpy() - slow.n).max() / np.abs(slow.n).max()
     console.print(f"both ways differ by {difference:.1g} after 200 positions in float64", highlight=False)
 
@@ -186,15 +196,14 @@ def compare_accuracy(config: Config, corpus: Corpus, console: Console) -> None:
         net = CBOW(v, Gaussian(256), negatives=K, generator=torch.Generator().manual_seed(seed))
         slow = ByPosition(start.numpy())
         ways = {
-            "batches": (net.step, sampling_of(corpus, config.batch_size, config.shared_negatives, seed)),
-            "by position": (slow.step, sampling_of(corpus, 1, K, seed)),
+            "batches": (net.train, sampling_of(corpus, config.batch_size, config.shared_negatives, seed)),
+            "by position": (slow.train, sampling_of(corpus, 1, K, seed)),
         }
-        for name, (step, sampling) in ways.items():
+        for name, (train, sampling) in ways.items():
             begun = time.process_time()
             for passage in track(range(sampling.passages), description=name, console=console, transient=True):
                 rate = config.lr * max(1 - passage / sampling.passages, 1e-4)
-                for positions in sampling.steps(0, passage):
-                    step(positions, rate, 1e-3)
+                train(sampling.passage(0, passage), rate, 1e-3)
                 net.renormalise()
             vectors = net.vectors() if name == "batches" else torch.from_numpy(slow.u)
             score = total(score_analogies(WordVectors(corpus.vocabulary.words, vectors), questions))

@@ -6,28 +6,30 @@ from torch.nn.functional import softplus
 
 from assertions import assert_close, assert_equal, fitted_slope, root_mean_square
 from cases import seeded
-from mupi.nets.banded import RUN
-from mupi.nets.cbow import CBOW, Positions, state_bytes
+from mupi.nets.cbow import CBOW, RUN, state_bytes
 from mupi.nets.embedding_start import DenseStart, Gaussian, Orthonormal, Start, UnitVectors
-from oracles.cbow import cbow_step
+from mupi.nets.passage import Passage
+from mupi.nets.scaled_rows import PIECE, ScaledRows
+from oracles.cbow import cbow_passage
 
 V = 30
 WINDOW = 4
 
 
-def positions(seed: int, batch: int = 2 * RUN + 5, shared: int = 12, vocabulary: int = V) -> Positions:
-    """A random text, its first word a position in some, with negatives that repeat and that hit the centres."""
+def passage(
+    seed: int, words: int = 3 * RUN + 9, batch: int = 2 * RUN + 5, shared: int = 12, window: int = WINDOW
+) -> Passage:
+    """A random text in steps of which the last is cut off, with negatives that repeat and that hit the centres."""
     g = seeded(seed)
-    first = seed % (WINDOW + 1)
-    words = torch.randint(vocabulary, (first + batch + WINDOW,), generator=g)
-    radius = torch.randint(1, WINDOW + 1, (batch,), generator=g)
-    return Positions(words, first, radius, torch.randint(vocabulary, (shared,), generator=g), WINDOW)
+    radius = torch.randint(1, window + 1, (words,), generator=g)
+    negatives = torch.randint(V, (-(-words // batch), shared), generator=g)
+    return Passage(torch.randint(V, (words,), generator=g), radius, negatives, V, batch, window)
 
 
 def trained(start: Start, steps: int = 5, weight_decay: float = 0.01, **settings) -> CBOW:
     net = CBOW(V, start, dtype=torch.float64, generator=seeded(7), negatives=5, **settings)
     for seed in range(steps):
-        net.step(positions(seed), lr=0.3, weight_decay=weight_decay)
+        net.train(passage(seed), lr=0.3, weight_decay=weight_decay)
     return net
 
 
@@ -38,30 +40,50 @@ def scores_and_products(u: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("start", [Gaussian(7), Orthonormal(20), Gaussian(300)], ids=str)
-@pytest.mark.parametrize("shape", [(37, 12), (1, 5), (3, 1)], ids=str)
-def test_a_step_is_the_oracle_s_word_by_word(start: DenseStart, shape):
+@pytest.mark.parametrize(
+    "shape",
+    [
+        dict(words=57, batch=37, shared=12),
+        dict(words=50, batch=24, shared=12),
+        dict(words=5, batch=1, shared=5),
+        dict(words=9, batch=3, shared=1),
+        dict(words=40, batch=32, shared=7, window=5),
+    ],
+    ids=str,
+)
+def test_steps_are_the_oracle_s_word_by_word(start: DenseStart, shape):
     net = CBOW(V, start, dtype=torch.float64, generator=seeded(7), negatives=5)
     u, n = net.vectors(), net.output_vectors()
     for seed in range(5):
-        step = positions(seed, *shape)
-        loss = net.step(step, lr=0.3, weight_decay=0.02)
-        expected = cbow_step(u, n, step, K=5, lr=0.3, weight_decay=0.02)
+        steps = passage(seed, **shape)
+        loss = net.train(steps, lr=0.3, weight_decay=0.02)
+        expected = cbow_passage(u, n, steps, K=5, lr=0.3, weight_decay=0.02)
         assert loss == pytest.approx(expected, rel=1e-12)
     assert_close(net.vectors(), u)
     assert_close(net.output_vectors(), n)
 
 
+def test_sums_of_repeats_give_the_same_vectors_as_adding_them_one_by_one(monkeypatch):
+    expected = trained(UnitVectors())
+    monkeypatch.setattr(ScaledRows, "adds_repeats", False)
+    net = trained(UnitVectors())
+    assert_close(net.vectors(), expected.vectors())
+    assert_close(net.output_vectors(), expected.output_vectors())
+
+
 def test_a_run_of_positions_is_a_step_of_sgd_on_the_loss():
     net = CBOW(V, Gaussian(6), dtype=torch.float64, generator=seeded(7), negatives=5)
-    net.step(positions(0), lr=0.5)
+    net.train(passage(0), lr=0.5)
     u, n = net.vectors().requires_grad_(), net.output_vectors().requires_grad_()
-    step = positions(1, batch=RUN)
-    context = step.contexts().double()
+    step = passage(1, words=RUN, batch=RUN)
+    place = torch.arange(RUN)
+    distance = (place - place[:, None]).abs()
+    context = ((distance > 0) & (distance <= step.radius[:, None])).double()
     h = context / context.sum(1, keepdim=True) @ u[step.words]
-    counted = (step.centres[:, None] != step.negatives).double() * 5 / len(step.negatives)
-    loss = softplus(-(h * n[step.centres]).sum(1)).sum() + (softplus(h @ n[step.negatives].T) * counted).sum()
+    counted = (step.words[:, None] != step.negatives).double() * 5 / step.shared
+    loss = softplus(-(h * n[step.words]).sum(1)).sum() + (softplus(h @ n[step.negatives[0]].T) * counted).sum()
     gradient_u, gradient_n = torch.autograd.grad(loss, (u, n))
-    assert net.step(step, lr=0.1) == pytest.approx(float(loss.detach()), rel=1e-12)
+    assert net.train(step, lr=0.1) == pytest.approx(float(loss.detach()), rel=1e-12)
     assert_close(net.vectors(), (u - 0.1 * gradient_u).detach())
     assert_close(net.output_vectors(), (n - 0.1 * gradient_n).detach())
 
@@ -71,9 +93,9 @@ def test_v_coordinates_are_the_limit_with_2v_of_which_half_stay_zero():
     n = torch.zeros(V, 2 * V).double()
     net = CBOW(V, UnitVectors(), dtype=torch.float64, negatives=5)
     for seed in range(5):
-        step = positions(seed)
-        net.step(step, lr=0.3, weight_decay=0.02)
-        cbow_step(u, n, step, K=5, lr=0.3, weight_decay=0.02)
+        steps = passage(seed)
+        net.train(steps, lr=0.3, weight_decay=0.02)
+        cbow_passage(u, n, steps, K=5, lr=0.3, weight_decay=0.02)
     assert net.active == V
     assert_close(scores_and_products(net.vectors(), net.output_vectors()), scores_and_products(u, n))
     assert_equal(n[:, V:], torch.zeros(V, V).double())
@@ -85,9 +107,9 @@ def test_coordinates_of_words_that_were_not_met_are_neither_used_nor_written(lea
     net = CBOW(V, UnitVectors(leading), dtype=torch.float64, negatives=5)
     met: set[int] = set()
     for seed in range(4):
-        step = positions(seed, batch=3, shared=4)
-        net.step(step, lr=0.3)
-        met |= set(step.words.tolist())
+        steps = passage(seed, words=7, batch=3, shared=4)
+        net.train(steps, lr=0.3)
+        met |= set(steps.words.tolist())
         assert net.active == len([word for word in met if leading is None or word < leading])
     assert net.active < V
     assert_equal(net.inputs.dense()[:, net.active :], torch.zeros(V, net.inputs.columns - net.active).double())
@@ -100,7 +122,7 @@ def test_leading_unit_vectors_are_sgd_from_the_identity_cut_off():
     u = torch.eye(V).double()[:, :12]
     n = torch.zeros(V, 12).double()
     for seed in range(5):
-        cbow_step(u, n, positions(seed), K=5, lr=0.3, weight_decay=0.01)
+        cbow_passage(u, n, passage(seed), K=5, lr=0.3, weight_decay=0.01)
     assert_close(scores_and_products(net.vectors(), net.output_vectors()), scores_and_products(u, n))
 
 
@@ -122,7 +144,7 @@ def test_finite_width_converges_to_the_limit_with_slope_minus_one_half():
         for seed in range(6):
             net = CBOW(V, Gaussian(width), dtype=torch.float64, negatives=5, generator=seeded(seed))
             for step in range(4):
-                net.step(positions(step), lr=0.3, weight_decay=0.01)
+                net.train(passage(step), lr=0.3, weight_decay=0.01)
             squares.append(float((scores_and_products(net.vectors(), net.output_vectors()) - expected).norm()))
         errors.append(root_mean_square(squares))
     assert abs(fitted_slope(widths, errors) + 0.5) < 0.1
@@ -133,9 +155,10 @@ def test_shared_negatives_have_the_expected_gradient_of_negatives_for_each_posit
 
     def change(negatives: list[int]) -> torch.Tensor:
         net = CBOW(4, Gaussian(3), dtype=torch.float64, negatives=2, generator=seeded(1))
-        net.step(Positions(torch.tensor([0, 1, 2, 3]), 0, torch.ones(4).long(), torch.tensor([0, 3]), 1), 0.3)
+        radius = torch.ones(4).long()
+        net.train(Passage(torch.tensor([0, 1, 2, 3]), radius, torch.tensor([[0, 3]]), 4, 4, 1), 0.3)
         before = torch.cat([net.vectors(), net.output_vectors()])
-        net.step(Positions(torch.tensor([0, 2, 1, 3]), 0, torch.ones(4).long(), torch.tensor(negatives), 1), 0.3)
+        net.train(Passage(torch.tensor([0, 2, 1, 3]), radius, torch.tensor([negatives]), 4, 4, 1), 0.3)
         return torch.cat([net.vectors(), net.output_vectors()]) - before
 
     mean = 0.4 * change([0]) + 0.3 * change([1]) + 0.2 * change([2]) + 0.1 * change([3])
@@ -145,9 +168,8 @@ def test_shared_negatives_have_the_expected_gradient_of_negatives_for_each_posit
 def test_bfloat16_storage_follows_float32_and_loses_no_small_change():
     exact, rounded = (CBOW(V, UnitVectors(), dtype=dtype, negatives=5) for dtype in (torch.float32, torch.bfloat16))
     for seed in range(20):
-        step = positions(seed)
-        exact.step(step, lr=0.01)
-        rounded.step(step, lr=0.01)
+        exact.train(passage(seed), lr=0.01)
+        rounded.train(passage(seed), lr=0.01)
     assert rounded.inputs.table.dtype == torch.bfloat16
     change = exact.output_vectors()
     error = (rounded.output_vectors() - change).norm() / change.norm()
@@ -160,13 +182,13 @@ def test_state_dict_goes_on_to_the_same_numbers():
     again = CBOW(V, UnitVectors(), dtype=torch.float64, negatives=5)
     again.load_state_dict({k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in net.state_dict().items()})
     for seed in (2, 3):
-        assert net.step(positions(seed), lr=0.3) == again.step(positions(seed), lr=0.3)
+        assert net.train(passage(seed), lr=0.3) == again.train(passage(seed), lr=0.3)
     assert_equal(net.vectors(), again.vectors())
 
 
 def test_a_position_without_context_changes_its_centre_s_vector_by_nothing():
     net = CBOW(V, Gaussian(5), dtype=torch.float64, generator=seeded(0))
-    loss = net.step(Positions(torch.tensor([3]), 0, torch.tensor([2]), torch.tensor([4, 5]), 2), lr=0.5)
+    loss = net.train(Passage(torch.tensor([3]), torch.tensor([2]), torch.tensor([[4, 5]]), V, 1, 2), lr=0.5)
     assert loss == pytest.approx(26 * math.log(2))
     assert_equal(net.output_vectors(), torch.zeros(V, 5).double())
 
@@ -176,6 +198,7 @@ def test_the_figure_of_memory_is_what_is_stored():
         (Gaussian(5), torch.float32),
         (UnitVectors(), torch.bfloat16),
         (UnitVectors(9), torch.float64),
+        (Gaussian(PIECE + 1), torch.float32),
     ):
         net = CBOW(V, start, dtype=dtype)
         assert state_bytes(V, start, dtype) == net.inputs.table.nbytes + net.outputs.table.nbytes

@@ -1,41 +1,52 @@
-"""CBOW word by word and row by row, on plain float64 lists of vectors: what the fast step must equal."""
+"""CBOW word by word and row by row, on plain float64 lists of vectors: what the fast steps must equal."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from mupi.nets.banded import RUN
-from mupi.nets.cbow import Positions
+from mupi.nets.cbow import RUN
+from mupi.nets.passage import Passage
 
 
 def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-def cbow_step(u: Tensor, n: Tensor, positions: Positions, K: float, lr: float, weight_decay: float) -> float:
+def cbow_passage(u: Tensor, n: Tensor, passage: Passage, K: float, lr: float, weight_decay: float) -> float:
     """Change the rows of u and n, both (V, any number of columns), in place; return the loss."""
-    words, centres, negatives = (x.tolist() for x in (positions.words, positions.centres, positions.negatives))
+    positions = range(len(passage.words))
+    return sum(
+        cbow_step(u, n, passage, positions[k * passage.batch_size :][: passage.batch_size], k, K, lr, weight_decay)
+        for k in range(passage.steps)
+    )
+
+
+def cbow_step(
+    u: Tensor, n: Tensor, passage: Passage, positions: range, step: int, K: float, lr: float, weight_decay: float
+) -> float:
+    """The step of some positions."""
+    words, negatives = passage.words.tolist(), passage.negatives[step].tolist()
     old_u, old_n = u.clone(), n.clone()
     uses_u, uses_n = [0.0] * len(u), [0.0] * len(n)
     loss = 0.0
     centre_changes: list[tuple[int, Tensor]] = []
-    for start in range(0, len(centres), RUN):
+    for start in range(0, len(positions), RUN):
         # The negatives' vectors, as all runs before have left them.
         moved = n.clone()
-        for b in range(start, min(start + RUN, len(centres))):
-            place, radius = positions.first + b, int(positions.radius[b])
+        for place in positions[start : start + RUN]:
+            centre, radius = words[place], int(passage.radius[place])
             context = [j for j in range(place - radius, place + radius + 1) if j != place and 0 <= j < len(words)]
             h = sum((old_u[words[j]] for j in context), torch.zeros_like(u[0])) / max(len(context), 1)
 
-            score = float(h @ old_n[centres[b]])
+            score = float(h @ old_n[centre])
             loss += math.log1p(math.exp(-score))
             slope = -sigmoid(-score)
-            gradient_h = slope * old_n[centres[b]]
-            centre_changes.append((centres[b], -lr * slope * h))
-            uses_n[centres[b]] += 1
+            gradient_h = slope * old_n[centre]
+            centre_changes.append((centre, -lr * slope * h))
+            uses_n[centre] += 1
             for negative in negatives:
-                if negative == centres[b]:
+                if negative == centre:
                     continue
                 weight = K / len(negatives)
                 score = float(h @ moved[negative])

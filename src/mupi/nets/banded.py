@@ -1,42 +1,17 @@
-"""Products with a matrix whose entries lie in a band, run by run as small dense products."""
-
-from collections.abc import Iterator
+"""Products with a matrix whose entries lie in a band, as small dense products of overlapping pieces."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-RUN = 16
-"""Rows of the band multiplied together: measured to be fastest for bands of 17 columns and long factors."""
 
+def banded_product(blocks: Float[Tensor, "k b reach"], x: Float[Tensor, "rows n"]) -> Float[Tensor, "kb n"]:
+    """``A @ x`` for the (k·b, rows) matrix A that is zero but for rows ib … ib + b − 1 at columns ib … ib + reach − 1.
 
-def banded_product(
-    band: Float[Tensor, "rows places"], x: Float[Tensor, "places columns"], first: int, reach: int
-) -> Float[Tensor, "rows columns"]:
-    """``band @ x``, where band_ij is zero unless |j − (first + i)| ≤ reach."""
-    out = x.new_empty(len(band), x.shape[1])
-    for rows, places in _blocks(len(band), band.shape[1], first, reach):
-        torch.mm(band[rows, places], x[places], out=out[rows])
-    return out
-
-
-def banded_transpose_product(
-    band: Float[Tensor, "rows places"], y: Float[Tensor, "rows columns"], first: int, reach: int
-) -> Float[Tensor, "places columns"]:
-    """``band.T @ y`` for the same kind of matrix."""
-    out = y.new_zeros(band.shape[1], y.shape[1])
-    for rows, places in _blocks(len(band), band.shape[1], first, reach):
-        out[places].addmm_(band[rows, places].T, y[rows])
-    return out
-
-
-def runs(length: int) -> Iterator[slice]:
-    """Cut ``length`` rows into runs."""
-    for start in range(0, length, RUN):
-        yield slice(start, min(length, start + RUN))
-
-
-def _blocks(rows: int, places: int, first: int, reach: int) -> Iterator[tuple[slice, slice]]:
-    """Runs of rows, each with the columns that its entries can lie in."""
-    for run in runs(rows):
-        yield run, slice(max(0, first + run.start - reach), min(places, first + run.stop + reach))
+    Args:
+        blocks: The entries of A there, for i = 0, …, k − 1.
+        x: Of (k − 1)·b + reach rows, one after another in memory.
+    """
+    k, b, reach = blocks.shape
+    n = x.shape[1]
+    return torch.bmm(blocks, x.as_strided((k, reach, n), (b * n, n, 1))).view(k * b, n)

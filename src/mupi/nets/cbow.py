@@ -14,48 +14,20 @@ word, gives the limit's scores and the scalar products of its vectors at every s
 more, for the N_0 that is independent of U_0; with N_0 = 0 they stay zero.
 """
 
-import math
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from mupi.checks import positive_int
-from mupi.nets.banded import banded_product, banded_transpose_product, runs
+from mupi.nets.banded import banded_product
+from mupi.nets.cbow_steps import Steps, prepare
 from mupi.nets.embedding_start import DenseStart, Start, UnitVectors
-from mupi.nets.scaled_rows import ScaledRows
+from mupi.nets.passage import Passage
+from mupi.nets.scaled_rows import ScaledRows, stored_bytes
 
-
-@dataclass(frozen=True, eq=False)
-class Positions:
-    """B consecutive positions of a text, with negatives that they share.
-
-    Args:
-        words: The text from some words before the first position to some after the last; contexts end with it.
-        first: Place of the first position in ``words``.
-        radius: How far the context of each position goes to both sides.
-        negatives: S words drawn from the noise distribution.
-        window: The largest radius that is drawn.
-    """
-
-    words: Int64[Tensor, " places"]
-    first: int
-    radius: Int64[Tensor, " B"]
-    negatives: Int64[Tensor, " S"]
-    window: int
-
-    @property
-    def centres(self) -> Int64[Tensor, " B"]:
-        """The words at the positions."""
-        return self.words[self.first : self.first + len(self.radius)]
-
-    def contexts(self) -> Bool[Tensor, "B places"]:
-        """Which places are the context of which position."""
-        places = torch.arange(len(self.words), device=self.words.device)
-        distance = (places - places[self.first : self.first + len(self.radius), None]).abs()
-        return (distance <= self.radius[:, None]) & (distance > 0)
+RUN = 16
+"""Positions between two moves of the negatives' vectors."""
 
 
 class CBOW:
@@ -94,11 +66,12 @@ class CBOW:
         self.vocabulary = positive_int("CBOW(vocabulary=...)", vocabulary)
         self.negatives = positive_int("CBOW(negatives=...)", negatives)
         self.start = start
+        self.device = torch.device(device)
         columns = start.columns(vocabulary)
         self.inputs = ScaledRows(vocabulary, columns, dtype, device)
         self.outputs = ScaledRows(vocabulary, columns, dtype, device)
         # Which coordinate a word's unit vector has: −1 for none yet, or none at all.
-        self.coordinate = torch.full((vocabulary,), -1, device=device)
+        self.coordinate = torch.full((vocabulary,), -1)
         self.active = 0
         if isinstance(start, DenseStart):
             generator = torch.Generator().manual_seed(0) if generator is None else generator
@@ -106,50 +79,60 @@ class CBOW:
             self.active = columns
 
     @torch.no_grad()
-    def step(self, positions: Positions, lr: float, weight_decay: float = 0.0) -> float:
-        """Take a step of SGD; then each use of a row, in a score or a context, multiplies it by 1 − lr·weight_decay.
+    def train(self, passage: Passage, lr: float, weight_decay: float = 0.0) -> float:
+        """Take the steps of a passage.
+
+        Each use of a row, in a score or a context, multiplies it by 1 − lr·weight_decay.
 
         Args:
-            positions: What to train on; changed are the rows of its words.
+            passage: What to train on; changed are the rows of its words.
             lr: η.
             weight_decay: Of both matrices.
 
         Returns:
-            The sum of the positions' losses before the step.
+            The sum of the positions' losses, each before its step.
         """
-        words, centres = positions.words, positions.centres
-        negatives, times_drawn = positions.negatives.unique(return_counts=True)
-        self._give_coordinates(words)
-        in_context = positions.contexts()
-        u, u_scale = self.inputs.read(words, self.active)
-        n_centre, centre_scale = self.outputs.read(centres, self.active)
-        n_negative, negative_scale = self.outputs.read(negatives, self.active)
-        mean = in_context / in_context.sum(1, keepdim=True).clamp(min=1).to(u.dtype)
-        # A negative that is the centre does not count.
-        weight = times_drawn.to(u.dtype) * (self.negatives / len(positions.negatives))
-        weight = weight * (centres[:, None] != negatives)
-        band = (positions.first, positions.window)
+        if not passage.steps:
+            return 0.0
+        active = self._give_coordinates(passage)
+        passage = passage.to(self.device)
+        steps = prepare(passage, self.inputs, self.outputs, K=self.negatives, lr=lr, weight_decay=weight_decay)
+        δ_in_zeros = steps.weight.new_zeros(passage.positions_in_reach, self.inputs.padded(active[0]))
+        for columns, step in zip(active, steps.each(), strict=True):
+            if δ_in_zeros.shape[1] != self.inputs.padded(columns):
+                δ_in_zeros = steps.weight.new_zeros(passage.positions_in_reach, self.inputs.padded(columns))
+            self._step(step, lr, δ_in_zeros)
+        loss = softplus(-steps.centre_score).mul_(passage.real).sum()
+        return float(loss + torch.dot(softplus(steps.negative_score).view(-1), steps.weight.view(-1)))
 
-        h = banded_product(mean * u_scale, u, *band)
-        centre_score = torch.linalg.vecdot(h, n_centre) * centre_scale
-        centre_slope = -torch.sigmoid(-centre_score)  # ∂loss/∂score
-        δ = n_centre.mul_((centre_slope * centre_scale)[:, None])  # ∂loss/∂h
-        negative_score = torch.empty_like(weight)
-        for run in runs(len(centres)):
-            negative_score[run] = score = (h[run] @ n_negative.T).mul_(negative_scale)
-            slope = score.sigmoid_().mul_(weight[run])
-            δ[run].addmm_(slope * negative_scale, n_negative)
-            n_negative.addmm_((slope * (-lr / negative_scale)).T, h[run])
-        loss = softplus(-centre_score).sum() + (softplus(negative_score) * weight).sum()
+    def _step(self, step: Steps, lr: float, δ_in_zeros: Float[Tensor, "positions columns"]) -> None:
+        """One step, in the first columns. It fills in the step's scores, and ∂loss/∂h in the midst of zeros.
 
-        self.outputs.write(negatives, n_negative)
-        self.outputs.add(centres, h * (centre_slope * (-lr / centre_scale))[:, None])
-        self.inputs.add(words, banded_transpose_product(mean * (-lr / u_scale), δ, *band))
-        decay = math.log1p(-lr * weight_decay)
-        self.inputs.shrink(words, decay * in_context.sum(0).double())
-        self.outputs.shrink(centres, torch.full_like(centre_score, decay, dtype=torch.float64))
-        self.outputs.shrink(negatives, decay * weight.sum(0).double())
-        return float(loss)
+        Nothing in it waits for the device.
+        """
+        inputs, outputs, columns = self.inputs, self.outputs, δ_in_zeros.shape[1]
+        n_centre = outputs.read(outputs.locate(step.centres, columns), columns)
+        at_negatives = outputs.locate(step.negatives, columns)
+        n_negative = outputs.read(at_negatives, columns).mul_(step.negative_scale[:, None])
+        h = banded_product(step.mean, inputs.read(inputs.locate(step.places, columns), columns))
+
+        torch.linalg.vecdot(h, n_centre, out=step.centre_score)
+        miss = torch.sigmoid(-step.centre_score.mul_(step.centre_scale))  # −∂loss/∂score
+        margin = (len(δ_in_zeros) - len(h)) // 2
+        δ = δ_in_zeros[margin : margin + len(h)]
+        torch.mul(n_centre, (miss * step.centre_pull)[:, None], out=δ)
+        runs = (x.split(RUN) for x in (h, δ, step.negative_score, step.weight))
+        for h_run, δ_run, score, weight in zip(*runs, strict=True):
+            torch.mm(h_run, n_negative.T, out=score)
+            slope = torch.sigmoid(score).mul_(weight)  # ∂loss/∂score
+            δ_run.addmm_(slope, n_negative)
+            n_negative.addmm_(slope.T, h_run, alpha=-lr)
+
+        outputs.write(at_negatives, n_negative.div_(step.negative_scale[:, None]))
+        n_change = h.mul_((miss * step.centre_rate)[:, None])
+        u_change = banded_product(step.mean_transposed, δ_in_zeros)
+        _add(outputs, step.centres_once, step.centre_sums, n_change)
+        _add(inputs, step.places_once, step.place_sums, u_change)
 
     def vectors(self) -> Float[Tensor, "V columns"]:
         """U, the word vectors, in the coordinates in use; of a word never met in the limit, zero.
@@ -171,10 +154,10 @@ class CBOW:
     def state_dict(self) -> dict[str, Tensor | int]:
         """All that later steps depend on; the tensors are not copied."""
         return {
-            "inputs": self.inputs.table,
+            "inputs": self.inputs.rows,
             "inputs_log_scale": self.inputs.log_scale,
             "inputs_rounding": self.inputs.generator.get_state(),
-            "outputs": self.outputs.table,
+            "outputs": self.outputs.rows,
             "outputs_log_scale": self.outputs.log_scale,
             "outputs_rounding": self.outputs.generator.get_state(),
             "coordinate": self.coordinate,
@@ -184,23 +167,38 @@ class CBOW:
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """The inverse of `state_dict`, into vectors of the same sizes."""
         for name, rows in (("inputs", self.inputs), ("outputs", self.outputs)):
-            rows.table.copy_(state[name])  # pyright: ignore[reportArgumentType]
+            rows.rows.copy_(state[name])  # pyright: ignore[reportArgumentType]
             rows.log_scale.copy_(state[f"{name}_log_scale"])  # pyright: ignore[reportArgumentType]
             rows.generator.set_state(state[f"{name}_rounding"])  # pyright: ignore[reportArgumentType]
         self.coordinate.copy_(state["coordinate"])  # pyright: ignore[reportArgumentType]
         self.active = int(state["active"])
 
-    def _give_coordinates(self, words: Int64[Tensor, " places"]) -> None:
-        """A unit vector for each word that has one coming and is met for the first time."""
+    def _give_coordinates(self, passage: Passage) -> list[int]:
+        """A unit vector for each word that has one coming and is met for the first time.
+
+        Returns:
+            How many coordinates are in use in each step.
+        """
         if not isinstance(self.start, UnitVectors) or self.active == self.inputs.columns:
-            return
+            return [self.active] * passage.steps
         # The vocabulary is sorted by count: the leading words are those of the first ids.
-        new = words[(self.coordinate[words] < 0) & (words < self.inputs.columns)].unique()
-        self.coordinate[new] = torch.arange(self.active, self.active + len(new), device=words.device)
-        self.inputs.set_one(new, self.coordinate[new])
+        (new_places,) = torch.nonzero(
+            (self.coordinate[passage.words] < 0) & (passage.words < self.inputs.columns), as_tuple=True
+        )
+        new, which = passage.words[new_places].unique(return_inverse=True)
+        first_place = torch.full_like(new, len(passage.words)).scatter_reduce_(0, which, new_places, "amin")
+        new, first_place = new[first_place.argsort()], first_place.sort().values
+        self.coordinate[new] = torch.arange(self.active, self.active + len(new))
+        self.inputs.set_one(new.to(self.device), self.coordinate[new].to(self.device))
+        met = passage.first_step(first_place).bincount(minlength=passage.steps).cumsum(0) + self.active
         self.active += len(new)
+        return met.tolist()
+
+
+def _add(rows: ScaledRows, ids: Tensor, sums: Tensor | None, change: Tensor) -> None:
+    rows.add(rows.locate(ids, change.shape[1]), change if sums is None else sums @ change)
 
 
 def state_bytes(vocabulary: int, start: Start, dtype: torch.dtype) -> int:
     """What both matrices take when all rows and coordinates are in use."""
-    return 2 * vocabulary * start.columns(vocabulary) * dtype.itemsize
+    return 2 * stored_bytes(vocabulary, start.columns(vocabulary), dtype)

@@ -160,26 +160,24 @@ def test_sampling_covers_the_text_once_and_cuts_contexts_at_passages(monkeypatch
     corpus = encode(iter([f"w{i % 7}" for i in range(230)]), min_count=1)
     sampling = Sampling(corpus, window=3, subsampling=0.0, batch_size=32, shared_negatives=5, seed=0)
     assert sampling.passages == 3
-    centres = [step.centres for passage in range(3) for step in sampling.steps(0, passage)]
-    assert torch.equal(torch.cat(centres), corpus.ids.long())
-    steps = list(sampling.steps(0, 1))
-    # Together the pieces are the passage: each reaches `window` words beyond its positions, if the passage does.
-    assert [len(step.words) for step in steps] == [32 + 3, 32 + 6, 32 + 6, 4 + 3]
-    assert steps[0].first == 0
-    assert steps[1].first == 3
-    again = list(sampling.steps(0, 1))
-    assert all(torch.equal(a.negatives, b.negatives) for a, b in zip(steps, again, strict=True))
-    assert not torch.equal(steps[0].radius, next(sampling.steps(1, 1)).radius)
+    passages = [sampling.passage(0, number) for number in range(3)]
+    assert torch.equal(torch.cat([p.words for p in passages]), corpus.ids.long())
+    assert [(p.steps, p.batch_size, p.window) for p in passages] == [(4, 32, 3), (4, 32, 3), (1, 32, 3)]
+    assert all(p.negatives.shape == (p.steps, 5) for p in passages)
+    again, later = sampling.passage(0, 1), sampling.passage(1, 1)
+    assert torch.equal(again.negatives, passages[1].negatives)
+    assert torch.equal(again.radius, passages[1].radius)
+    assert not torch.equal(later.radius, again.radius)
 
 
 def test_subsampling_and_negatives_have_the_frequencies_of_their_distributions():
     corpus = encode(iter(["a"] * 30_000 + ["b"] * 9_000 + ["c"] * 1_000), min_count=1)
     sampling = Sampling(corpus, window=3, subsampling=0.1, batch_size=64, shared_negatives=64, seed=0)
-    steps = list(sampling.steps(0, 0))
-    centres = torch.cat([step.centres for step in steps]).bincount(minlength=3)
+    passage = sampling.passage(0, 0)
+    centres = passage.words.bincount(minlength=3)
     expected = corpus.vocabulary.counts * corpus.vocabulary.kept_share(0.1)
     assert ((centres - expected).abs() < 5 * expected.sqrt() + 1).all()
-    negatives = torch.cat([step.negatives for step in steps])
+    negatives = passage.negatives.flatten()
     expected = corpus.vocabulary.noise() * len(negatives)
     assert ((negatives.bincount(minlength=3) - expected).abs() < 5 * expected.sqrt()).all()
 

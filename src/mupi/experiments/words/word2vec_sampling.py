@@ -1,14 +1,13 @@
 """From a text to steps: subsampling, radii and negatives, which each passage draws for itself."""
 
 import hashlib
-from collections.abc import Iterator
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from mupi.data.corpus import Corpus
-from mupi.nets.cbow import Positions
+from mupi.nets.passage import Passage
 
 PASSAGE = 50_000
 """Words of the text that are sampled together; contexts end with a passage, and a run can stop between two."""
@@ -27,7 +26,6 @@ class Sampling:
         batch_size: Positions a step.
         shared_negatives: Negatives a step.
         seed: Of everything that is drawn.
-        device: Where the steps are computed.
     """
 
     def __init__(
@@ -39,14 +37,12 @@ class Sampling:
         batch_size: int,
         shared_negatives: int,
         seed: int,
-        device: torch.device | str = "cpu",
     ):
         self.ids = corpus.ids
         self.window = window
         self.batch_size = batch_size
         self.shared_negatives = shared_negatives
         self.seed = seed
-        self.device = device
         self.kept_share = corpus.vocabulary.kept_share(subsampling)
         self.cumulated_noise = corpus.vocabulary.noise().cumsum(0)
 
@@ -59,21 +55,14 @@ class Sampling:
         """How many words of the text come before a passage."""
         return min(passage * PASSAGE, len(self.ids))
 
-    def steps(self, epoch: int, passage: int) -> Iterator[Positions]:
-        """The steps of a passage, in the order of the text."""
-        generator = self._generator(epoch, passage)
-        ids = self.ids[passage * PASSAGE : (passage + 1) * PASSAGE].long()
+    def passage(self, epoch: int, number: int) -> Passage:
+        """A passage as it is trained on in an epoch."""
+        generator = self._generator(epoch, number)
+        ids = self.ids[number * PASSAGE : (number + 1) * PASSAGE].long()
         words = ids[torch.rand(len(ids), generator=generator, dtype=torch.float64) < self.kept_share[ids]]
         radius = torch.randint(1, self.window + 1, words.shape, generator=generator)
-        batches = -(-len(words) // self.batch_size)
-        negatives = self._draw_negatives(batches, generator)
-        words, radius, negatives = words.to(self.device), radius.to(self.device), negatives.to(self.device)
-        for k in range(batches):
-            start, end = k * self.batch_size, min((k + 1) * self.batch_size, len(words))
-            before = max(0, start - self.window)
-            yield Positions(
-                words[before : end + self.window], start - before, radius[start:end], negatives[k], self.window
-            )
+        negatives = self._draw_negatives(-(-len(words) // self.batch_size), generator)
+        return Passage(words, radius, negatives, len(self.kept_share), self.batch_size, self.window)
 
     def _draw_negatives(self, batches: int, generator: torch.Generator) -> Int64[Tensor, "batches S"]:
         uniform = torch.rand(batches, self.shared_negatives, generator=generator, dtype=torch.float64)

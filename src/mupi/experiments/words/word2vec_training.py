@@ -60,16 +60,14 @@ class Training:
         """
         config, done = self.config, self.done
         wall, cpu = time.perf_counter(), time.process_time()
-        loss, positions = 0.0, 0
         words, before = len(self.sampling.ids), self.sampling.words_before(done.passage)
         rate = config.lr * max(1 - (done.epoch + before / words) / config.epochs, SMALLEST_RATE)
-        for step in self.sampling.steps(done.epoch, done.passage):
-            loss += self.net.step(step, rate, config.weight_decay)
-            positions += len(step.radius)
+        passage = self.sampling.passage(done.epoch, done.passage)
+        loss = self.net.train(passage, rate, config.weight_decay)
         self.net.renormalise()
         require_finite(loss, f"epoch {done.epoch + 1}, passage {done.passage + 1}")
         done.loss += loss
-        done.positions += positions
+        done.positions += len(passage.words)
         done.passage += 1
         done.seconds += time.perf_counter() - wall
         done.cpu_seconds += time.process_time() - cpu
@@ -96,6 +94,5 @@ def build(config: Word2VecConfig, corpus: Corpus) -> Training:
         batch_size=config.batch_size,
         shared_negatives=config.shared_negatives,
         seed=config.seed,
-        device=config.device,
     )
     return Training(config, net, sampling)
