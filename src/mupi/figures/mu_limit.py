@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
+from mupi.parametrization.power_law import PowerLaw
+
 Curve = Mapping[str, Tensor]
 """By what it is: outputs (times, images), losses (times,), kernels (times, images, images)."""
 
@@ -33,9 +35,7 @@ class Curves:
     @property
     def gaps(self) -> dict[int, float]:
         """Root mean square over seeds, steps and images of f_t − limit, by width."""
-        return {
-            n: _rms([seed["outputs"] - self.limit["outputs"] for seed in seeds]) for n, seeds in self.finite.items()
-        }
+        return {n: _rms([self._gap(seed) for seed in seeds]) for n, seeds in self.finite.items()}
 
     @property
     def limit_error(self) -> float:
@@ -43,9 +43,13 @@ class Curves:
         return _rms([self.limit["errors"]])
 
     @property
-    def slope(self) -> float:
-        """The exponent of the gaps by width, by least squares."""
-        return float(np.polyfit(np.log(list(self.gaps)), np.log(list(self.gaps.values())), 1)[0])
+    def law(self) -> PowerLaw:
+        """Each seed's root mean square over steps and images of f_t − limit, by width."""
+        sizes = tuple(tuple(_rms([self._gap(seed)]) for seed in seeds) for seeds in self.finite.values())
+        return PowerLaw("|f − limit|", "outputs", tuple(self.finite), sizes, -0.5)
+
+    def _gap(self, seed: Curve) -> Tensor:
+        return seed["outputs"] - self.limit["outputs"]
 
     def mean_losses(self, width: int) -> Float[np.ndarray, " times"]:
         """The loss at each step, the mean over seeds."""
@@ -92,10 +96,9 @@ def _losses(axes: Axes, curves: Curves) -> None:
 
 
 def _gaps(axes: Axes, curves: Curves) -> None:
-    widths, gaps = np.array(list(curves.gaps)), np.array(list(curves.gaps.values()))
-    axes.loglog(widths, gaps, "o", color="C0", label=f"|f − limit|: slope {curves.slope:+.2f}")
-    middle = np.exp(np.log(gaps).mean()) * np.exp(-0.5 * (np.log(widths) - np.log(widths).mean()))
-    axes.loglog(widths, middle, "--", color="0.4", linewidth=1.2, label="slope −1/2")
+    law, widths, gaps = curves.law, np.array(list(curves.gaps)), np.array(list(curves.gaps.values()))
+    axes.loglog(widths, gaps, "o", color="C0", label=f"{law.quantity}: {law.slope:+.2f} ± {law.half_width:.2f}")
+    axes.loglog(widths, law.line(-0.5), "--", color="0.4", linewidth=1.2, label="slope −1/2")
     axes.axhline(curves.limit_error, color="black", linestyle=":", label="standard error of the limit")
     axes.set(title="Distance to the limit", xlabel="width n", ylabel="rms over steps, images, seeds")
     axes.set_xticks(widths[::2], [str(n) for n in widths[::2]])

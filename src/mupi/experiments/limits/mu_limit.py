@@ -119,7 +119,9 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
 
 def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
     """Print the table; write ``mu_limit.json`` and ``mu_limit.png``."""
-    table = Table("width", "gap to the limit", "loss at the end", "s.d.", "s", "MB", title=f"slope {curves.slope:+.3f}")
+    law = curves.law
+    title = f"slope {law.slope:+.3f} ± {law.half_width:.3f}"
+    table = Table("width", "gap to the limit", "loss at the end", "s.d.", "s", "MB", title=title)
     costs = {str(n): mean_cost(seeds) for n, seeds in curves.finite.items()}
     costs |= {"∞": mean_cost([curves.limit]), "∞, NTP": mean_cost([curves.ntp])}
     for n, gap in curves.gaps.items():
@@ -133,7 +135,7 @@ def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
     summary = {
         "config": settings,
         "gaps": {str(n): gap for n, gap in curves.gaps.items()},
-        "slope": curves.slope,
+        "law": law.to_json(),
         "limit_error": curves.limit_error,
         "losses": curves.limit["losses"].tolist(),
         "loss_errors": curves.limit["loss_errors"].tolist(),

@@ -36,8 +36,9 @@ class ProgramConfig:
     """Where `program.json` and `program.png` are written."""
 
     def __post_init__(self):
-        for name in ("samples", "draws"):
-            positive_int(f"--{name}", getattr(self, name))
+        positive_int("--samples", self.samples)
+        if positive_int("--draws", self.draws) < 2:
+            fail("--draws", "at least 2, for standard errors", self.draws)
         if len(set(self.widths)) < 2:
             fail("--widths", "at least two different widths", self.widths)
 
@@ -102,26 +103,37 @@ def converge(name: str, config: ProgramConfig, console: Console | None = None) -
     for n in track(config.widths, name, console=console, disable=hidden, transient=True):
         runs = [p.run(n, generator) for _ in range(config.draws)]
         by_width.append(torch.stack([torch.cat([run[s].flatten() for s in shown.values()]) for run in runs]))
-    gaps = [float((values - exact).square().mean().sqrt()) for values in by_width]
-    last = by_width[-1]
-    deviation = (last.mean(0) - exact).abs()
-    spread = (last.var(0) / len(last) + error.square()).sqrt()
+    squares = [(values - exact).square().mean(1) for values in by_width]
+    gaps = [float(square.mean().sqrt()) for square in squares]
+    root = config.draws**0.5
     return Convergence(
         labels=tuple(label for label, s in shown.items() for _ in range(limit[s].numel())),
         limit=tuple(exact.tolist()),
         limit_error=float(error.square().mean().sqrt()),
         widths=config.widths,
         means=tuple(tuple(values.mean(0).tolist()) for values in by_width),
+        mean_errors=tuple(tuple((v.var(0) / config.draws + error.square()).sqrt().tolist()) for v in by_width),
         gaps=tuple(gaps),
-        largest_z=float((deviation / spread.clamp_min(1e-12)).max()),
+        # d√s = ds/(2√s).
+        gap_errors=tuple(float(s.std()) / root / (2 * gap) for s, gap in zip(squares, gaps, strict=True)),
     )
 
 
 def summary(results: dict[str, Convergence]) -> Table:
-    """One row a scalar: its limit beside the mean at the largest width; and each demo's slope."""
-    table = Table("program", "average", "limit", "mean, largest width", "gap to the limit", "slope")
+    """One row a scalar: its limit beside the mean at the largest width; and each demo's slopes."""
+    columns = ("program", "average", "limit", "mean, largest width", "gap to the limit", "its slope", "slope of means")
+    table = Table(*columns)
     for name, result in results.items():
         for i, label in enumerate(result.labels):
-            gaps = (f"{result.gaps[0]:.3g} … {result.gaps[-1]:.3g}", f"{result.slope:+.2f}") if i == 0 else ("", "")
-            table.add_row(name if i == 0 else "", label, f"{result.limit[i]:.4f}", f"{result.means[-1][i]:.4f}", *gaps)
+            z = result.z[-1, i]
+            row = [name if i == 0 else "", label, f"{result.limit[i]:.4f}", f"{result.means[-1][i]:.4f} ({z:.1f} s.e.)"]
+            if i == 0:
+                row += [f"{result.gaps[0]:.3g} … {result.gaps[-1]:.3g}", _with_error(result.slope)]
+                row += [_with_error(result.mean_slope) if result.mean_slope else "not seen"]
+            table.add_row(*row)
     return table
+
+
+def _with_error(value: tuple[float, float]) -> str:
+    """A number and its standard error."""
+    return f"{value[0]:+.2f} ± {value[1]:.2f}"
