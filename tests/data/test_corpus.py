@@ -48,6 +48,24 @@ def test_a_corpus_is_kept_on_disk_and_read_from_there(tmp_path, monkeypatch):
     assert torch.equal(again.ids, first.ids)
 
 
+def test_a_kept_corpus_is_known_by_the_text_s_contents_not_its_time(tmp_path, monkeypatch):
+    path = tmp_path / "text8"
+    path.write_text(TEXT)
+    load_corpus(path, tmp_path / "kept", min_count=2)
+    os.utime(path, (0, 0))
+    monkeypatch.setattr(module, "encode", None)
+    assert len(load_corpus(path, tmp_path / "kept", min_count=2).ids) == 8
+
+
+def test_ids_take_two_bytes_where_the_vocabulary_lets_them(tmp_path):
+    path = tmp_path / "text8"
+    for size, bytes_an_id in ((1 << 16, 2), ((1 << 16) + 1, 4)):
+        path.write_text(" ".join(f"w{i}" for i in range(size)))
+        ids = load_corpus(path, tmp_path / "kept", min_count=1).ids
+        assert ids.itemsize == bytes_an_id
+        assert torch.equal(ids.long(), torch.arange(size))
+
+
 @pytest.mark.parametrize("change", [dict(min_count=1), dict(max_words=5), dict(max_vocabulary=2), "text"])
 def test_another_text_or_setting_is_another_corpus(tmp_path, change):
     path = tmp_path / "text8"

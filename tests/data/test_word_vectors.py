@@ -1,5 +1,6 @@
 import struct
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,9 +52,9 @@ def test_gensim_reads_ours_and_we_read_gensim_s(tmp_path, binary):
     assert_close(torch.from_numpy(theirs.vectors), vectors().vectors)
     theirs.save_word2vec_format(tmp_path / "theirs", binary=binary)
     assert_close(WordVectors.load(tmp_path / "theirs", binary=binary).vectors, vectors().vectors)
-    cosines = dict(theirs.most_similar(["king", "woman"], ["man"]))
+    with np.errstate(invalid="ignore"):  # gensim divides by the length of a vector that has none
+        cosines = dict(theirs.most_similar(["king", "woman"], ["man"]))
     for word, cosine in vectors().nearest(["king", "woman"], ["man"]):
-        # gensim has no cosine for a vector of length zero.
         assert word == "zero" or cosines[word] == pytest.approx(cosine, abs=1e-6)
 
 

@@ -106,7 +106,8 @@ def score_analogies(vectors: WordVectors, sections: Sequence[Section]) -> tuple[
     """
     known = [[question for question in s.questions if all(w in vectors.ids for w in question)] for s in sections]
     words = sorted({vectors.ids[word] for questions in known for question in questions for word in question})
-    used = torch.tensor(words, dtype=torch.int64)
+    device = vectors.vectors.device
+    used = torch.tensor(words, dtype=torch.int64, device=device)
     # Of all words only the lengths are needed beside the vectors: no copy of a matrix that fills the memory.
     matrix = vectors.vectors.float()
     lengths = matrix.norm(dim=1)
@@ -117,8 +118,9 @@ def score_analogies(vectors: WordVectors, sections: Sequence[Section]) -> tuple[
 
     scores = []
     for section, questions in zip(sections, known, strict=True):
-        ids = torch.tensor([[vectors.ids[word] for word in q] for q in questions], dtype=torch.int64).view(-1, 4)
-        rows = torch.tensor([[row[i] for i in q] for q in ids.tolist()], dtype=torch.int64).view(-1, 4)
+        numbers = [[vectors.ids[word] for word in q] for q in questions]
+        ids = torch.tensor(numbers, dtype=torch.int64, device=device).view(-1, 4)
+        rows = torch.tensor([[row[i] for i in q] for q in numbers], dtype=torch.int64, device=device).view(-1, 4)
         right = sum(
             _count_right(i, r, cosines, never)
             for i, r in zip(ids.split(QUESTIONS_AT_ONCE), rows.split(QUESTIONS_AT_ONCE), strict=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int32
+from jaxtyping import Integer
 from torch import Tensor
 
 from mupi.checks import positive_int
@@ -26,11 +26,11 @@ class Corpus:
 
     Args:
         vocabulary: Its words.
-        ids: The text.
+        ids: The text; of 16 bits where they are enough and it comes from the disk.
     """
 
     vocabulary: Vocabulary
-    ids: Int32[Tensor, " words"]
+    ids: Integer[Tensor, " words"]
 
 
 class _Types(dict[str, int]):
@@ -82,7 +82,8 @@ def load_corpus(
     Args:
         path: The text, see `mupi.data.text.words`.
         folder: Where corpora are kept, each in a folder of its own with ``vocabulary.txt`` and ``ids.npy``. The
-            folder's name depends on the file's name, size and time and on all settings, so that none is mistaken.
+            folder's name depends on the file's name and contents and on all settings, so that none is mistaken, and
+            may be taken to another machine.
         min_count: See `encode`.
         max_vocabulary: See `encode`.
         max_words: Only so many words of the text are read; None for all.
@@ -106,10 +107,10 @@ def load_corpus(
 
 
 def _key(path: Path, *settings: object) -> str:
-    status = path.stat()
+    with path.open("rb") as file:
+        contents = hashlib.file_digest(file, "blake2b").hexdigest()
     named = [getattr(setting, "__name__", setting) for setting in settings]
-    text = json.dumps([path.name, status.st_size, status.st_mtime_ns, *named])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([path.name, contents, *named]).encode()).hexdigest()[:12]
 
 
 def _save(corpus: Corpus, kept: Path) -> None:
@@ -117,5 +118,5 @@ def _save(corpus: Corpus, kept: Path) -> None:
     corpus.vocabulary.save(kept / "vocabulary.txt")
     # Last, and in one go: where it is, all is.
     partial = kept / "ids.partial.npy"
-    np.save(partial, corpus.ids.numpy())
+    np.save(partial, corpus.ids.numpy().astype(np.uint16 if len(corpus.vocabulary) <= 1 << 16 else np.int32))
     os.replace(partial, kept / "ids.npy")

@@ -19,7 +19,7 @@ class Word2VecMetrics:
         epoch: Counted from 1; 0 is the start.
         positions: Trained on in the epoch: the words that subsampling kept.
         words: Of the text, in the epoch.
-        loss: Mean over these positions; NaN at the start.
+        loss: Mean over these positions; None at the start.
         accuracy: The share of analogies answered right, of those whose words are known.
         sections: Right answers and known questions of each section.
         seconds: Of training, without evaluation and saving.
@@ -31,7 +31,7 @@ class Word2VecMetrics:
     epoch: int
     positions: int
     words: int
-    loss: float
+    loss: float | None
     accuracy: float
     sections: dict[str, tuple[int, int]]
     seconds: float

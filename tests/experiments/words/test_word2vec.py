@@ -75,7 +75,7 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 def numbers(metrics: list[Word2VecMetrics]) -> list[tuple]:
     """What must not depend on time."""
-    return [(m.epoch, m.positions, m.words, str(m.loss), m.accuracy, m.sections) for m in metrics]
+    return [(m.epoch, m.positions, m.words, m.loss, m.accuracy, m.sections) for m in metrics]
 
 
 def test_a_run_writes_configuration_metrics_checkpoint_vectors_and_figure(config, capsys):
@@ -84,6 +84,8 @@ def test_a_run_writes_configuration_metrics_checkpoint_vectors_and_figure(config
     assert names == {"config.json", "metrics.jsonl", "checkpoint.pt", "vectors.bin", "accuracy.png"}
     assert [m.epoch for m in metrics] == [0, 1, 2]
     assert [m.positions for m in metrics] == [0, 280, 280]
+    assert metrics[0].loss is None
+    assert "NaN" not in (config.directory / "metrics.jsonl").read_text()
     assert all(m.sections == {"some": (m.sections["some"][0], 1)} for m in metrics)
     assert metrics[2].loss < metrics[1].loss
     vectors = WordVectors.load(config.directory / "vectors.bin", binary=True)

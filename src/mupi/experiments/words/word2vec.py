@@ -181,7 +181,7 @@ def refuse_if_too_large(config: Word2VecConfig, corpus: Corpus) -> None:
 
 def word_vectors(net: CBOW, corpus: Corpus) -> WordVectors:
     """The input vectors by their words."""
-    return WordVectors(corpus.vocabulary.words, net.vectors().cpu())
+    return WordVectors(corpus.vocabulary.words, net.vectors())
 
 
 def measure(
@@ -197,7 +197,7 @@ def measure(
         epoch=done.epoch + (1 if done.positions else 0),
         positions=done.positions,
         words=training.sampling.words_before(done.passage),
-        loss=done.loss / done.positions if done.positions else float("nan"),
+        loss=done.loss / done.positions if done.positions else None,
         accuracy=all_sections.accuracy,
         sections={score.section: (score.right, score.seen) for score in scores},
         seconds=done.seconds,
@@ -210,8 +210,9 @@ def measure(
 
 def epoch_line(m: Word2VecMetrics, epochs: int) -> str:
     """What is printed of an epoch."""
+    loss = "none" if m.loss is None else f"{m.loss:.4f}"
     return (
-        f"epoch {m.epoch:>{len(str(epochs))}}/{epochs}  loss {m.loss:.4f}  analogies {m.accuracy:.2%}  "
+        f"epoch {m.epoch:>{len(str(epochs))}}/{epochs}  loss {loss}  analogies {m.accuracy:.2%}  "
         f"{m.seconds:.1f} s ({m.cpu_seconds:.1f} s of processor time, {m.words / m.cpu_seconds:,.0f} words/s)  "
         f"{m.stored_mb:,.0f} MB stored"
     )
