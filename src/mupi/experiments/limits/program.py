@@ -120,13 +120,13 @@ def converge(name: str, config: ProgramConfig, console: Console | None = None) -
 
 
 def summary(results: dict[str, Convergence]) -> Table:
-    """One row a scalar: its limit beside the mean at the largest width; and each demo's slopes."""
-    columns = ("program", "average", "limit", "mean, largest width", "gap to the limit", "its slope", "slope of means")
+    """One row a scalar: its limit beside the mean at the last width; each demo's gap, and slopes of gap and mean."""
+    columns = ("program", "average", "limit", "mean at last", "s.e. off", "gap", "its slope", "of the mean")
     table = Table(*columns)
     for name, result in results.items():
         for i, label in enumerate(result.labels):
-            z = result.z[-1, i]
-            row = [name if i == 0 else "", label, f"{result.limit[i]:.4f}", f"{result.means[-1][i]:.4f} ({z:.1f} s.e.)"]
+            row = [name if i == 0 else "", label, f"{result.limit[i]:.4f}", f"{result.means[-1][i]:.4f}"]
+            row.append(f"{result.z[-1, i]:.1f}")
             if i == 0:
                 row += [f"{result.gaps[0]:.3g} … {result.gaps[-1]:.3g}", _with_error(result.slope)]
                 row += [_with_error(result.mean_slope) if result.mean_slope else "not seen"]
