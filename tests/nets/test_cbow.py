@@ -102,28 +102,18 @@ def test_v_coordinates_are_the_limit_with_2v_of_which_half_stay_zero():
     assert_equal(u[:, V:], torch.zeros(V, V).double())
 
 
-@pytest.mark.parametrize("leading", [None, 12])
-def test_coordinates_of_words_that_were_not_met_are_neither_used_nor_written(leading):
-    net = CBOW(V, UnitVectors(leading), dtype=torch.float64, negatives=5)
+def test_coordinates_of_words_that_were_not_met_are_neither_used_nor_written():
+    net = CBOW(V, UnitVectors(), dtype=torch.float64, negatives=5)
     met: set[int] = set()
     for seed in range(4):
         steps = passage(seed, words=7, batch=3, shared=4)
         net.train(steps, lr=0.3)
         met |= set(steps.words.tolist())
-        assert net.active == len([word for word in met if leading is None or word < leading])
+        assert net.active == len(met)
     assert net.active < V
     assert_equal(net.inputs.dense()[:, net.active :], torch.zeros(V, net.inputs.columns - net.active).double())
     assert_equal(net.outputs.dense()[:, net.active :], torch.zeros(V, net.inputs.columns - net.active).double())
     assert sorted(net.coordinate[sorted(met)].tolist())[-net.active :] == list(range(net.active))
-
-
-def test_leading_unit_vectors_are_sgd_from_the_identity_cut_off():
-    net = trained(UnitVectors(12))
-    u = torch.eye(V).double()[:, :12]
-    n = torch.zeros(V, 12).double()
-    for seed in range(5):
-        cbow_passage(u, n, passage(seed), K=5, lr=0.3, weight_decay=0.01)
-    assert_close(scores_and_products(net.vectors(), net.output_vectors()), scores_and_products(u, n))
 
 
 @pytest.mark.parametrize("kind", [Gaussian, Orthonormal])
@@ -197,7 +187,7 @@ def test_the_figure_of_memory_is_what_is_stored():
     for start, dtype in (
         (Gaussian(5), torch.float32),
         (UnitVectors(), torch.bfloat16),
-        (UnitVectors(9), torch.float64),
+        (Orthonormal(9), torch.float64),
         (Gaussian(PIECE + 1), torch.float32),
     ):
         net = CBOW(V, start, dtype=dtype)
@@ -216,20 +206,17 @@ def test_the_stated_error_of_a_random_start_is_its_mean_square(start: DenseStart
     assert start.gram_error(share) == pytest.approx(math.sqrt(sum(squares) / len(squares)), rel=0.15)
 
 
-def test_the_stated_error_of_leading_unit_vectors_is_theirs_and_no_start_of_that_size_has_less():
-    share = torch.linspace(1, 0.1, 8).double()
-    target = torch.diag(share)
-    u = torch.eye(8).double()[:, :3]
-    d = share.sqrt().diag()
-    error = (d @ u @ u.T @ d - target).norm() / target.norm()
-    assert UnitVectors(3).gram_error(share) == pytest.approx(float(error))
-    for start in (Gaussian(3), Orthonormal(3)):
-        assert UnitVectors(3).gram_error(share) < start.gram_error(share)
-    # A local minimum: no small change of U is better.
+def test_no_start_with_vectors_of_that_length_is_nearer_to_the_identity_than_an_orthonormal_one():
+    def error(u: torch.Tensor) -> float:
+        u = u * (8 / u.square().sum()).sqrt()
+        return float((u @ u.T - torch.eye(8).double()).square().sum())
+
     g = seeded(0)
-    for _ in range(50):
-        other = u + 0.01 * torch.randn(8, 3, generator=g, dtype=torch.float64)
-        assert (d @ other @ other.T @ d - target).norm() / target.norm() > error
+    u = Orthonormal(3).draw(8, g, torch.float64)
+    assert error(u) == pytest.approx(8 * (8 / 3 - 1))
+    assert Orthonormal(8).gram_error(torch.ones(8).double()) == 0
+    for size in (1e-3, 0.1, 10):
+        assert error(u + size * torch.randn(8, 3, generator=g, dtype=torch.float64)) > error(u)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +225,6 @@ def test_the_stated_error_of_leading_unit_vectors_is_theirs_and_no_start_of_that
         (lambda: CBOW(0, UnitVectors()), r"CBOW\(vocabulary=...\)` must be an integer ≥ 1; got 0"),
         (lambda: CBOW(9, Gaussian(0)), r"Gaussian\(width=...\)"),
         (lambda: CBOW(9, Orthonormal(10)), r"Orthonormal\(width=...\)` must be at most the number of words, 9; got 10"),
-        (lambda: CBOW(9, UnitVectors(0)), r"UnitVectors\(leading=...\)"),
         (lambda: CBOW(9, UnitVectors(), negatives=0), r"CBOW\(negatives=...\)"),
     ],
 )

@@ -70,7 +70,7 @@ class CBOW:
         columns = start.columns(vocabulary)
         self.inputs = ScaledRows(vocabulary, columns, dtype, device)
         self.outputs = ScaledRows(vocabulary, columns, dtype, device)
-        # Which coordinate a word's unit vector has: −1 for none yet, or none at all.
+        # Which coordinate a word's unit vector has: −1 for none yet.
         self.coordinate = torch.full((vocabulary,), -1)
         self.active = 0
         if isinstance(start, DenseStart):
@@ -174,17 +174,14 @@ class CBOW:
         self.active = int(state["active"])
 
     def _give_coordinates(self, passage: Passage) -> list[int]:
-        """A unit vector for each word that has one coming and is met for the first time.
+        """In the limit, a unit vector for each word that is met for the first time.
 
         Returns:
             How many coordinates are in use in each step.
         """
         if not isinstance(self.start, UnitVectors) or self.active == self.inputs.columns:
             return [self.active] * passage.steps
-        # The vocabulary is sorted by count: the leading words are those of the first ids.
-        (new_places,) = torch.nonzero(
-            (self.coordinate[passage.words] < 0) & (passage.words < self.inputs.columns), as_tuple=True
-        )
+        (new_places,) = torch.nonzero(self.coordinate[passage.words] < 0, as_tuple=True)
         new, which = passage.words[new_places].unique(return_inverse=True)
         first_place = torch.full_like(new, len(passage.words)).scatter_reduce_(0, which, new_places, "amin")
         new, first_place = new[first_place.argsort()], first_place.sort().values

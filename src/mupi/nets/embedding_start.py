@@ -1,8 +1,7 @@
 """Where the input vectors of words start: what alone tells a finite width from the limit.
 
 SGD from N_0 = 0 depends on U_0 only through the scalar products of its rows (see `mupi.nets.cbow`). In the μ-limit
-these are 1 for a word with itself and 0 for two different words; the starts here have them exactly, or in part, or
-on average.
+these are 1 for a word with itself and 0 for two different words; the starts here have them exactly, or on average.
 """
 
 from abc import ABC, abstractmethod
@@ -33,30 +32,15 @@ class Start(ABC):
 
 @dataclass(frozen=True)
 class UnitVectors(Start):
-    """U_0 = I, exactly the limit; or, to save memory, of the most frequent words only, the others starting at zero.
-
-    Keeping the first m unit vectors is the best that m coordinates can do: minimising Σ p_i p_j (⟨u_i, u_j⟩ −
-    1_{i=j})² is to approximate diag(p) by a positive matrix D UUᵀ D of rank m, D = diag(√p), and the theorem of
-    Eckart, Young and Mirsky names the m largest eigenvalues. The vectors of the other words still learn. Best in this
-    norm is not best in accuracy: see docs/results.md.
-
-    Args:
-        leading: m; None for all words.
-    """
-
-    leading: int | None = None
-
-    def __post_init__(self):
-        if self.leading is not None:
-            positive_int("UnitVectors(leading=...)", self.leading)
+    """U_0 = I: the limit."""
 
     def columns(self, vocabulary: int) -> int:
-        """min(m, V)."""
-        return vocabulary if self.leading is None else min(self.leading, vocabulary)
+        """V."""
+        return vocabulary
 
     def gram_error(self, share: Float64[Tensor, " V"]) -> float:
-        """√(Σ_{i>m} p_i²) / √(Σ_i p_i²), exactly."""
-        return float(share[self.columns(len(share)) :].norm() / share.norm())
+        """0."""
+        return 0.0
 
 
 class DenseStart(Start):
@@ -104,7 +88,12 @@ class Gaussian(DenseStart):
 
 @dataclass(frozen=True)
 class Orthonormal(DenseStart):
-    """n random orthogonal columns of norm √(V/n): like `Gaussian`, with less error where n is not far below V.
+    """n random orthogonal columns of norm √(V/n): the limit in n coordinates a word, if V do not fit into memory.
+
+    Scalar products are 1 or 0 on average, as for `Gaussian`, and all together as near to that as any n coordinates
+    allow: of all U with Σ_i |u_i|² = V these have the least ‖UUᵀ − I‖² = V(V/n − 1), since the eigenvalues of UUᵀ, at
+    most n that are not zero, sum to V, and squares sum to the least when they are equal. Gaussian vectors have
+    V(V + 1)/n on average: the error is smaller by √(1 − n/V), and zero at n = V.
 
     Args:
         width: n ≤ V.

@@ -95,9 +95,7 @@ def test_a_run_writes_configuration_metrics_checkpoint_vectors_and_figure(config
     assert "epoch 2/2" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "settings", [dict(width="inf"), dict(start="orthonormal"), dict(start="leading"), dict(storage="bfloat16")], ids=str
-)
+@pytest.mark.parametrize("settings", [dict(width="inf"), dict(start="orthonormal"), dict(storage="bfloat16")], ids=str)
 def test_every_start_and_storage_learns(config, no_figure, settings):
     metrics = word2vec(replace(config, **settings))
     assert metrics[2].loss < metrics[1].loss
@@ -127,7 +125,9 @@ def test_a_saved_run_is_neither_replaced_nor_resumed_as_another(config, no_figur
 
 def test_what_does_not_fit_into_memory_is_refused_before_the_start_with_both_figures(config, monkeypatch):
     monkeypatch.setattr(module, "available_memory", lambda device: 10_000)
-    with pytest.raises(ValueError, match=r"`width` must be small enough .* 0\.0 GB; got a size that needs .*leading"):
+    with pytest.raises(
+        ValueError, match=r"`width` must be small enough .* 0\.0 GB; got a size that needs .*orthonormal"
+    ):
         word2vec(replace(config, width="inf"))
     assert not config.directory.exists()
 
@@ -140,7 +140,7 @@ def test_a_run_that_diverges_says_so(config):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        (dict(width="inf", start="leading"), "`start` must be left out with width inf"),
+        (dict(width="inf", start="orthonormal"), "`start` must be left out with width inf"),
         (dict(width=0), r"Gaussian\(width=...\)"),
         (dict(epochs=0), "`epochs` must be an integer ≥ 1"),
         (dict(lr=-1.0), "`lr`"),

@@ -175,7 +175,7 @@ def refuse_if_too_large(config: Word2VecConfig, corpus: Corpus) -> None:
         "width",
         matrices + evaluation,
         available_memory(torch.device(config.device)),
-        "try --storage bfloat16, a smaller --max-vocabulary, or --start leading with a finite --width",
+        "try --storage bfloat16, a smaller --max-vocabulary, or --start orthonormal with a finite --width",
     )
 
 

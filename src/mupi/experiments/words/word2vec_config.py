@@ -40,9 +40,9 @@ class Word2VecConfig:
 
     width: int | Literal["inf"] = "inf"
     """n; `inf` for the μ-limit."""
-    start: Literal["gaussian", "orthonormal", "leading"] = "gaussian"
-    """How a finite width starts: `gaussian` is μP; the others compress the limit, `orthonormal` by a random projection
-    and `leading` by keeping the unit vectors of the n most frequent words."""
+    start: Literal["gaussian", "orthonormal"] = "gaussian"
+    """How a finite width starts: `gaussian` is μP; `orthonormal` is the limit compressed to so many numbers a word,
+    nearer to it than μP of the same width."""
     storage: Literal["float32", "bfloat16"] = "float32"
     """bfloat16, rounded at random, takes half the memory."""
 
@@ -121,8 +121,6 @@ class Word2VecConfig:
                 return Gaussian(self.width)
             case "orthonormal":
                 return Orthonormal(self.width)
-            case "leading":
-                return UnitVectors(self.width)
 
     def as_plain(self) -> dict[str, Any]:
         """All that describes the run, as numbers and strings for a file."""
