@@ -1,4 +1,10 @@
-"""Small networks of each architecture for images of any size, at the sizes that were found sensible."""
+"""Small networks of each architecture for images of any size, at the sizes that were found sensible.
+
+Convolutional ones subtract each layer's mean. On 6,000 images of CIFAR-10, 3 epochs of 64 a step (r = 32, 16
+directions, lr 2, of the readout 8; one seed), the π-CNN reached 43.6 % of 1,000 held-out training images with it and
+40.6 % without; two convolutions deeper 36.7 and 30.2 %. Input filters that whiten patches of pixels did not help:
+44.6 % with it, 36.5 % without. One percent is noise.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +22,13 @@ LARGE = 24
 
 def small_cnn(image_shape: ImageShape, d_out: int, depth: int = 3, **options: Any) -> PiCNN:
     """A `PiCNN` with L = ``depth`` that halves the grid before each convolution while it can; see `PiCNN`."""
+    options = dict(subtract_mean=True) | options
     return PiCNN(image_shape, d_out, pools=halvings(image_shape, depth - 1), **first_layer(image_shape), **options)
 
 
 def small_mu_cnn(image_shape: ImageShape, d_out: int, depth: int = 3, **options: Any) -> MuCNN:
     """The `MuCNN` of the same shape."""
+    options = dict(subtract_mean=True) | options
     return MuCNN(image_shape, d_out, pools=halvings(image_shape, depth - 1), **first_layer(image_shape), **options)
 
 
@@ -28,6 +36,7 @@ def small_resnet(image_shape: ImageShape, d_out: int, depth: int = 3, **options:
     """A `PiResNet` with ``depth`` branches, spread evenly over at most three stages; see `PiResNet`."""
     stages = 1 + sum(pool == 2 for pool in halvings(image_shape, min(depth, 3) - 1))
     blocks = [depth // stages + (i >= stages - depth % stages) for i in range(stages)]
+    options = dict(subtract_mean=True) | options
     return PiResNet(image_shape, d_out, blocks=blocks, **first_layer(image_shape), **options)
 
 

@@ -38,6 +38,22 @@ def build_architecture(config: TrainConfig, data: Dataset, generator: torch.Gene
             return small_transformer(heads=heads, **options)
 
 
+PHOTOGRAPH_RATES = {
+    "cnn": dict(lr=4.0, lr_first=0.5, lr_last=2.0),
+    "resnet": dict(lr=16.0, lr_first=0.125, lr_last=0.5),
+    "transformer": dict(lr=0.5, lr_first=1.0, lr_last=1.0),
+}
+"""Learning rates on CIFAR-10. Those of input and readout are 2 and 8; branches of a residual network, whose multiplier
+enters twice, want more than layers in sequence.
+
+Chosen by the training loss and 1,000 held-out training images: 6,000 images, 3 epochs of 64, r = 32, one seed, cosine.
+Percent and loss for the rates of hidden layers, input and readout. cnn: .5, .5, 2: 41.1, 1.684; 2, 2, 8: 43.6, 1.643;
+4, 2, 8: 43.9, 1.629; 8, 2, 8: 43.7, 1.654; 32, 2, 8: 42.5, 1.680. With two more convolutions: 2, 2, 8: 36.7, 1.766;
+8, 2, 8: 41.0, 1.728; 32, 2, 8: 38.2, 1.776. resnet: 2, 2, 8: 34.7, 1.904; 16, 2, 8: 38.9, 1.759. transformer: not
+tuned. All gradients are far shorter than the clipping norm.
+"""
+
+
 def architecture_protocol(base: TrainConfig, arch: str) -> TrainConfig:
     """How a network of another architecture is trained on the data of ``base``.
 
@@ -45,6 +61,7 @@ def architecture_protocol(base: TrainConfig, arch: str) -> TrainConfig:
     every position fit into little memory; momentum, and on photographs flips and shifts.
     """
     photographs = base.dataset == "cifar10"
+    rates = PHOTOGRAPH_RATES[arch] if photographs else dict(lr=0.5, lr_first=1.0, lr_last=1.0)
     return replace(
         base,
         arch=arch,
@@ -59,9 +76,7 @@ def architecture_protocol(base: TrainConfig, arch: str) -> TrainConfig:
         readout_init=0.0,
         epochs=12,
         batch_size=64 if photographs else 32,
-        lr=0.5,
-        lr_first=1.0,
-        lr_last=1.0,
+        **rates,
         lr_bias=1.0,
         drop_epoch=9,
         clip=1.0,
