@@ -74,3 +74,25 @@ def test_a_validation_split_must_leave_training_images(digits, n):
 def test_an_unknown_data_set_is_refused_by_naming_the_known_ones():
     with pytest.raises(ValueError, match="`dataset` must be digits or cifar10 or .*; got 'mnist'"):
         load("mnist")
+
+
+def test_classes_are_drawn_and_numbered_anew_in_their_order(digits):
+    some, again = (digits.keep_classes(3, generator(2)) for _ in range(2))
+    assert some.classes == again.classes == tuple(sorted(some.classes))
+    assert len(some.classes) == 3
+    for x, y in ((some.train_x, some.train_y), (some.test_x, some.test_y)):
+        assert set(y.tolist()) == {0, 1, 2}
+        assert rows(x) <= rows(torch.cat([digits.train_x, digits.test_x]))
+    first = int(some.classes[0])
+    assert rows(some.train_x[some.train_y == 0]) == rows(digits.train_x[digits.train_y == first])
+
+
+@pytest.mark.parametrize("n", [0, 11])
+def test_more_classes_than_there_are_is_refused(digits, n):
+    with pytest.raises(ValueError, match=f"`classes` must be between 1 and 10, the classes of digits; got {n}"):
+        digits.keep_classes(n, generator())
+
+
+def test_only_imagenet32_comes_in_files():
+    with pytest.raises(ValueError, match="`files` must be left out for digits.*got 3"):
+        load("digits", files=3)

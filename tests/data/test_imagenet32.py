@@ -7,21 +7,14 @@ import pytest
 import torch
 
 from cases import seeded
+from imagenet32_batches import CLASSES, PER_CLASS, write_batches
 from mupi.data.imagenet32 import MEAN, STD, TRAIN, VALIDATION, load_imagenet32
-
-PER_CLASS, CLASSES = 3, 6
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two training files and a validation file in the official layout, with random images."""
-    rng = np.random.default_rng(0)
-    (tmp_path / "imagenet32").mkdir()
-    for name in (*TRAIN[:2], VALIDATION):
-        labels = [1 + i % CLASSES for i in range(PER_CLASS * CLASSES)]
-        batch = {"data": rng.integers(0, 256, (len(labels), 3072), dtype=np.uint8), "labels": labels}
-        (tmp_path / "imagenet32" / name).write_bytes(pickle.dumps(batch, protocol=2))
-    return tmp_path
+    return write_batches(tmp_path)
 
 
 def test_all_images_are_there_normalised_and_numbered_from_zero(folder):

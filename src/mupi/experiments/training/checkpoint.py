@@ -45,7 +45,12 @@ def save_checkpoint(path: Path, identity: Mapping[str, Any], state: dict[str, An
 
 
 def load_checkpoint(
-    path: Path, identity: Mapping[str, Any], *, argument: Callable[[str], str] = str, mapped: bool = False
+    path: Path,
+    identity: Mapping[str, Any],
+    *,
+    argument: Callable[[str], str] = str,
+    mapped: bool = False,
+    defaults: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Read the state, and change nothing.
 
@@ -53,6 +58,7 @@ def load_checkpoint(
         path: The file.
         identity: What the configuration must have been.
         argument: What errors call a field.
+        defaults: What fields stand for that a file of an earlier version does not name.
         mapped: Whether tensors stay in the file until they are used, so that large ones are not in memory twice.
 
     Raises:
@@ -65,8 +71,9 @@ def load_checkpoint(
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"`{path}` is damaged; start the run again with --overwrite") from error
+    known = {**(defaults or {}), **checkpoint["config"]}
     for field, value in identity.items():
-        saved = checkpoint["config"].get(field)
+        saved = known.get(field)
         if saved != value:
             fail(argument(field), f"{saved!r} as in `{path}` to resume it", repr(value), "or choose another --name")
     return checkpoint["state"]

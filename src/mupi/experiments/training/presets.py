@@ -205,6 +205,7 @@ IMAGENET32 = replace(
     rank=200,
     subspace=None,
     output_scale=1.0,
+    readout_init=0.0,
     epochs=40,
     batch_size=16,
     lr=0.01,
@@ -220,19 +221,38 @@ IMAGENET32 = replace(
 IMAGENET32_PRESETS = Presets(
     pi_limit=IMAGENET32,
     pi_net=replace(IMAGENET32, features="random"),
-    mu_net=replace(IMAGENET32, network="mup"),
-    sp_net=replace(IMAGENET32, network="standard", lr=0.1),
+    mu_net=replace(IMAGENET32, network="mup", sigma_first=0.25),
+    sp_net=replace(IMAGENET32, network="standard", lr=0.1, clip=1.0),
     ridge=1e-4,
 )
+"""The finite networks have the π-limit's rates; σ_1 = √(r/d) gives the μ-net's first layer the π-limit's size.
 
-DRAWINGS = replace(IMAGENET32, dataset="omniglot-background", classes=None, lr=0.1, epochs=20)
+The paper's learning rate is for 800,000 steps. In 1,000 (8,000 images of 200 classes, 2 epochs) the π-limit stays at
+chance at .01 and begins to learn at .1, as do π-net and μ-net; without clipping π-limit and π-net diverge at .2. The SP
+net's rate and norm are ours, not tuned.
+"""
+
+DRAWINGS = replace(
+    IMAGENET32,
+    dataset="omniglot-background",
+    classes=None,
+    epochs=10,
+    lr=1.0,
+    lr_first=0.1,
+    lr_last=4.0,
+    clip=0.4,
+    weight_decay=1e-5,
+)
+"""The rates of CIFAR-10: after 3 epochs a π-net has 32 % of the test drawings right, at ImageNet32's and lr .1 17 %."""
+
 DRAWINGS_PRESETS = Presets(
     pi_limit=DRAWINGS,
     pi_net=replace(DRAWINGS, features="random"),
-    mu_net=replace(DRAWINGS, network="mup"),
-    sp_net=replace(DRAWINGS, network="standard", lr=0.1),
+    mu_net=replace(DRAWINGS, network="mup", sigma_first=0.5, lr=0.1, lr_first=1.0, lr_last=1.0, clip=None),
+    sp_net=replace(DRAWINGS, network="standard", lr=0.1, lr_first=1.0, lr_last=1.0, clip=1.0),
     ridge=1e-4,
 )
+"""Of ours; none but the π-net's rates was compared with others."""
 
 PRESETS: dict[DatasetName, Presets] = {
     "cifar10": CIFAR10_PRESETS,

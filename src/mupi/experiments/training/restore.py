@@ -8,7 +8,6 @@ import torch
 from mupi.data import Dataset
 from mupi.experiments.training.architectures import build_architecture
 from mupi.experiments.training.build import build_data, independent_generators
-from mupi.experiments.training.checkpoint import load_checkpoint
 from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.run import Run
 from mupi.nets import MLP, MuCNN, PiNetwork
@@ -21,7 +20,8 @@ def restore(config: TrainConfig) -> tuple[PiNetwork | MLP | MuCNN, Dataset]:
         FileNotFoundError: If there is no checkpoint.
         ValueError: If it is damaged, or of another configuration.
     """
-    saved = load_checkpoint(Run(config).checkpoint_path, config.identity())
+    run = Run(config)
+    saved = run.read(run.checkpoint_path)
     for_data, for_net = independent_generators(config.seed, 2)
     data = build_data(config, for_data)
     net = build_architecture(config, data, for_net)
@@ -44,7 +44,7 @@ def restore_epoch(config: TrainConfig, epoch: int) -> tuple[PiNetwork | MLP | Mu
     if not run.epoch_path(epoch).is_file():
         kept = ", ".join(map(str, run.kept_epochs())) or "none"
         raise FileNotFoundError(f"`{run.epoch_path(epoch)}` is missing; kept epochs: {kept} (train with --keep-epochs)")
-    saved = load_checkpoint(run.epoch_path(epoch), config.identity())
+    saved = run.read(run.epoch_path(epoch))
     description = without_images(config.dataset, saved["image_shape"], saved["classes"])
     _, for_net = independent_generators(config.seed, 2)
     net = build_architecture(config, description, for_net)

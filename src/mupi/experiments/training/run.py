@@ -1,7 +1,7 @@
 """A run's directory: its configuration, the metrics of its epochs, and a checkpoint to go on from."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,19 @@ class Run:
         path.parent.mkdir(exist_ok=True)
         save_checkpoint(path, self.config.identity(), net)
 
+    def read(self, path: Path) -> dict[str, Any]:
+        """The state in one of the run's files.
+
+        Args:
+            path: ``checkpoint_path``, or the `epoch_path` of an epoch.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is damaged, or of another configuration.
+        """
+        defaults = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
+        return load_checkpoint(path, self.config.identity(), defaults=defaults)
+
     def load(self) -> dict[str, Any]:
         """Read the state to go on from, and drop the epochs that ``metrics.jsonl`` may hold beyond it.
 
@@ -107,7 +120,7 @@ class Run:
             FileNotFoundError: If there is no checkpoint.
             ValueError: If it is damaged, or of another configuration.
         """
-        state = load_checkpoint(self.checkpoint_path, self.config.identity())
+        state = self.read(self.checkpoint_path)
         known = [m for m in self.metrics() if m.epoch <= state["epoch"]]
         self.metrics_path.write_text("".join(m.to_json() + "\n" for m in known))
         self.write_config()

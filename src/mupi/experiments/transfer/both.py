@@ -53,6 +53,7 @@ def pretraining(config: BothConfig, model: Model) -> TrainConfig:
         drop_epoch=drop,
         lr=preset.lr if config.pretrain_lr is None else config.pretrain_lr,
         rank=config.rank or preset.rank,
+        subspace=config.subspace or preset.subspace,
         width=config.width or preset.width,
         device=how.device,
         threads=how.threads,

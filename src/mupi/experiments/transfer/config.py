@@ -76,15 +76,15 @@ class EvaluationConfig:
     """Training images that ridge, penalty and rate are tried on; at most two thirds of all."""
     validation_size: int = 5_000
     """Training images that they are chosen by; at most one third of all. No test image takes part."""
-    ridges: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3)
-    """kernel: those tried, in units of the mean diagonal."""
+    ridges: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    """kernel: those tried, in units of the mean diagonal. The paper has the first four; finite networks want more."""
     penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     """probe: those tried, of ½|W|² beside the mean loss."""
     rates: tuple[float, ...] = (0.01, 0.1, 1.0)
     """readout: learning rates tried."""
     readout_epochs: int = 5
     """readout: passes over the training images."""
-    readout_batch_size: int = 32
+    readout_batch_size: int = 128
     """readout: images a step."""
     device: str = "cpu"
     """Where to compute, for example `cuda`."""
@@ -181,6 +181,8 @@ class BothConfig:
     """Learning rate of all models; None for the protocols'."""
     rank: int | None = None
     """r of π-limit and π-net; None for the protocols'."""
+    subspace: int | None = None
+    """π-limit: keep degree 2 in this many directions; None for the protocol's."""
     width: int | None = None
     """Of π-net and μ-net; None for the protocols'."""
     exact: bool = False
@@ -195,7 +197,7 @@ class BothConfig:
             ValueError: With the option's name.
         """
         positive_int("--seeds", self.seeds)
-        for field in ("pretrain_epochs", "rank", "width"):
+        for field in ("pretrain_epochs", "rank", "subspace", "width"):
             if getattr(self, field) is not None:
                 positive_int(option(field), getattr(self, field))
         if not self.models:
