@@ -6,7 +6,7 @@ Writes runs/cnn/NAME.json after each epoch, and beside it a checkpoint: called a
 finished. Test images choose nothing: rates were chosen on a CPU with `--validation`, at smaller sizes.
 `cifar10_cnn_figures.py` draws what several runs have written.
 
-All π-networks here have the centred kernel |b||g|(q/4 + q²/2), of which degree 2 in all directions is exact. On CUDA
+All networks here have the activation with kernel |b||g|(q/4 + q²), of which degree 2 in all directions is exact. On CUDA
 a step is captured as a graph, and images are moved and mirrored on the device, an epoch at a time.
 """
 
@@ -49,6 +49,7 @@ class Config:
         batch: Images a step.
         rank: r.
         directions: Directions of degree 2; 0 for all.
+        quadratic: Weight of q² in the kernel, beside 1/4 of q.
         width: n of finite-pi and of mu.
         pools: Of the convolutional networks, the averages of φ before each convolution.
         blocks: Of the resnet, branches in each stage.
@@ -80,6 +81,7 @@ class Config:
     batch: int = 128
     rank: int = 64
     directions: int = 0
+    quadratic: float = 1.0
     width: int = 512
     pools: tuple[int, ...] = (2, 1, 2, 1)
     blocks: tuple[int, ...] = (2, 2, 2)
@@ -115,13 +117,14 @@ def build(config: Config) -> PiNetwork | MuCNN:
     generator = torch.Generator().manual_seed(config.seed)
     hermite = mupi.Hermite(2, subspace=config.directions or None, renew_every=2**12, window=1024)
     features = mupi.Random(config.width) if config.model == "finite-pi" else hermite
+    activation = mupi.NormalizedPolynomial.with_weights(0.0, 0.25, config.quadratic)
     first: dict[str, Any] = dict(
         input_kernel=config.input_kernel, input_stride=config.input_stride, subtract_mean=config.subtract_mean
     )
-    common: dict[str, Any] = dict(features=features, generator=generator)
+    common: dict[str, Any] = dict(features=features, activation=activation, generator=generator)
     match config.model:
         case "mu":
-            return MuCNN(SHAPE, 10, config.width, config.pools, generator=generator, **first)
+            return MuCNN(SHAPE, 10, config.width, config.pools, activation=activation, generator=generator, **first)
         case "resnet":
             return mupi.PiResNet(
                 SHAPE, 10, config.rank, config.blocks, branch_scale=config.branch_scale, **common, **first
