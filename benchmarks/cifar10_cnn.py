@@ -1,12 +1,16 @@
 """One convolutional, residual or attention network on CIFAR-10, with flips and shifts, on a CPU or a CUDA device.
 
-    python benchmarks/cifar10_cnn.py --name limit --model limit --device cuda --data-dir DIR
+    python benchmarks/cifar10_cnn.py --model limit --device cuda --data-dir DIR
 
 Writes runs/cnn/NAME.json after each epoch, and beside it a checkpoint: called again it goes on, or finds the run
-finished. Test images choose nothing: rates were chosen on a CPU with `--validation`, at smaller sizes.
-`cifar10_cnn_figures.py` draws what several runs have written.
+finished. Test images choose nothing: rates were chosen on a CPU, by held-out training images and at smaller sizes
+(`mupi.experiments.training.architectures`). `cifar10_cnn_figures.py` draws what several runs have written. Others:
 
-All networks here have the activation with kernel |b||g|(q/4 + q²), of which degree 2 in all directions is exact. On CUDA
+    --model finite-pi --width 512; --model mu --width 128
+    --model resnet --input-stride 2 --lr 16 --lr-first .125 --lr-last .5 [--branch-scale 1]
+    --model transformer --lr 8 --lr-first .25 --depth 4 [--branch-scale 1]
+
+All networks have the activation with kernel |b||g|(q/4 + q²), of which degree 2 in all directions is exact. On CUDA
 a step is captured as a graph, and images are moved and mirrored on the device, an epoch at a time.
 """
 
