@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mupi.experiments.training.export import ExportConfig, export
-from mupi.experiments.training.restore import restore
+from mupi.experiments.training.restore import restore, restore_epoch
 from mupi.experiments.training.train import train_network
 
 IN_A_PROCESS_OF_ITS_OWN = """
@@ -56,6 +56,28 @@ def test_a_finite_network_of_the_limit_is_exported(small, tmp_path):
     y = exported(arguments, tmp_path, x)
     error = torch.linalg.vector_norm(y - net(x)) / torch.linalg.vector_norm(net(x))
     assert error < 0.15  # of the order of 1/√width, with a constant of some tens for centred outputs
+
+
+def test_a_kept_epoch_is_exported_under_its_own_name(small, monkeypatch):
+    config = replace(small, epochs=1, keep_epochs=True, readout_init=1.0)
+    train_network(config)
+    modules, paths = [], []
+
+    class Program:
+        def __init__(self, module, x):
+            modules.append(module)
+
+        def module(self):
+            return modules[-1]
+
+    monkeypatch.setattr("mupi.experiments.training.export.export_module", Program)
+    monkeypatch.setattr(torch.export, "save", lambda program, path: paths.append(path.name))
+    for epoch in (0, None):
+        export(ExportConfig(config.directory, epoch=epoch))
+    assert paths == ["net-epoch0.pt2", "net.pt2"]
+    x = restore(config)[1].test_x[:5]
+    assert torch.equal(modules[0](x), restore_epoch(config, 0)[0](x))
+    assert torch.equal(modules[1](x), restore(config)[0](x))
 
 
 def test_what_cannot_be_exported_says_what_to_do(small, tmp_path):

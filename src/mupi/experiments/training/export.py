@@ -1,6 +1,6 @@
 """`mupi export`: a trained network as a file that needs PyTorch only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 from tyro.conf import Positional
 
 from mupi.checks import fail, positive_int
-from mupi.experiments.training.restore import restore
+from mupi.experiments.training.restore import restore, restore_epoch
 from mupi.experiments.training.run import read_config
 from mupi.features import Atoms, Random
 from mupi.nets import PiMLP, PiNetwork, plain
@@ -28,12 +28,14 @@ class ExportConfig:
 
     run: Positional[Path]
     """The run's directory."""
+    epoch: int | None = None
+    """Of the networks that `mupi transfer pretrain` has kept, that of this epoch; None for the last."""
     width: int | None = None
     """Neurons a layer of the finite network; None for the trained network itself."""
     seed: int = 0
     """Draws the neurons."""
     out: Path | None = None
-    """The file; None for `net.pt2`, or `net-WIDTH.pt2`, in the run's directory."""
+    """The file; None for `net.pt2`, or `net-epochEPOCH-WIDTH.pt2` of those given, in the run's directory."""
 
 
 def export(config: ExportConfig) -> Path:
@@ -43,11 +45,14 @@ def export(config: ExportConfig) -> Path:
         The file.
 
     Raises:
-        FileNotFoundError: If there is no such run.
+        FileNotFoundError: If there is no such run, or the epoch was not kept.
         ValueError: If the network cannot be exported.
     """
-    run = read_config(config.run)
+    # On the CPU, wherever it was trained: there it can be read everywhere.
+    run = replace(read_config(config.run), device="cpu")
     net, data = restore(run)
+    if config.epoch is not None:
+        net, _ = restore_epoch(run, config.epoch)
     module: nn.Module = net
     if config.width is not None:
         positive_int("--width", config.width)
@@ -59,8 +64,9 @@ def export(config: ExportConfig) -> Path:
     x = data.test_x[:CHECKED_IMAGES]
     program = export_module(module, x)
     torch.testing.assert_close(program.module()(x), module(x).detach())
-    name = "net.pt2" if config.width is None else f"net-{config.width}.pt2"
-    path = config.run / name if config.out is None else config.out
+    given = {"-epoch": config.epoch, "-": config.width}
+    name = "net" + "".join(f"{label}{number}" for label, number in given.items() if number is not None)
+    path = config.run / f"{name}.pt2" if config.out is None else config.out
     torch.export.save(program, path)
     with torch.no_grad():
         right = (module(data.test_x).argmax(1) == data.test_y).double().mean()
