@@ -140,6 +140,20 @@ def test_every_kind_of_network_can_be_used(small, kind, tmp_path):
 
 
 @no_figure
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", [dict(features="hermite"), dict(features="random"), dict(network="mup", lr=0.1)])
+def test_on_an_accelerator_scores_are_those_of_the_cpu(small, kind, tmp_path):
+    run = replace(small, **kind, keep_epochs=True, epochs=1, device="cuda")
+    train_network(run)
+    found = {}
+    for device in ("cpu", "cuda"):
+        how = replace(QUICK, out=tmp_path / device, device=device, name=device)
+        found[device] = evaluate(EvaluateConfig(runs=(run.directory,), evaluation=how))[0].scores[1]
+    for part, score in found["cuda"].items():
+        assert score.accuracy == pytest.approx(found["cpu"][part].accuracy, abs=0.02)
+
+
+@no_figure
 def test_characters_of_the_background_alphabets_are_transferred_to_others(tmp_path, monkeypatch):
     write_archives(tmp_path, monkeypatch)
     protocol = pretraining_protocol("pi-limit", "omniglot-background")
