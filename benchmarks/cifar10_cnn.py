@@ -8,7 +8,7 @@ finished. Test images choose nothing: rates were chosen on a CPU, by held-out tr
 
     --model finite-pi --width 512; --model mu --width 128
     --model resnet --input-stride 2 --lr 16 --lr-first .125 --lr-last .5 [--branch-scale 1]
-    --model transformer --lr 8 --lr-first .25 --depth 4 [--branch-scale 1]
+    --model transformer --lr 1 --lr-first 1 --lr-last 2 --depth 4 [--branch-scale 1]
 
 All networks have the activation with kernel |b||g|(q/4 + q²), of which degree 2 in all directions is exact. On CUDA
 a step is captured as a graph, and images are moved and mirrored on the device, an epoch at a time.
