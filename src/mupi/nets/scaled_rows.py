@@ -10,7 +10,7 @@ PIECE = 256
 """Columns that are moved together."""
 
 SMALLEST_SCALE = 1e-3
-DITHER_PERIOD = 4096
+DITHER_SHIFT = 61
 
 
 class ScaledRows:
@@ -134,13 +134,12 @@ class ScaledRows:
 
     def _rounded(self, rows: Float[Tensor, "k columns"]) -> Float[Tensor, "k columns"]:
         """To bfloat16, up or down at random: random bits are added below the last that is kept, and cut off."""
-        n = rows.shape[1]
-        # One row of random bits for all, begun at a place of its own in each: unbiased for each entry at little cost.
-        device = rows.device
-        bits = torch.randint(1 << 16, (n + DITHER_PERIOD,), dtype=torch.int32, generator=self.generator, device=device)
-        start = torch.randint(DITHER_PERIOD, (len(rows),), generator=self.generator, device=device)
-        dithered = rows.view(torch.int32) + bits.unfold(0, n, 1)[start]
-        return (dithered & -(1 << 16)).view(torch.float32).to(torch.bfloat16)
+        k, n = rows.shape
+        # One row of random bits for all, each beginning further on in it: unbiased for each entry at little cost.
+        size = n + DITHER_SHIFT * k
+        bits = torch.randint(1 << 16, (size,), dtype=torch.int32, generator=self.generator, device=rows.device)
+        dithered = bits.as_strided((k, n), (DITHER_SHIFT, 1)) + rows.view(torch.int32)
+        return dithered.bitwise_and_(-(1 << 16)).view(torch.float32).to(torch.bfloat16)
 
 
 def pieces(columns: int, device: torch.device) -> tuple[int, int]:
