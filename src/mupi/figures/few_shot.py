@@ -105,6 +105,7 @@ def plot_width(widths: Mapping[int, Sequence[float]], limits: Mapping[str, Seque
         axes.axhline(100 * sum(values) / len(values), color=f"C{i + 1}", linestyle="--", label=label)
     axes.set(title="Test accuracy; bars from least to greatest seed", xlabel="width", ylabel="%")
     axes.set_xscale("log", base=2)
+    axes.set_xticks(sorted(widths), [f"{n:,}" for n in sorted(widths)])
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small")
