@@ -41,7 +41,7 @@ class PiCNN(PiNetwork):
             the more.
         features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.Random` (finite π-net); None for
             degree 2 in 16 directions.
-        activation: φ; None for one with kernel |b||g|(q/4 + q²/2), which degree 2 has exactly.
+        activation: φ; None for one with kernel |b||g|(q/4 + q²), which degree 2 has exactly.
         input_scale: α of the first layer.
         output_scale: α of the readout.
         bias_scale: α of all biases; 0 leaves them out.

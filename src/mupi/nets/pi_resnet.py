@@ -39,7 +39,7 @@ class PiResNet(PiNetwork):
             rates keep their meaning as L grows.
         subtract_mean: Whether g is centred before each normalisation, see `mupi.PiCNN`.
         features: `mupi.Hermite`, `mupi.Atoms` or `mupi.Random`; None for degree 2 in 16 directions.
-        activation: φ; None for one with kernel |b||g|(q/4 + q²/2), which degree 2 has exactly.
+        activation: φ; None for one with kernel |b||g|(q/4 + q²), which degree 2 has exactly.
         input_scale: α of the first layer.
         output_scale: α of the readout.
         bias_scale: α of all biases; 0 leaves them out.

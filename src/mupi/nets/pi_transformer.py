@@ -36,7 +36,7 @@ class PiTransformer(PiNetwork):
         branch_scale: Multiplier of both branches; None for 1/√(2·depth), with which learning rates keep their
             meaning as the depth grows.
         features: `mupi.Hermite`, `mupi.Atoms` or `mupi.Random`; None for degree 2 in 16 directions.
-        activation: φ; None for one with kernel |b||g|(q/4 + q²/2), which degree 2 has exactly.
+        activation: φ; None for one with kernel |b||g|(q/4 + q²), which degree 2 has exactly.
         output_scale: α of the readout.
         bias_scale: α of all biases; 0 leaves them out.
         readout_std: Standard deviation of the initial readout's a; 0 for a network that starts at zero.

@@ -70,7 +70,7 @@ class TrainConfig:
     width: int
     """The width of a finite network: mup, standard, and pi with random features."""
     activation: ActivationName
-    """φ; `quadratic` is the one with kernel |b||g|(q/4 + q²/4), `centred` with |b||g|(q/4 + q²/2); for both hermite of
+    """φ; `quadratic` is the one with kernel |b||g|(q/4 + q²/4), `centred` with |b||g|(q/4 + q²); for both hermite of
     degree 2 is exact."""
     rank: int
     """pi: r, the rank of each junction."""
