@@ -76,8 +76,9 @@ class EvaluationConfig:
     """Training images that ridge, penalty and rate are tried on; at most two thirds of all."""
     validation_size: int = 5_000
     """Training images that they are chosen by; at most one third of all. No test image takes part."""
-    ridges: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-    """kernel: those tried, in units of the mean diagonal. The paper has the first four; finite networks want more."""
+    ridges: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    """kernel: those tried, in units of the mean diagonal. The paper has the first four; kernels of finite networks, and
+    of features that are much aligned with the labels, want larger ones."""
     penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     """probe: those tried, of ½|W|² beside the mean loss."""
     rates: tuple[float, ...] = (0.01, 0.1, 1.0)
