@@ -42,39 +42,14 @@ CIFAR10 = TrainConfig(
 """The π-limit of Yang, Santacroce & Hu (2022), who reach 61.5 %: theirs is ``features="atoms"``. The default here, of
 constant memory, is near it."""
 
-DIGITS = TrainConfig(
+DIGITS = replace(
+    CIFAR10,
     dataset="digits",
-    train_size=None,
-    validation=None,
-    flip=False,
-    shift=0,
-    network="pi",
-    features="hermite",
-    degree=2,
     subspace=None,
-    subspace_high=None,
-    width=2048,
-    activation="relu",
     rank=64,
-    depth=2,
-    input_scale=1.0,
-    output_scale=0.5,
-    bias_scale=0.5,
-    readout_init=1.0,
-    sigma_w=2**0.5,
-    sigma_first=None,
     epochs=6,
     batch_size=16,
-    lr=1.0,
-    lr_first=0.1,
-    lr_last=4.0,
-    lr_bias=0.5,
     drop_epoch=4,
-    drop=0.15,
-    clip=0.4,
-    weight_decay=1e-5,
-    momentum=0.0,
-    seed=0,
 )
 """The same rates on the digits, at a rank and for a number of epochs that take seconds; see `DIGITS_PRESETS`."""
 
