@@ -50,7 +50,7 @@ Chosen by the training loss and 1,000 held-out training images: 6,000 images, 3 
 Percent and loss for the rates of hidden layers, input and readout. cnn: .5, .5, 2: 41.1, 1.684; 2, 2, 8: 43.6, 1.643;
 4, 2, 8: 43.9, 1.629; 8, 2, 8: 43.7, 1.654; 32, 2, 8: 42.5, 1.680. With two more convolutions: 2, 2, 8: 36.7, 1.766;
 8, 2, 8: 41.0, 1.728; 32, 2, 8: 38.2, 1.776. resnet: 2, 2, 8: 34.7, 1.904; 16, 2, 8: 38.9, 1.759. transformer: not
-tuned. All gradients are far shorter than the clipping norm.
+tuned. Mean gradient norms are .03 to .2, far below the clip.
 """
 
 
