@@ -1,6 +1,7 @@
 """CBOW in batches beside position by position: time, the bare products' time, and accuracy at equal epochs.
 
-`python benchmarks/word2vec.py` measures processor time, one thread; `--accuracy` trains width 256 both ways.
+`python benchmarks/word2vec.py` measures processor time, one thread; `--accuracy` trains width 256 both ways, and
+`--gensim` by gensim.
 """
 
 import time
