@@ -15,6 +15,7 @@ import tyro
 from torch.nn.functional import cross_entropy
 
 import mupi
+from captured_step import CapturedStep
 from mupi.data import load
 
 
@@ -27,6 +28,7 @@ class Config:
         seeds: One run each.
         activation: relu, or quadratic: kernel |b||g|(q/4 + q²/4), for which degree 2 is exact.
         weight_decay: 6e-5 was used for relu, 1e-4 for quadratic.
+        label_smoothing: Share of each label that is spread over all classes.
         flip: Whether each image is flipped with probability ½ in every epoch.
         epochs: Passes over the images.
     """
@@ -35,6 +37,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)
     activation: str = "quadratic"
     weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
     flip: bool = False
     epochs: int = 40
 
@@ -45,40 +48,6 @@ ACTIVATIONS = {
 }
 BATCH = 32
 EAGER_STEPS = 2  # at the start of every epoch, in which layers may look at their inputs
-
-
-class CapturedStep:
-    """One step of SGD, recorded once for each set of learning rates and replayed."""
-
-    def __init__(self, net: mupi.PiMLP, optimizer: mupi.SGD, d_in: int):
-        self.net, self.optimizer = net, optimizer
-        self.x = torch.zeros(BATCH, d_in, device="cuda")
-        self.y = torch.zeros(BATCH, dtype=torch.long, device="cuda")
-        self.graph, self.rates = torch.cuda.CUDAGraph(), []
-
-    def __call__(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Take a step on a batch."""
-        self.x.copy_(x)
-        self.y.copy_(y)
-        rates = [(group["lr"], group["clip"]) for group in self.optimizer.param_groups]
-        if rates == self.rates:
-            self.graph.replay()
-            return
-        self.rates = rates
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self.step()  # this one is taken; the next is only recorded
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.step()
-
-    def step(self) -> None:
-        """The step itself, on the graph's own tensors."""
-        self.optimizer.zero_grad()
-        cross_entropy(self.net(self.x), self.y).backward()
-        self.optimizer.step()
 
 
 def run(config: Config, seed: int) -> None:
@@ -98,7 +67,13 @@ def run(config: Config, seed: int) -> None:
     mupi.factor_gradients(net)
     groups = net.parameter_groups(lr=1.0, first=0.1, last=4.0, bias=0.5, weight_decay=config.weight_decay)
     optimizer = mupi.SGD(groups, clip=0.4)
-    step = CapturedStep(net, optimizer, x.shape[1])
+    shown, labels = torch.zeros(BATCH, x.shape[1], device="cuda"), torch.zeros(BATCH, dtype=torch.long, device="cuda")
+
+    def step() -> None:
+        cross_entropy(net(shown), labels, label_smoothing=config.label_smoothing).backward()
+        optimizer.step()
+
+    replayed = CapturedStep(step, optimizer)
     order, flips = torch.Generator().manual_seed(1000 + seed), torch.Generator(device="cuda").manual_seed(seed)
     for epoch in range(config.epochs):
         if epoch == config.epochs * 4 // 5:
@@ -111,11 +86,11 @@ def run(config: Config, seed: int) -> None:
             images = torch.where(torch.rand(len(x), 1, generator=flips, device="cuda") < 0.5, flipped, x)
         net.train()
         for i, batch in enumerate(torch.randperm(len(x), generator=order).cuda().split(BATCH)):
-            if i < EAGER_STEPS or len(batch) < BATCH:
-                cross_entropy(net(images[batch]), y[batch]).backward()
-                optimizer.step()
-            else:
-                step(images[batch], y[batch])
+            if len(batch) < BATCH:
+                continue  # the captured step has room for whole batches
+            shown.copy_(images[batch])
+            labels.copy_(y[batch])
+            (step if i < EAGER_STEPS else replayed)()
         torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         net.eval()
