@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from mupi.checks import fail, positive_int
 from mupi.data import DatasetName
 from mupi.experiments.comparison.contestants import KernelContestant, NetContestant, beside
 from mupi.experiments.training.config import ACTIVATIONS, TrainConfig
+from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.training.presets import PRESETS
 from mupi.figures.compare import Result, Summary, plot_comparison, plot_learning_curves, summarise
 from mupi.kernels import NNGP, NTK
@@ -194,7 +195,7 @@ def save(config: CompareConfig, summaries: Sequence[Summary], results: Sequence[
     config.directory.mkdir(parents=True, exist_ok=True)
     names = ("compare.json", "accuracy.png", "curves.png")
     path, accuracy, curves = (config.directory / name for name in names)
-    settings = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(config).items()}
+    settings = plain_fields(config)
     found = {"summaries": [s.to_json() for s in summaries], "results": [r.to_json() for r in results]}
     path.write_text(json.dumps({"config": settings, **found}, indent=1))
     plot_comparison(summaries, config.title).savefig(accuracy, dpi=150)

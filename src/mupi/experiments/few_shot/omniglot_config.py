@@ -1,10 +1,11 @@
 """What a few-shot experiment is made of, and the two papers' protocols to start from."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mupi.checks import fail, non_negative, positive_int
+from mupi.experiments.training.plain import plain_fields
 
 Paper = Literal["pi", "tp4"]
 Model = Literal["pi-limit", "pi-limit-exact", "pi-net", "mu-net", "mu-limit", "nngp", "ntk"]
@@ -136,7 +137,7 @@ class OmniglotConfig:
 
     def as_plain(self) -> dict[str, Any]:
         """All fields as numbers and strings for a file."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        return plain_fields(self)
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the numbers of each step of meta-training."""

@@ -17,6 +17,7 @@ from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName, load
 from mupi.experiments.limits.kept import KeptCurves
 from mupi.experiments.training.config import ACTIVATIONS, ActivationName
+from mupi.experiments.training.plain import plain_fields
 from mupi.figures.mu_limit import Curve, Curves, plot_mu_limit
 from mupi.nets import MLP
 from mupi.optim import SGD
@@ -131,7 +132,7 @@ def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
     spent = map("{:.1f}".format, costs["∞"])
     table.add_row("∞", f"± {curves.limit_error:.4f}", f"{last:.4f} ± {error:.4f}", "", *spent)
     console.print(table)
-    settings = asdict(config) | {"out": str(config.out), "data_dir": config.data_dir and str(config.data_dir)}
+    settings = plain_fields(config)
     summary = {
         "config": settings,
         "gaps": {str(n): gap for n, gap in curves.gaps.items()},

@@ -11,6 +11,7 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from mupi.checks import fail, positive_int
+from mupi.experiments.training.plain import plain_fields
 from mupi.figures.program import Convergence, plot_convergence
 from mupi.programs import Program
 from mupi.programs.demos import DEMOS
@@ -72,7 +73,7 @@ def program(config: ProgramConfig) -> dict[str, Convergence]:
         results[name] = converge(name, config, console)
     console.print(summary(results))
     config.out.mkdir(parents=True, exist_ok=True)
-    settings = asdict(config) | {"out": str(config.out)}
+    settings = plain_fields(config)
     measured = {name: asdict(result) for name, result in results.items()}
     (config.out / "program.json").write_text(json.dumps({"config": settings, "demos": measured}, indent=1))
     plot_convergence(results).savefig(config.out / "program.png", dpi=150)

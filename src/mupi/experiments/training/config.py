@@ -1,12 +1,13 @@
 """What a training run is made of."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, NormalizedPolynomial, ReLU, Sin, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName
+from mupi.experiments.training.plain import plain_fields
 from mupi.features import Atoms, Features, Hermite, Random
 from mupi.nets import CENTRED
 
@@ -196,11 +197,7 @@ class TrainConfig:
 
     def as_plain(self) -> dict[str, Any]:
         """All that describes the run, as numbers and strings for a file."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
-            if name not in ON_A_SAVED_RUN
-        }
+        return {name: value for name, value in plain_fields(self).items() if name not in ON_A_SAVED_RUN}
 
     def identity(self) -> dict[str, Any]:
         """The part of `as_plain` that decides the numbers of each epoch."""

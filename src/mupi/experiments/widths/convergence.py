@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from mupi.checks import fail, non_negative, positive_int
 from mupi.data import Dataset, DatasetName, load
 from mupi.experiments.training.build import build_network, build_optimizer
 from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.training.presets import PRESETS
 from mupi.experiments.widths.widths import doublings
 from mupi.figures.convergence import WidthSweep, plot_gaps, plot_losses
@@ -244,7 +245,7 @@ def save(config: ConvergenceConfig, sweeps: list[WidthSweep]) -> list[Path]:
     """Write everything."""
     config.out.mkdir(parents=True, exist_ok=True)
     path, losses, gaps = (config.out / name for name in ("convergence.json", "losses.png", "gaps.png"))
-    settings = asdict(config) | {"out": str(config.out), "data_dir": config.data_dir and str(config.data_dir)}
+    settings = plain_fields(config)
     path.write_text(json.dumps({"config": settings, "sweeps": [sweep.to_json() for sweep in sweeps]}))
     plot_losses(sweeps).savefig(losses, dpi=150)
     plot_gaps(sweeps).savefig(gaps, dpi=150)

@@ -1,7 +1,7 @@
 """`mupi coordcheck`: real networks of many widths against the predicted exponents."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from mupi.activations import Activation
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName, load
 from mupi.experiments.training.config import ACTIVATIONS, ActivationName
+from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.widths.chosen import Chosen, named
 from mupi.experiments.widths.coordinates import CoordinateCheck, coordinate_check
 from mupi.experiments.widths.widths import doublings
@@ -93,7 +94,7 @@ def coordcheck(config: CoordCheckConfig) -> dict[str, CoordinateCheck]:
         console.print(checks[name].table(f"{name}: {titles[name]}"), p.verdict, "", highlight=False)
     config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "coordcheck.json"
-    settings = asdict(config) | {"out": str(config.out), "data_dir": config.data_dir and str(config.data_dir)}
+    settings = plain_fields(config)
     results = {name: result.to_json() for name, result in checks.items()}
     path.write_text(json.dumps({"config": settings, "checks": results}, indent=1))
     figure = config.out / "coordcheck.png"

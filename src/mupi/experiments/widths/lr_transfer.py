@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 from mupi.checks import fail, positive_int
 from mupi.data import DatasetName, load
 from mupi.experiments.training.config import ACTIVATIONS, ActivationName
+from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.widths.chosen import Chosen
 from mupi.experiments.widths.coordcheck import preserving_std
 from mupi.figures.lr_transfer import LrSweep, plot_lr_transfer
@@ -127,7 +128,7 @@ def report(config: LrTransferConfig, sweeps: dict[str, LrSweep], console: Consol
     console.print(table)
     config.out.mkdir(parents=True, exist_ok=True)
     path, figure = config.out / "lr_transfer.json", config.out / "lr_transfer.png"
-    settings = asdict(config) | {"out": str(config.out), "data_dir": config.data_dir and str(config.data_dir)}
+    settings = plain_fields(config)
     results = {
         name: {
             "best_lr": [sweep.best_lr(i) for i in range(len(sweep.widths))],

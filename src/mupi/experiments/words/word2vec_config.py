@@ -1,6 +1,6 @@
 """What a run of `mupi word2vec` is made of."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import torch
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import wikifil
 from mupi.data.text import Normaliser
+from mupi.experiments.training.plain import plain_fields
 from mupi.nets.embedding_start import Gaussian, Orthonormal, Start, UnitVectors
 
 NORMALISERS: dict[str, Normaliser | None] = {"none": None, "letters": wikifil.letters, "wikifil": wikifil.wikifil}
@@ -124,11 +125,7 @@ class Word2VecConfig:
 
     def as_plain(self) -> dict[str, Any]:
         """All that describes the run, as numbers and strings for a file."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
-            if name not in ON_A_SAVED_RUN
-        }
+        return {name: value for name, value in plain_fields(self).items() if name not in ON_A_SAVED_RUN}
 
     def identity(self) -> dict[str, Any]:
         """The part of `as_plain` that decides the numbers of each epoch."""
