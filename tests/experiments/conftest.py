@@ -42,13 +42,13 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def arrange(after: int) -> None:
         steps = iter(range(1, 10**6))
-        show = EpochProgress.step
+        show = EpochProgress.advance
 
         def step(self: EpochProgress, *args: float) -> None:
             show(self, *args)
             if next(steps) == after:
                 signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr(EpochProgress, "step", step)
+        monkeypatch.setattr(EpochProgress, "advance", step)
 
     return arrange

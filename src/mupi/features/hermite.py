@@ -164,8 +164,21 @@ class HermiteWeight(Weight, MatrixModule):
 
     def sample_atoms(self) -> Expansion:
         """The last atoms of the training, the initial ones first of all: see `RecentAtoms`."""
-        self._settle()
+        self.settle()
         return self.recent.expansion()
+
+    @property
+    def inputs_seen(self) -> int:
+        """How many inputs training has shown the weight, the initial atoms included."""
+        return int(self.recent.seen)
+
+    def renews_within(self, inputs: int) -> bool:
+        """Whether the directions are due to be renewed before so many more inputs."""
+        return self.tracker is not None and self.tracker.due(self.recent.seen + inputs)
+
+    def pass_by(self, inputs: int) -> None:
+        """Count inputs that were trained on where Python sees no values, as in the replay of a CUDA graph."""
+        self.recent.seen += inputs
 
     @torch.no_grad()
     def renew_directions(self) -> None:
@@ -213,7 +226,7 @@ class HermiteWeight(Weight, MatrixModule):
         """Whether this pass trains the module; weights that are no parameter come from `functional_call`."""
         return torch.is_grad_enabled() and is_eager(g) and isinstance(self.weight, nn.Parameter)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Tell the recent atoms of the optimiser's step, which shows in the version counter of the weight."""
         if self.weight._version != self._weight_version:
             self.recent.settle(getattr(self.weight, "step_size", 1.0))
@@ -225,18 +238,18 @@ class HermiteWeight(Weight, MatrixModule):
         Only there no earlier forward pass can still want the old coefficients for its backward pass.
         """
         if self.weight._version != self._renewal_version:
-            self._settle()
+            self.settle()
             if self.tracker is not None and self.tracker.due(self.recent.seen):
                 self.renew_directions()
             self._weight_version = self._renewal_version = self.weight._version
 
     def __getstate__(self) -> dict:
         """Settled, for copies and pickles, which lose what the optimiser left at the weight."""
-        self._settle()
+        self.settle()
         return self.__dict__.copy()
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
-        self._settle()
+        self.settle()
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
 

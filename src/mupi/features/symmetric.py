@@ -48,6 +48,18 @@ def monomial_weights(size: int, degree: int) -> Float[Tensor, " features"]:
     return weights.sqrt()
 
 
+def _monomial_weights_like(x: Float[Tensor, "n p"], degree: int) -> Float[Tensor, " features"]:
+    """`monomial_weights` on the device of x."""
+    if x.is_cuda and not torch.compiler.is_compiling():  # a CUDA graph may not copy from the host
+        return _monomial_weights_on(x.shape[1], degree, x.dtype, x.device)
+    return monomial_weights(x.shape[1], degree).to(x)
+
+
+@cache
+def _monomial_weights_on(size: int, degree: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return monomial_weights(size, degree).to(device, dtype)
+
+
 def symmetric_power(x: Float[Tensor, "n p"], degree: int, scale: Float[Tensor, "n 1"]) -> list[Float[Tensor, "n _"]]:
     """``scale``·S_k(x) for k = ``degree``, as pieces to concatenate."""
     if degree == 0:
@@ -56,7 +68,7 @@ def symmetric_power(x: Float[Tensor, "n p"], degree: int, scale: Float[Tensor, "
         return [scale * x]
     if degree == 2:
         return _pairs(x, scale)
-    return [scale * _monomials(x, degree) * monomial_weights(x.shape[1], degree).to(x)]
+    return [scale * _monomials(x, degree) * _monomial_weights_like(x, degree)]
 
 
 def _pairs(x: Tensor, scale: Tensor) -> list[Tensor]:

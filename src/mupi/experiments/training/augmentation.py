@@ -49,16 +49,20 @@ class Views:
     flipped: Bool[Tensor, " n"]
     offsets: Int64[Tensor, "n 2"]
 
+    def to(self, device: torch.device) -> "Views":
+        """The same on a device, for images and numbers of images that are there."""
+        return Views(self.augmentation, self.flipped.to(device), self.offsets.to(device))
+
     def __call__(self, x: Float[Tensor, "batch d"], images: Int64[Tensor, " batch"]) -> Float[Tensor, "batch d"]:
         """The rows of ``x``, which are the images of these numbers, as they are seen."""
         if not (self.augmentation.flip or self.augmentation.shift):
             return x
         (_, height, width), margin, device = self.augmentation.image_shape, self.augmentation.shift, x.device
         # A pixel of the view is one of the padded image: which row and column it is depends on the image only.
-        start = (margin - self.offsets[images]).to(device)
+        start = margin - self.offsets[images]
         rows = start[:, :1] + torch.arange(height, device=device)
         columns = start[:, 1:] + torch.arange(width, device=device)
-        columns = torch.where(self.flipped[images].to(device)[:, None], columns.flip(1), columns)
+        columns = torch.where(self.flipped[images][:, None], columns.flip(1), columns)
         padded = pad(x.unflatten(1, self.augmentation.image_shape), (margin,) * 4)
         image = torch.arange(len(x), device=device)[:, None, None]
         return padded.movedim(1, 3)[image, rows[:, :, None], columns[:, None, :]].movedim(3, 1).flatten(1)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mupi.data import Dataset
+from mupi.experiments.training.replayed_step import ReplayedStep, replayable
 from mupi.experiments.training.state import Tally, TrainingState
 
 EVALUATION_BATCH = 100
+STEPS_A_READING = 50  # on an accelerator, which each look at the loss makes Python wait for
 
 
 def train_epoch(
@@ -20,48 +23,106 @@ def train_epoch(
     data: Dataset,
     batch_size: int,
     interrupted: Callable[[], bool],
-    after_step: Callable[[Tally], None],
+    after_steps: Callable[[Tally, int], None],
     label_smoothing: float = 0.0,
 ) -> bool:
     """Take the remaining steps of the epoch in progress, by the batch mean of the cross-entropy.
+
+    On CUDA steps are replayed as a graph, unless atoms make each one larger than the last; see `ReplayedStep`.
 
     Args:
         state: Is changed, after each step as a whole.
         data: Where its training images are.
         batch_size: Images a step.
         interrupted: Asked between steps whether to stop there.
-        after_step: Told the sums over the epoch so far.
+        after_steps: Told the sums over the epoch so far, and how many steps are new in them.
         label_smoothing: Share of each label that is spread over all classes.
 
     Returns:
         Whether the epoch is finished; if not, it was interrupted.
 
     Raises:
-        FloatingPointError: If the loss is not finite. The step is not taken.
+        FloatingPointError: If the loss is not finite. On the CPU the step is not taken; elsewhere up to
+            `STEPS_A_READING` steps may have been taken with it.
     """
-    start = time.perf_counter()
-    batches, views = state.draw_epoch(len(data.train_x), batch_size)
+    net, optimizer, device = state.net, state.optimizer, data.train_x.device
+    reading = Reading(state, torch.zeros(2, dtype=torch.float64, device=device), after_steps)
+    batches, views = state.draw_epoch(len(data.train_x), batch_size, device)
+
+    def step(images: Int64[Tensor, " batch"]) -> None:
+        y = data.train_y[images]
+        logits = net(views(data.train_x[images], images))
+        loss = cross_entropy(logits, y, label_smoothing=label_smoothing)
+        if device.type == "cpu":
+            require_finite(loss.item(), reading.where)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        reading.sums += torch.stack([loss.detach() * len(y), (logits.detach().argmax(1) == y).sum()])
+
+    take = ReplayedStep(step, net, optimizer) if replayable(net) else step
     for images in batches:
         if interrupted():
+            reading.read()
             return False
-        batch = images.to(data.train_x.device)
-        x, y = views(data.train_x[batch], images), data.train_y[batch]
-        logits = state.net(x)
-        loss = cross_entropy(logits, y, label_smoothing=label_smoothing)
-        require_finite(loss.item(), f"epoch {state.epoch + 1}, step {state.step + 1}")
-        state.optimizer.zero_grad()
-        loss.backward()
-        state.optimizer.step()
-
-        state.step += 1
-        state.tally.images += len(batch)
-        state.tally.loss += loss.item() * len(batch)
-        state.tally.correct += int((logits.argmax(1) == y).sum())
-        now = time.perf_counter()
-        state.tally.seconds += now - start
-        start = now
-        after_step(state.tally)
+        take(images)
+        reading.count(len(images))
+        if device.type == "cpu" or reading.steps == STEPS_A_READING:
+            reading.read()
+    reading.read()
     return True
+
+
+@dataclass
+class Reading:
+    """Loss and right answers that are still on the device, of the steps since they were read.
+
+    Attributes:
+        state: Where they go.
+        sums: Loss, and how many were classified right.
+        after_steps: Told of each reading.
+        steps: How many there are.
+        images: Of how many images.
+    """
+
+    state: TrainingState
+    sums: Float[Tensor, "2"]
+    after_steps: Callable[[Tally, int], None]
+    steps: int = 0
+    images: int = 0
+
+    def __post_init__(self):
+        self.start = time.perf_counter()
+
+    @property
+    def where(self) -> str:
+        """The step in progress."""
+        return f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
+
+    def count(self, images: int) -> None:
+        """A step has been taken."""
+        self.state.step += 1
+        self.steps += 1
+        self.images += images
+
+    def read(self) -> None:
+        """Add them to the tally.
+
+        Raises:
+            FloatingPointError: If the loss is not finite.
+        """
+        if not self.steps:
+            return
+        loss, correct = self.sums.tolist()
+        self.sums.zero_()
+        require_finite(loss, self.where)
+        tally, now = self.state.tally, time.perf_counter()
+        tally.loss += loss
+        tally.correct += int(correct)
+        tally.images += self.images
+        tally.seconds += now - self.start
+        steps, self.start, self.steps, self.images = self.steps, now, 0, 0
+        self.after_steps(tally, steps)
 
 
 @torch.no_grad()

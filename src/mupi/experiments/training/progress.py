@@ -30,10 +30,10 @@ class EpochProgress:
         label = label if self.title is None else f"{self.title}, {label}"
         self.progress.reset(self.task, total=steps, completed=done, description=label, status="")
 
-    def step(self, loss: float, accuracy: float, megabytes: float, atoms: int) -> None:
-        """One step further, with means over the epoch so far."""
+    def advance(self, steps: int, loss: float, accuracy: float, megabytes: float, atoms: int) -> None:
+        """So many steps further, with means over the epoch so far."""
         status = f"loss {loss:.4f} accuracy {accuracy:.2%} {megabytes:,.0f} MB"
-        self.progress.update(self.task, advance=1, status=status + (f" {atoms:,} atoms" if atoms else ""))
+        self.progress.update(self.task, advance=steps, status=status + (f" {atoms:,} atoms" if atoms else ""))
 
     def finish(self, metrics: EpochMetrics) -> None:
         """Print the epoch."""

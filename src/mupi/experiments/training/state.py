@@ -68,12 +68,12 @@ class TrainingState:
     def __post_init__(self):
         self.at_start = self._draws()
 
-    def draw_epoch(self, n: int, batch_size: int) -> tuple[list[torch.Tensor], Views]:
+    def draw_epoch(self, n: int, batch_size: int, device: torch.device) -> tuple[list[torch.Tensor], Views]:
         """The index sets of the next epoch's batches that are still to come, and how its images are seen."""
         self.order.set_state(self.at_start["order"])
         self.views.set_state(self.at_start["views"])
-        batches = list(torch.randperm(n, generator=self.order).split(batch_size))
-        return batches[self.step :], self.augmentation.draw(n, self.views)
+        batches = list(torch.randperm(n, generator=self.order).to(device).split(batch_size))
+        return batches[self.step :], self.augmentation.draw(n, self.views).to(device)
 
     def finish_epoch(self) -> None:
         """Go on to the next epoch."""

@@ -80,8 +80,8 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
 
     with interrupt_noted() as interrupted, epoch_progress(config.epochs, title) as progress:
 
-        def show(tally: Tally) -> None:
-            progress.step(tally.mean_loss, tally.accuracy, memory.growth() / MB, stored_atoms(net))
+        def show(tally: Tally, steps: int) -> None:
+            progress.advance(steps, tally.mean_loss, tally.accuracy, memory.growth() / MB, stored_atoms(net))
 
         while state.epoch < config.epochs:
             progress.begin(state.epoch + 1, state.step, -(-len(data.train_x) // config.batch_size))

@@ -70,7 +70,7 @@ def train_readout(
     rate: float,
     epochs: int,
     batch_size: int,
-    after_step: Callable[[], None],
+    after_steps: Callable[[int], None],
 ) -> Readout:
     """SGD on the cross-entropy with everything before the readout frozen.
 
@@ -80,7 +80,7 @@ def train_readout(
         rate: Learning rate, which the multipliers of the pretraining multiply.
         epochs: Passes over the training images.
         batch_size: Images a step.
-        after_step: Called after each step.
+        after_steps: Told how many steps were taken since it was last told.
 
     Raises:
         FloatingPointError: If training diverges.
@@ -99,7 +99,7 @@ def train_readout(
         for_views,
     )
     for _ in range(epochs):
-        train_epoch(state, part, batch_size, lambda: False, lambda tally: after_step())
+        train_epoch(state, part, batch_size, lambda: False, lambda _, steps: after_steps(steps))
         state.finish_epoch()
     readout = state.net
     assert isinstance(readout, Readout)

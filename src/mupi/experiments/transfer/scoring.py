@@ -76,7 +76,7 @@ class Scoring:
                     rate=rate,
                     epochs=config.readout_epochs,
                     batch_size=config.readout_batch_size,
-                    after_step=lambda: self.progress.advance(task),
+                    after_steps=lambda steps: self.progress.advance(task, steps),
                 )
             finally:
                 self.progress.remove_task(task)
