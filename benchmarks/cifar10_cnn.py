@@ -1,15 +1,16 @@
 """One convolutional, residual or attention network on CIFAR-10, with flips and shifts, on a CPU or a CUDA device.
 
-    python benchmarks/cifar10_cnn.py --model limit --device cuda --data-dir DIR
+    python benchmarks/cifar10_cnn.py --device cuda --data-dir DIR
 
 Writes runs/cnn/NAME.json after each epoch, and beside it a checkpoint: called again it goes on, or finds the run
 finished. Test images choose nothing: rates were chosen on a CPU, by held-out training images and at smaller sizes
 (`mupi.experiments.training.architectures`). `cifar10_cnn_figures.py` draws what several runs have written. Others:
 
-    --model finite-pi --width 512; --model mu --width 128
+    --width 512; --model mu --width 128
     --model resnet --input-stride 2 --lr 16 --lr-first .125 --lr-last .5 [--branch-scale 1]
     --model transformer --lr 1 --lr-first 1 --lr-last 2 --depth 4 [--branch-scale 1]
 
+cnn, resnet and transformer are π-limits, and with `--width` their finite π-nets; mu is the finite cnn in μP.
 All networks have the activation with kernel |b||g|(q/4 + q²), of which degree 2 in all directions is exact. On CUDA
 a step is captured as a graph, and images are moved and mirrored on the device, an epoch at a time.
 """
@@ -23,16 +24,16 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import mupi
-from captured_step import CapturedStep
 from mupi.data import Dataset, load
 from mupi.experiments.training.augmentation import Augmentation, Views
+from mupi.experiments.training.replayed_step import ReplayedStep, replayable
 from mupi.kernels import centred_alignment
 from mupi.nets import MuCNN, PiNetwork
 
-EAGER_STEPS = 2  # at the start of every epoch, in which layers look at their inputs
 STEPS_OF_A_RATE = 50  # the cosine goes in stairs, since each rate is recorded by itself
 SHAPE = (3, 32, 32)
 
@@ -42,8 +43,8 @@ class Config:
     """What to train.
 
     Attributes:
-        model: limit, finite-pi and mu are convolutional; resnet and transformer are π-limits.
-        name: Of the run's files; None for the model's.
+        model: cnn, resnet and transformer are π-networks; mu is the cnn in μP.
+        name: Of the run's files; None for model, width and seed.
         out: Their folder.
         device: cpu or cuda.
         data_dir: Where CIFAR-10 is; None for the usual places.
@@ -54,7 +55,7 @@ class Config:
         rank: r.
         directions: Directions of degree 2; 0 for all.
         quadratic: Weight of q² in the kernel, beside 1/4 of q.
-        width: n of finite-pi and of mu.
+        width: n of a finite network; None for the limit, which mu does not have.
         pools: Of the convolutional networks, the averages of φ before each convolution.
         blocks: Of the resnet, branches in each stage.
         depth: Of the transformer, blocks.
@@ -74,7 +75,7 @@ class Config:
         seed: Of network, order and augmentation.
     """
 
-    model: Literal["limit", "finite-pi", "mu", "resnet", "transformer"] = "limit"
+    model: Literal["cnn", "resnet", "transformer", "mu"] = "cnn"
     name: str | None = None
     out: Path = Path("runs/cnn")
     device: str = "cpu"
@@ -86,7 +87,7 @@ class Config:
     rank: int = 64
     directions: int = 0
     quadratic: float = 1.0
-    width: int = 512
+    width: int | None = None
     pools: tuple[int, ...] = (2, 1, 2, 1)
     blocks: tuple[int, ...] = (2, 2, 2)
     depth: int = 4
@@ -108,7 +109,8 @@ class Config:
     @property
     def file(self) -> Path:
         """Where results are written."""
-        return self.out / f"{self.name or self.model}.json"
+        name = self.name or f"{self.model}-{self.width or 'limit'}-seed{self.seed}"
+        return self.out / f"{name}.json"
 
     def plain(self) -> dict[str, Any]:
         """What the numbers depend on."""
@@ -120,7 +122,7 @@ def build(config: Config) -> PiNetwork | MuCNN:
     """The network before training, on the CPU."""
     generator = torch.Generator().manual_seed(config.seed)
     hermite = mupi.Hermite(2, subspace=config.directions or None, renew_every=2**12, window=1024)
-    features = mupi.Random(config.width) if config.model == "finite-pi" else hermite
+    features = hermite if config.width is None else mupi.Random(config.width)
     activation = mupi.NormalizedPolynomial.with_weights(0.0, 0.25, config.quadratic)
     first: dict[str, Any] = dict(
         input_kernel=config.input_kernel, input_stride=config.input_stride, subtract_mean=config.subtract_mean
@@ -128,6 +130,8 @@ def build(config: Config) -> PiNetwork | MuCNN:
     common: dict[str, Any] = dict(features=features, activation=activation, generator=generator)
     match config.model:
         case "mu":
+            if config.width is None:
+                raise SystemExit("mu is a finite network; give its --width")
             return MuCNN(SHAPE, 10, config.width, config.pools, activation=activation, generator=generator, **first)
         case "resnet":
             return mupi.PiResNet(
@@ -164,15 +168,12 @@ class Training:
         self.optimizer = mupi.SGD(groups, clip=config.clip, momentum=config.momentum)
         self.full_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.views = torch.empty_like(data.train_x)
-        self.batch = torch.zeros(config.batch, dtype=torch.long, device=config.device)
         self.loss, self.right = (torch.zeros((), device=config.device) for _ in range(2))
-        cuda = torch.device(config.device).type == "cuda"
-        self.replayed = CapturedStep(self.step, self.optimizer) if cuda else self.step
 
-    def step(self) -> None:
-        """A step on the images that `batch` names."""
-        y = self.data.train_y[self.batch]
-        logits = self.net(self.views[self.batch])
+    def step(self, batch: Tensor) -> None:
+        """A step on the images of these numbers."""
+        y = self.data.train_y[batch]
+        logits = self.net(self.views[batch])
         loss = cross_entropy(logits, y)
         loss.backward()
         self.optimizer.step()
@@ -189,10 +190,10 @@ class Training:
         self.net.train()
         batches = torch.randperm(n, generator=generator, device=device)[: n - n % self.config.batch]
         batches = batches.reshape(-1, self.config.batch)
+        take = ReplayedStep(self.step, self.net, self.optimizer) if replayable(self.net) else self.step
         for i, batch in enumerate(batches):
             self.set_rates(number * len(batches) + i, len(batches))
-            self.batch.copy_(batch)
-            (self.step if i < EAGER_STEPS else self.replayed)()
+            take(batch)
         seen = batches.numel()
         return dict(train_loss=float(self.loss) * self.config.batch / seen, train_accuracy=float(self.right) / seen)
 
@@ -257,7 +258,7 @@ def main(config: Config) -> None:
         results = saved["results"]
     else:
         name = torch.cuda.get_device_name() if cuda else "cpu, one thread"
-        results = dict(config=plain, device=name, torch=torch.__version__, epochs=[])
+        results = dict(config=plain, device=name, torch=str(torch.__version__), epochs=[])
         results["parameters"] = sum(p.numel() for p in net.parameters())
         if isinstance(net, PiNetwork):
             results["before"] = look_at_features(net, data)
