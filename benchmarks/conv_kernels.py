@@ -1,6 +1,6 @@
 """Kernel regression on CIFAR-10 with convolutional kernels, which learn no features, at several sizes of image.
 
-    python benchmarks/conv_kernels.py [--train-size 1000] [--test-size 1000] [--shrink 4]
+    python benchmarks/conv_kernels.py [--train-size 1000] [--test-size 1000] [--shrink 4] [--pooling False]
 
 `ConvNNGP` and `ConvNTK` of depth 3, ReLU, 3 × 3 filters, with and without the average over positions. Pairs of
 positions make the pooled ones (32/shrink)⁴ times as dear as a perceptron's kernel, so images are shrunk first.
@@ -29,6 +29,7 @@ class Config:
         shrink: Side of the blocks of pixels that are averaged.
         depth: Hidden layers.
         ridge: In units of the mean diagonal.
+        pooling: Without the average over positions, with it, or both.
         device: cpu or cuda.
         data_dir: Where CIFAR-10 is; None for the usual places.
     """
@@ -38,6 +39,7 @@ class Config:
     shrink: int = 4
     depth: int = 3
     ridge: float = 1e-4
+    pooling: tuple[bool, ...] = (False, True)
     device: str = "cpu"
     data_dir: Path | None = None
 
@@ -52,7 +54,7 @@ def main(config: Config) -> None:
     )
     y, yt = data.train_y[: config.train_size], data.test_y[: config.test_size]
     side = 32 // config.shrink
-    for pooling in (False, True):
+    for pooling in config.pooling:
         for kind in (ConvNNGP, ConvNTK):
             start = time.perf_counter()
             kernel = kind((3, side, side), config.depth, mupi.ReLU(), pooling)

@@ -8,12 +8,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import mupi
+from assertions import assert_close
 from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.replayed_step import EAGER_STEPS, ReplayedStep, replayable
 from mupi.experiments.training.train import train_network
 from mupi.features import HermiteWeight
 from mupi.nets import PiMLP
-from assertions import assert_close
 
 IMAGES, BATCH, CLASSES = 64, 4, 3
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

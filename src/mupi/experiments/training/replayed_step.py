@@ -1,6 +1,7 @@
 """A training step that a CUDA device replays as a graph, without waiting for Python."""
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ def replayable(net: nn.Module) -> bool:
 
 
 class CudaGraphs:
-    """Takes a step and records it as a CUDA graph; all graphs share a stream and a pool of memory."""
+    """Takes a step and records it as a CUDA graph; all its graphs share a stream and a pool of memory."""
 
     def __init__(self):
         self.stream, self.pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
@@ -37,6 +38,12 @@ class CudaGraphs:
         return graph.replay
 
 
+@cache
+def cuda_graphs() -> CudaGraphs:
+    """One for all runs of the process: each stream that multiplies matrices keeps 32 MB for it until the end."""
+    return CudaGraphs()
+
+
 class ReplayedStep:
     """A step that is recorded once for each set of learning rates, and then replayed.
 
@@ -50,7 +57,7 @@ class ReplayedStep:
             it reads and writes is in place.
         net: The network; see `replayable`.
         optimizer: Whose rates are part of what is recorded.
-        record: Takes a step and returns what takes it again; None for `CudaGraphs`.
+        record: Takes a step and returns what takes it again; None for `cuda_graphs`.
     """
 
     def __init__(
@@ -62,7 +69,7 @@ class ReplayedStep:
     ):
         self.step, self.optimizer = step, optimizer
         self.weights = {module: 0 for module in net.modules() if isinstance(module, HermiteWeight)}
-        self.record = record or CudaGraphs()
+        self.record = record or cuda_graphs()
         self.eager_steps = 0
         self.rates: list[tuple[float, float | None]] = []
         self.inputs: tuple[Tensor, ...] = ()
