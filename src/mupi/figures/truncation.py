@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from mupi.figures.compare import Summary
 
@@ -27,7 +28,10 @@ def plot_truncation(summaries: Mapping[str, Summary], features: Mapping[str, int
     size.set(xscale="log", xlabel="features of a layer")
     seconds.set(xscale="log", xlabel="seconds of training")
     for axes in (error, size, seconds):
-        axes.grid(alpha=0.3, which="both")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    error.legend(frameon=False, fontsize="small")
+    figure.legend(loc="outside upper center", ncols=len(summaries), frameon=False, fontsize="small")
     return figure
