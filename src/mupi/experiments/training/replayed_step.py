@@ -68,7 +68,7 @@ class ReplayedStep:
         record: Callable[[Callable[[], None]], Replay] | None = None,
     ):
         self.step, self.optimizer = step, optimizer
-        self.weights = {module: 0 for module in net.modules() if isinstance(module, HermiteWeight)}
+        self.inputs_a_step = {module: 0 for module in net.modules() if isinstance(module, HermiteWeight)}
         self.record = record or cuda_graphs()
         self.eager_steps = 0
         self.rates: list[tuple[float, float | None]] = []
@@ -76,43 +76,48 @@ class ReplayedStep:
         self.replay: Replay | None = None
 
     def __call__(self, *inputs: Tensor) -> None:
-        """Take a step; inputs of other shapes than before are for steps that are not replayed."""
+        """Take a step; inputs of other shapes than the first ones are for steps that are not replayed."""
         if self.eager_steps < EAGER_STEPS or self._must_look() or not self._fit(inputs):
-            self._take(inputs)
+            self._look(inputs)
             return
         for static, given in zip(self.inputs, inputs, strict=True):
             static.copy_(given)
         rates = [(group["lr"], group["clip"]) for group in self.optimizer.param_groups]
         if self.replay is None or rates != self.rates:
-            before = self._seen()
-            self.replay, self.rates = self.record(lambda: self.step(*self.inputs)), rates
-            for weight, seen in before.items():
-                weight.settle()
-                weight.pass_by(self.weights[weight] - (weight.inputs_seen - seen))
+            self._record(rates)
             return
         self.replay()
-        for weight, inputs_a_step in self.weights.items():
+        for weight, inputs_a_step in self.inputs_a_step.items():
             weight.pass_by(inputs_a_step)
 
-    def _take(self, inputs: tuple[Tensor, ...]) -> None:
+    def _look(self, inputs: tuple[Tensor, ...]) -> None:
         """A step in which layers look at their inputs."""
         before = self._seen()
         self.step(*inputs)
-        for weight, seen in before.items():
-            weight.settle()
-            if not self.inputs or self._fit(inputs):
-                self.weights[weight] = weight.inputs_seen - seen
         if not self.inputs:
             self.inputs = tuple(t.clone() for t in inputs)
+        for weight, seen in before.items():
+            weight.settle()
+            if self._fit(inputs):
+                self.inputs_a_step[weight] = weight.inputs_seen - seen
         self.eager_steps += 1
+
+    def _record(self, rates: list[tuple[float, float | None]]) -> None:
+        """A step after which there is a graph of it."""
+        before = self._seen()
+        self.replay, self.rates = self.record(lambda: self.step(*self.inputs)), rates
+        for weight, seen in before.items():
+            weight.settle()
+            # Whether the layers looked at the step that was taken is up to `record`.
+            weight.pass_by(self.inputs_a_step[weight] - (weight.inputs_seen - seen))
 
     def _must_look(self) -> bool:
         """Whether directions are to be renewed soon."""
-        return any(weight.renews_within(EAGER_STEPS * n) for weight, n in self.weights.items())
+        return any(weight.renews_within(EAGER_STEPS * n) for weight, n in self.inputs_a_step.items())
 
     def _fit(self, inputs: tuple[Tensor, ...]) -> bool:
-        """Whether these are of the recorded shapes."""
+        """Whether these are of the shapes of the first ones."""
         return [t.shape for t in inputs] == [t.shape for t in self.inputs]
 
     def _seen(self) -> dict[HermiteWeight, int]:
-        return {weight: weight.inputs_seen for weight in self.weights}
+        return {weight: weight.inputs_seen for weight in self.inputs_a_step}
