@@ -21,8 +21,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "mup": dict(network="mup", lr=0.1),
     "standard": dict(network="standard", lr=0.1),
     "augmented": dict(flip=True, shift=2, label_smoothing=0.1),
+    "annealed": dict(anneal=2),
 }
-"""One run of each kind of network, and one with all that is done to images and labels."""
+"""One run of each kind of network, one with all that is done to images and labels, and one whose rate falls to 0."""
 
 
 def numbers(metrics: list[EpochMetrics]) -> list[EpochMetrics]:
@@ -159,6 +160,15 @@ def test_learning_rate_and_clipping_norm_drop_together_after_the_drop_epoch(smal
     assert groups["hidden"]["lr"] == pytest.approx(0.1 * small.lr)
     assert groups["last"]["lr"] == pytest.approx(0.1 * small.lr * small.lr_last)
     assert all(group["clip"] == pytest.approx(0.1 * small.clip) for group in groups.values())
+
+
+def test_an_annealed_run_is_not_resumed_beyond_its_end(small):
+    annealed = replace(small, epochs=2, anneal=2)
+    train(annealed)
+    with pytest.raises(ValueError, match="`epochs` must be 2 as in"):
+        train(replace(annealed, epochs=3, resume=True))
+    with pytest.raises(ValueError, match="`anneal` must be between 0 and all 2 epochs"):
+        train(replace(annealed, anneal=3, overwrite=True))
 
 
 def test_validation_images_take_the_place_of_the_test_images(small):

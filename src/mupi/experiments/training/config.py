@@ -126,6 +126,9 @@ class TrainConfig:
     """imagenet32: read this many of the ten training files; None for all."""
     label_smoothing: float = 0.0
     """ε: of the label, 1 − ε stays with the class and the rest is shared by all classes, in training only."""
+    anneal: int = 0
+    """In this many last epochs the learning rate, but not the clipping norm, falls to 0 on a straight line; 0 for none.
+    Such a run ends where it was to end: it is not resumed for more epochs."""
     keep_epochs: bool = False
     """Keep the network after each epoch, and the untrained one, in the folder `epochs` of the run."""
 
@@ -159,6 +162,8 @@ class TrainConfig:
                 positive_int(field, getattr(self, field))
         for field in ("lr", "drop", "weight_decay", "momentum", "readout_init", "sigma_w"):
             non_negative(field, getattr(self, field))
+        if not 0 <= self.anneal <= self.epochs:
+            fail("anneal", f"between 0 and all {self.epochs} epochs", self.anneal)
         if not 0 <= self.label_smoothing <= 1:
             fail("label_smoothing", "between 0 and 1", self.label_smoothing)
         if self.shift < 0:
@@ -201,4 +206,5 @@ class TrainConfig:
 
     def identity(self) -> dict[str, Any]:
         """The part of `as_plain` that decides the numbers of each epoch."""
-        return {name: value for name, value in self.as_plain().items() if name not in FREE_ON_RESUME}
+        decisive = {"epochs"} if self.anneal else set()
+        return {name: value for name, value in self.as_plain().items() if name not in FREE_ON_RESUME - decisive}

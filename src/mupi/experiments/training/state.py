@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mupi.experiments.training.augmentation import Augmentation, Views
-from mupi.experiments.training.schedule import Drop
+from mupi.experiments.training.schedule import DropAndAnneal
 from mupi.optim import SGD
 
 
@@ -57,7 +57,7 @@ class TrainingState:
 
     net: nn.Module
     optimizer: SGD
-    schedule: Drop
+    schedule: DropAndAnneal
     augmentation: Augmentation
     order: torch.Generator
     views: torch.Generator

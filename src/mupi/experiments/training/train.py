@@ -14,7 +14,7 @@ from mupi.experiments.training.interrupt import interrupt_noted
 from mupi.experiments.training.memory import PeakMemory, stored_atoms, stored_bytes
 from mupi.experiments.training.progress import epoch_progress
 from mupi.experiments.training.run import Run
-from mupi.experiments.training.schedule import Drop
+from mupi.experiments.training.schedule import DropAndAnneal
 from mupi.experiments.training.state import Tally, TrainingState
 from mupi.experiments.training.warm_up import warm_up
 from mupi.features import Hermite
@@ -68,7 +68,9 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
     memory = PeakMemory(data.train_x.device)
     net = build_architecture(config, data, for_net)
     optimizer = build_optimizer(config, net)
-    schedule = Drop(optimizer, config.drop_epoch, config.drop)
+    schedule = DropAndAnneal(
+        optimizer, config.drop_epoch, config.drop, epochs=config.epochs, anneal=config.anneal
+    )
     augmentation = Augmentation(config.flip, config.shift, data.image_shape)
     state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
     if saved is None:

@@ -12,7 +12,7 @@ from mupi.experiments.training.architectures import build_architecture
 from mupi.experiments.training.augmentation import Augmentation
 from mupi.experiments.training.build import build_optimizer, independent_generators
 from mupi.experiments.training.epoch import train_epoch
-from mupi.experiments.training.schedule import Drop
+from mupi.experiments.training.schedule import DropAndAnneal
 from mupi.experiments.training.state import TrainingState
 from mupi.experiments.transfer.representation import Representation
 from mupi.nets import MLP, PiMLP
@@ -93,7 +93,7 @@ def train_readout(
     state = TrainingState(
         Readout(head).train(),
         optimizer,
-        Drop(optimizer, None, 1.0),
+        DropAndAnneal(optimizer, None, 1.0),
         Augmentation(False, 0, part.image_shape),
         for_order,
         for_views,
