@@ -68,9 +68,7 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
     memory = PeakMemory(data.train_x.device)
     net = build_architecture(config, data, for_net)
     optimizer = build_optimizer(config, net)
-    schedule = DropAndAnneal(
-        optimizer, config.drop_epoch, config.drop, epochs=config.epochs, anneal=config.anneal
-    )
+    schedule = DropAndAnneal(optimizer, config.drop_epoch, config.drop, epochs=config.epochs, anneal=config.anneal)
     augmentation = Augmentation(config.flip, config.shift, data.image_shape)
     state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
     if saved is None:
