@@ -23,7 +23,7 @@ def test_the_runs_are_those_of_the_paper_but_for_batch_and_decay():
     changed = dict(batch_size=8, weight_decay=1e-5, epochs=50, drop_epoch=40, data_seed=None)
     assert replace(run, **changed) == CIFAR10
     (quadratic,) = RUNS["quadratic"](config).values()
-    changed = dict(batch_size=32, weight_decay=6e-5, label_smoothing=0.0, output_scale=0.5, bias_scale=0.5)
+    changed = dict(batch_size=32, weight_decay=6e-5, label_smoothing=0.0, output_scale=0.5, bias_scale=0.5, anneal=0)
     assert replace(quadratic, activation="relu", **changed) == run
 
 

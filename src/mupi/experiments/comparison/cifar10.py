@@ -41,7 +41,8 @@ class Cifar10Config:
     seeds: int = 3
     """Seeds of relu, quadratic and augmented; the other parts have one."""
     epochs: int = 40
-    """Passes over the images in these three; learning rate and clipping norm drop after four fifths."""
+    """Passes over the images in these three; learning rate and clipping norm drop after four fifths, and in the last
+    eighth of the quadratic ones the rate falls to 0."""
     rank: int = CIFAR10.rank
     """r."""
     subspace: int | None = CIFAR10.subspace
@@ -99,7 +100,12 @@ class Cifar10Config:
     def quadratic(self, **changes: Any) -> TrainConfig:
         """The network with kernel |b||g|(q/4 + q²/4), with its own rates."""
         best = dict(
-            batch_size=self.batch_size or 16, weight_decay=1e-4, label_smoothing=0.1, output_scale=1.0, bias_scale=1.0
+            batch_size=self.batch_size or 16,
+            weight_decay=1e-4,
+            label_smoothing=0.1,
+            output_scale=1.0,
+            bias_scale=1.0,
+            anneal=self.epochs // 8,
         )
         return self.relu(self.epochs, **{"activation": "quadratic", **best, **changes})
 
