@@ -28,7 +28,10 @@ def test_projected_sgd_of_the_full_matrices_is_sgd_of_the_coefficients(depth, ac
     for step in range(6):
         assert_close(net(test_x), naive(test_x), rtol=1e-10)
         x, y = randn(4, 5, seed=10 + step), randn(4, 2, seed=20 + step)
-        loss_of = lambda f: ((f(x) - y) ** 2).sum(1).mean()  # noqa: E731, B023
+
+        def loss_of(f, x=x, y=y):
+            return ((f(x) - y) ** 2).sum(1).mean()
+
         loss = loss_of(net)
         loss.backward()
         optimizer.step()

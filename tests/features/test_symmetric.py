@@ -75,7 +75,10 @@ def test_the_scale_multiplies_each_row(degree):
 @pytest.mark.parametrize(("size", "degree"), [(3, 2), (4, 2), (3, 3)])
 def test_powers_are_differentiable_twice(size, degree):
     x, scale = randn(2, size).requires_grad_(), randn(2, 1, seed=1).requires_grad_()
-    f = lambda x, scale: torch.cat(symmetric_power(x, degree, scale), 1)  # noqa: E731
+
+    def f(x, scale):
+        return torch.cat(symmetric_power(x, degree, scale), 1)
+
     assert torch.autograd.gradcheck(f, (x, scale))
     assert torch.autograd.gradgradcheck(f, (x, scale))
 
