@@ -1,5 +1,6 @@
 """The pieces of an evaluation: what is used of a network, the probe, the readout, the gain."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +110,21 @@ def test_a_choice_is_the_best_on_validation_and_passes_over_what_cannot_be_fitte
         choose([7.0, 8.0], fit, DATA, part)
     with pytest.raises(ValueError, match="values"):
         choose([], fit, DATA, part)
+
+
+def test_a_choice_keeps_nothing_of_what_could_not_be_fitted():
+    part = DATA.split_validation(30, seeded(2)).take(60, seeded(3))
+    matrices = []
+
+    def fit(value, data):
+        assert all(matrix() is None for matrix in matrices), "freed before the next is made"
+        matrix = torch.eye(3)
+        matrices.append(weakref.ref(matrix))
+        raise NotPositiveDefiniteError(f"{value} is too small for {matrix.dtype}")
+
+    with pytest.raises(NotPositiveDefiniteError, match="2.0 is too small"):
+        choose([1.0, 2.0], fit, DATA, part)
+    assert len(matrices) == 2
 
 
 def test_the_gain_has_the_interval_of_paired_differences():

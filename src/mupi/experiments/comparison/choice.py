@@ -63,14 +63,15 @@ def choose(
         try:
             predictor = fit(value, held_out)
         except (FloatingPointError, NotPositiveDefiniteError) as error:
-            failure = error
+            # The traceback would keep what fit has computed, at 50,000 images a matrix of 5 GB.
+            failure = error.with_traceback(None)
         else:
             validation[value] = float(right(predictor, held_out.test_x, held_out.test_y).double().mean())
     for value in sorted(validation, key=lambda value: -validation[value]):
         try:
             return Choice(value, validation, fit(value, data))
         except (FloatingPointError, NotPositiveDefiniteError) as error:
-            failure = error
+            failure = error.with_traceback(None)
     if failure is None:
         fail("values", "at least one number", "none")
     raise failure
