@@ -7,7 +7,7 @@ from typing import Any, Literal
 from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, NormalizedPolynomial, ReLU, Sin, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName
-from mupi.experiments.training.plain import plain_fields
+from mupi.experiments.training.plain import run_fields
 from mupi.features import Atoms, Features, Hermite, Random
 from mupi.nets import CENTRED
 
@@ -30,8 +30,6 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
     "centred": CENTRED,
 }
 
-# What to do with a saved run: no property of the run itself.
-ON_A_SAVED_RUN = frozenset({"resume", "overwrite"})
 # Where and for how long a run goes on: it may be resumed with other values, since no epoch depends on them.
 FREE_ON_RESUME = frozenset({"epochs", "name", "runs_dir", "data_dir", "device", "threads", "keep_epochs"})
 
@@ -202,7 +200,7 @@ class TrainConfig:
 
     def as_plain(self) -> dict[str, Any]:
         """All that describes the run, as numbers and strings for a file."""
-        return {name: value for name, value in plain_fields(self).items() if name not in ON_A_SAVED_RUN}
+        return run_fields(self)
 
     def identity(self) -> dict[str, Any]:
         """The part of `as_plain` that decides the numbers of each epoch."""

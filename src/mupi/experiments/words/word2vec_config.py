@@ -9,13 +9,12 @@ import torch
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import wikifil
 from mupi.data.text import Normaliser
-from mupi.experiments.training.plain import plain_fields
+from mupi.experiments.training.plain import run_fields
 from mupi.nets.embedding_start import Gaussian, Orthonormal, Start, UnitVectors
 
 NORMALISERS: dict[str, Normaliser | None] = {"none": None, "letters": wikifil.letters, "wikifil": wikifil.wikifil}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-ON_A_SAVED_RUN = frozenset({"resume", "overwrite"})
 # The learning rate falls to zero at the last epoch, so that the number of epochs is not free.
 FREE_ON_RESUME = frozenset({"name", "runs_dir", "data_dir", "device", "threads", "save_minutes"})
 
@@ -125,7 +124,7 @@ class Word2VecConfig:
 
     def as_plain(self) -> dict[str, Any]:
         """All that describes the run, as numbers and strings for a file."""
-        return {name: value for name, value in plain_fields(self).items() if name not in ON_A_SAVED_RUN}
+        return run_fields(self)
 
     def identity(self) -> dict[str, Any]:
         """The part of `as_plain` that decides the numbers of each epoch."""
