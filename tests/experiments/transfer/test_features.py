@@ -84,15 +84,18 @@ def test_the_probe_is_the_logistic_regression_of_scikit_learn():
     assert_close(probe.weight, torch.from_numpy(expected.coef_), rtol=1e-3)
 
 
+class Constant:
+    """Gives one answer to every image."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def predict(self, X):
+        return torch.nn.functional.one_hot(torch.full((len(X),), self.answer), 10)
+
+
 def test_a_choice_is_the_best_on_validation_and_passes_over_what_cannot_be_fitted():
     part = DATA.split_validation(30, seeded(2)).take(60, seeded(3))
-
-    class Constant:
-        def __init__(self, answer):
-            self.answer = answer
-
-        def predict(self, X):
-            return torch.nn.functional.one_hot(torch.full((len(X),), self.answer), 10)
 
     def fit(value, data):
         if value == 7 or (value == best and len(data.train_x) == 100):
@@ -112,11 +115,14 @@ def test_a_choice_is_the_best_on_validation_and_passes_over_what_cannot_be_fitte
         choose([], fit, DATA, part)
 
 
-def test_a_choice_keeps_nothing_of_what_could_not_be_fitted():
+@pytest.mark.parametrize("size", [60, 100], ids=["some images", "all images"])
+def test_a_choice_keeps_nothing_of_what_could_not_be_fitted(size):
     part = DATA.split_validation(30, seeded(2)).take(60, seeded(3))
     matrices = []
 
     def fit(value, data):
+        if len(data.train_x) != size:
+            return Constant(int(value))
         assert all(matrix() is None for matrix in matrices), "freed before the next is made"
         matrix = torch.eye(3)
         matrices.append(weakref.ref(matrix))

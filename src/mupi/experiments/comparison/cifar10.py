@@ -60,7 +60,7 @@ class Cifar10Config:
     kernel_epochs: tuple[int, ...] = (1, 10, 40)
     """After which epochs the feature kernel is taken."""
     kernel_images: int | None = 10_000
-    """Training images that a regression takes; None for all, which on one core takes half an hour for each epoch."""
+    """Training images that a regression takes; None for all, twenty minutes of a core for each epoch."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
     device: str = "cpu"
