@@ -6,7 +6,7 @@ THREADS ?= 1
 export OMP_NUM_THREADS = $(THREADS)
 export MKL_NUM_THREADS = $(THREADS)
 
-.PHONY: env run test slow check bench
+.PHONY: env run test slow attack check bench
 
 env: .venv/installed
 
@@ -23,6 +23,9 @@ test: env
 
 slow: env
 	$(BIN)/pytest -m slow
+
+attack: env
+	$(BIN)/pytest -m attack tests/attacks
 
 check: env
 	$(BIN)/ruff check
