@@ -25,6 +25,7 @@ PACKAGES = [
     "kernels",
     "parametrization",
     "activations",
+    "arrays",
     "checks",
     "version",
 ]

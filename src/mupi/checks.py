@@ -1,6 +1,6 @@
 """Argument checks with one message format: what must hold, what came, what to do."""
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import NoReturn
 
 import torch
@@ -25,14 +25,14 @@ def fail(argument: str, must: str, got: object, hint: str = "", *, error: type[V
 
 def positive_int(argument: str, value: int) -> int:
     """Return ``value`` if it is an integer ≥ 1, else raise ``ValueError``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         fail(argument, "an integer ≥ 1", repr(value))
-    return value
+    return int(value)
 
 
 def non_negative(argument: str, value: float) -> float:
     """Return ``value`` if it is a finite number ≥ 0, else raise ``ValueError``."""
-    if not isinstance(value, Real) or not 0 <= value < float("inf"):
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < float("inf"):
         fail(argument, "a finite number ≥ 0", value)
     return value
 

@@ -17,7 +17,7 @@ Record = Callable[[str, str, str], None]
 
 @pytest.fixture
 def record() -> Iterator[Record]:
-    """``record(kind, case, outcome)`` counts one attack; a test with a bad outcome fails at its end, naming the cases."""
+    """``record(kind, case, outcome)`` counts one attack; a test fails at its end, naming bad outcomes."""
     failures: list[str] = []
 
     def add(kind: str, case: str, outcome: str) -> None:

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from mupi.activations.activation import Activation
 from mupi.activations.hermite import hermite_polynomials
+from mupi.arrays import takes_numpy
 from mupi.checks import fail
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class NormalizedPolynomial(Activation):
     """φ(h) = s Σ_k a_k h_k(h/s) with s the root mean square of the layer's pre-activations h.

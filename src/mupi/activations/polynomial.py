@@ -8,9 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations.activation import Activation, Pairs
+from mupi.arrays import takes_numpy
 from mupi.checks import fail
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Polynomial(Activation):
     """φ(x) = Σ_i a_i x^i.

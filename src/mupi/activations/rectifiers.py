@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations.activation import Activation, Pairs
+from mupi.arrays import takes_numpy
 
 
 class Rectifier(Activation):
@@ -103,6 +104,7 @@ class ReLU(Rectifier):
         return torch.relu(x)
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class LeakyReLU(Rectifier):
     """φ(x) = max(x, 0) + slope·min(x, 0).

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations import Activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail
 from mupi.features.expansion import (
     Expansion,
@@ -19,6 +20,7 @@ from mupi.features.weight import Features, Weight
 from mupi.optim import AtomList, AtomParameter
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Atoms(Features):
     """Keep every atom (c, a, b): the exact π-limit (Yang, Santacroce & Hu 2022).

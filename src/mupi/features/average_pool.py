@@ -6,9 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class AveragePool:
     """The average over blocks of positions: (..., height, width, k) ↦ (..., height/size, width/size, k).

@@ -8,11 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations import Activation
+from mupi.arrays import takes_numpy
 
 TILE_ENTRIES = 2**15
 """Entries of the largest batch × atoms block held at a time: 128 KB in float32, which stays in a core's cache."""
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Expansion:
     """Atoms (c_m, a_m, b_m): g ↦ Σ_m c_m a_m κ_φ(b_m, g), with κ_φ(b, g) = E_z φ(⟨b, z⟩) φ(⟨g, z⟩), z ~ N(0, I_r)."""

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager, positive_int
 from mupi.features.average_pool import AveragePool
 from mupi.features.directions import Directions
@@ -20,6 +21,7 @@ from mupi.optim import MatrixModule, MatrixParameter, matmul
 MOST_FEATURES = 2_000_000
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Hermite(Features):
     """κ_K(b, g) = Σ_{k≤K} c_k(|b|) c_k(|g|) ⟨P_kᵀ b̄, P_kᵀ ḡ⟩^k, with b̄ = b/|b| and c_k(s) = E φ(sz) h_k(z).

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
 from mupi.features.average_pool import AveragePool
 from mupi.features.expansion import Expansion
@@ -14,6 +15,7 @@ from mupi.features.weight import Features, Weight
 from mupi.optim import MatrixModule, matmul
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Random(Features):
     """ψ(g) = φ(Ω̃ g)/√n with Ω̃ ∈ R^{n×r}, Ω̃ᵀΩ̃ = n I: the finite π-net of width n.

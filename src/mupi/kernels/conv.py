@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from mupi.arrays import takes_numpy
 from mupi.kernels.conv_kernel import ConvKernel
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class ConvNNGP(ConvKernel):
     """The covariance of the network's output at initialisation (Novak et al. 2019).
@@ -21,6 +23,7 @@ class ConvNNGP(ConvKernel):
         return self.sigma_w**2 * self.readout(moment) + self.sigma_b**2
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class ConvNTK(ConvKernel):
     """Σ ∂f/∂p ∂f'/∂p over all parameters p, in NTK parametrization (Arora et al. 2019).

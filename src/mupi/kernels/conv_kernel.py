@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations import Activation, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.kernels.inner_products import check_inputs, snap_parallel
 
@@ -17,6 +18,7 @@ BLOCK_ENTRIES = 2**18
 """Pairs of positions that a block holds, about: a megabyte in float32, with some ten temporaries of its size."""
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class ConvKernel(ABC):
     """A kernel of a convolutional network with L hidden layers of infinitely many channels, in NTK parametrization.

@@ -6,7 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.arrays import takes_numpy
 
+
+@takes_numpy
 class CosineKernel:
     """k(x, x')/√(k(x, x) k(x', x')): the inner product of the features of k after each was scaled to norm 1.
 

@@ -6,11 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, non_negative
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.regression import Kernel
 
 
+@takes_numpy
 class KernelDynamics:
     """f_t for a network with a fixed tangent kernel k that starts at f_0 = 0 (Jacot et al. 2018; Lee et al. 2019).
 

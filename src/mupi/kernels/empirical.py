@@ -7,10 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
 from mupi.kernels.tiles import row_blocks
 
 
+@takes_numpy
 class EmpiricalNTK:
     """Θ(x, x') = (1/k) Σ_{o ≤ k} Σ_p η_p ∂f_o(x)/∂p ∂f_o(x')/∂p of a finite network with k outputs.
 
@@ -69,6 +71,7 @@ class EmpiricalNTK:
             yield rows, {name: g.flatten(1) for name, g in gradients.items()}
 
 
+@takes_numpy
 class EmpiricalNNGP:
     """⟨φ(h(x)), φ(h(x'))⟩/n of the last hidden layer of a finite network of width n.
 

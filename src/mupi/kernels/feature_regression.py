@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from rich.progress import Progress
 from torch import Tensor
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail
 from mupi.kernels.regression import regression_targets
 
@@ -14,6 +15,7 @@ ROWS = 4096
 """Rows of features that are held in float64 at a time."""
 
 
+@takes_numpy
 class FeatureRegression:
     """f(ψ) = ⟨w, ψ⟩ with (ΨᵀΨ + λI) w = ΨᵀY and λ = ``ridge``·mean_i |ψ_i|²; the rows of Ψ are the features ψ_i.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mupi.activations import Activation, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import non_negative, positive_int
 from mupi.kernels.inner_products import check_inputs, mean_square, snap_parallel
 from mupi.kernels.tiles import row_blocks, tiles
@@ -22,6 +23,7 @@ CHECKPOINT_ENTRIES = 2**20
 """Entries of a block of rows that autograd goes through at a time, with some 30 temporaries of its size."""
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class MLPKernel(ABC):
     """A kernel of the perceptron with L = ``depth`` hidden layers of infinite width, in NTK parametrization.

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from mupi.arrays import takes_numpy
 from mupi.kernels.mlp_kernel import MLPKernel
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class NNGP(MLPKernel):
     """K^{L+1}: the network's output at initialisation is a Gaussian process with this covariance.

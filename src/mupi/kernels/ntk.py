@@ -8,10 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations import Activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative
 from mupi.kernels.mlp_kernel import MLPKernel
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class NTK(MLPKernel):
     """Θ^{L+1} = Σ_p η_p ∂f/∂p ∂f'/∂p over all parameters p, in NTK parametrization (Jacot, Gabriel & Hongler 2018).

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from rich.progress import Progress
 from torch import Tensor
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite
 from mupi.kernels.inner_products import check_matrix
 from mupi.kernels.labels import centred_one_hot
@@ -48,6 +49,7 @@ class NotPositiveDefiniteError(ValueError):
     """k(X, X) + λI is not positive definite up to rounding: the ridge is too small for the dtype."""
 
 
+@takes_numpy
 class KernelRegression:
     """f(x) = k(x, X) α with (k(X, X) + λI) α = Y and λ = ``ridge``·mean_i k(x_i, x_i).
 

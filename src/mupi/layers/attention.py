@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, positive_int
 from mupi.layers.input_layer import InputLayer
 
 
+@takes_numpy
 class Attention(nn.Module):
     """o(p) = scale·Σ_h O_h Σ_p' A_h(p, p') V_h g(p'),  A_h(p, ·) = softmax(logit_scale·⟨Q_h g(p), K_h g(·)⟩).
 

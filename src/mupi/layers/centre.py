@@ -4,12 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mupi.arrays import takes_numpy
 from mupi.checks import positive_int
 
 SLOWEST = 0.1
 """Share of the newest batch in the running mean, once there were ten."""
 
 
+@takes_numpy
 class Centre(nn.Module):
     """g ↦ g − E g, the mean over all inputs: images of the batch, and their positions.
 

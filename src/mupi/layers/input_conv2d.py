@@ -4,10 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.layers.pi_conv2d import odd_kernel
 
 
+@takes_numpy
 class InputConv2d(nn.Module):
     """x ↦ scale·(A ∗ x + bias_scale·β), an ordinary convolution d_in → r whose filters have norm 1 at the start.
 

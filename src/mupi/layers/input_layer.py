@@ -4,10 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mupi.arrays import takes_numpy
 from mupi.checks import last_axis, non_negative, positive_int
 from mupi.optim import MatrixModule, matmul
 
 
+@takes_numpy
 class InputLayer(MatrixModule):
     """x ↦ scale·(x A + bias_scale·β), an ordinary matrix A of shape (d, r) with columns of norm 1 at the start.
 

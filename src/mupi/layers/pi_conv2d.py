@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, positive_int
 from mupi.features import AveragePool, Expansion, Features, Weight
 from mupi.layers.pi_linear import check_options, check_ranks, pi_initialisation
 
 
+@takes_numpy
 class PiConv2d(nn.Module):
     """g'(p) = scale·(Σ_o C_o ψ̄(g)(p+o) + bias_scale·β): an infinitely wide convolution of φ of a layer.
 

@@ -7,10 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, non_negative, positive_int
 from mupi.features import AveragePool, Expansion, Features, Weight
 
 
+@takes_numpy
 class PiLinear(nn.Module):
     """g ↦ scale·(C ψ(g) + bias_scale·β): an infinitely wide weight matrix applied to φ of a layer.
 

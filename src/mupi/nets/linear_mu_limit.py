@@ -5,11 +5,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Identity
+from mupi.arrays import takes_numpy
 from mupi.checks import finite, last_axis, non_negative, positive_int
 from mupi.nets.mlp import MLP, ScaledLinear
 from mupi.parametrization import Parametrization
 
 
+@takes_numpy
 class LinearMuLimit(nn.Module):
     """f(x) = α V (U x + bias_scale·β), the infinitely wide linear network with one hidden layer in μP (Yang & Hu 2021).
 

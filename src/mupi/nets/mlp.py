@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, ReLU, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.optim import check_rates, rate_groups
 from mupi.parametrization import LearningRates, Parametrization
 
 
+@takes_numpy
 class ScaledLinear(nn.Linear):
     """x ↦ scale·(n^{-a} w x + bias_scale·n^{-a_β} β), with w ~ N(0, std² n^{-2b}), β ~ N(0, bias_std² n^{-2b_β}).
 
@@ -111,6 +113,7 @@ def _gaussian(
     return nn.Parameter(draw.mul_(std).to(device=device, dtype=like.dtype))
 
 
+@takes_numpy
 class MLP(nn.Module):
     """A perceptron with L hidden layers of width n in an abc-parametrization (Yang & Hu 2021).
 

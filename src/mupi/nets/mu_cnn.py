@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import non_negative, positive_int
 from mupi.layers import odd_kernel
 from mupi.nets.centred import CENTRED
@@ -15,6 +16,7 @@ from mupi.nets.pi_cnn import centres, check_pools
 from mupi.optim import check_rates, rate_groups
 
 
+@takes_numpy
 class MuCNN(nn.Module):
     """A convolutional network of n channels in μP (Yang & Hu 2021), of the same shape as a `mupi.PiCNN`.
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative
 from mupi.nets.mlp import ScaledLinear, scaled_groups
 from mupi.parametrization import LearningRates, Parametrization
@@ -16,6 +17,7 @@ Model = TypeVar("Model", bound=nn.Module)
 NORMALISATIONS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.CrossMapLRN2d)
 
 
+@takes_numpy
 def parametrize(
     model: Model,
     parametrization: Parametrization | None = None,

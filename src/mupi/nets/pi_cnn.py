@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import Features
 from mupi.layers import Centre, InputConv2d, PiConv2d, PiLinear, conv_initialisation, normalize, pi_initialisation
@@ -16,6 +17,7 @@ from mupi.nets.images import ImageShape, as_images, check_image_shape
 from mupi.nets.pi_network import PiLayer, PiNetwork
 
 
+@takes_numpy
 class PiCNN(PiNetwork):
     """A convolutional network in the π-limit, or near it.
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, ReLU, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.features import Atoms, Expansion, Features, Hermite
 from mupi.layers import InputLayer, PiLinear, pi_initialisation
@@ -16,6 +17,7 @@ from mupi.nets.pi_network import PiNetwork
 AtomArrays = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
+@takes_numpy
 class PiMLP(PiNetwork):
     """A perceptron with L hidden layers in the π-limit (Yang, Santacroce & Hu 2022), or near it.
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mupi.arrays import takes_numpy
 from mupi.checks import positive_int
 from mupi.features import AveragePool, RandomWeight, whitened_gaussian
 from mupi.layers import LayerError, PiConv2d, PiLinear, layer_error
@@ -25,6 +26,7 @@ KERNEL_ENTRIES = 2**22
 """Pairs of positions that `PiNetwork.feature_kernel` holds at a time."""
 
 
+@takes_numpy
 class PiNetwork(nn.Module, ABC):
     """A network of π-layers: ``input`` leads to the first junction, each of ``pi_layers`` from one to another.
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import AveragePool, Features
 from mupi.layers import InputConv2d, PiConv2d, PiLinear, conv_initialisation, normalize, pi_initialisation
@@ -17,6 +18,7 @@ from mupi.nets.pi_cnn import centres, check_pools
 from mupi.nets.pi_network import PiLayer, PiNetwork
 
 
+@takes_numpy
 class PiResNet(PiNetwork):
     """A residual convolutional network in the π-limit, or near it.
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import Features
 from mupi.layers import Attention, InputLayer, PiLinear, normalize, pi_initialisation
@@ -16,6 +17,7 @@ from mupi.nets.pi_network import PiNetwork
 from mupi.nets.tokens import Sequences
 
 
+@takes_numpy
 class PiTransformer(PiNetwork):
     """A pre-norm transformer in the π-limit, or near it.
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
 from mupi.layers import InputLayer
 from mupi.nets.images import ImageShape, as_images, check_image_shape
@@ -30,6 +31,7 @@ class Sequences(ABC):
         """
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Patches(Sequences):
     """An image as its square patches, row by row.
@@ -55,6 +57,7 @@ class Patches(Sequences):
         return PatchEmbedding(self, rank, **like)
 
 
+@takes_numpy
 @dataclass(frozen=True)
 class Tokens(Sequences):
     """A text as integers.

@@ -6,11 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative
 from mupi.optim.clipping import clip_factor, gradient_norm, joint_norm
 from mupi.optim.factored import FactoredParameter, Step
 
 
+@takes_numpy
 class SGD(torch.optim.Optimizer):
     """Stochastic gradient descent that also drives `mupi.Atoms`.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
 from mupi.parametrization.explain import explain, verdict
 from mupi.parametrization.exponents import HALF, Exponents, Rational, rational
@@ -12,6 +13,7 @@ from mupi.parametrization.rates import LearningRates, adam_rates, sgd_rates
 from mupi.parametrization.scalings import Scalings, scalings
 
 
+@takes_numpy
 @dataclass(frozen=True, init=False)
 class Parametrization(Exponents):
     """An abc-parametrization (Yang & Hu 2021): see `Exponents` for the exponents and their verdicts.

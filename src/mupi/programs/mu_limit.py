@@ -11,6 +11,7 @@ from rich.progress import track
 from torch import Tensor
 
 from mupi.activations import Activation, Tanh, as_activation
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, non_negative, positive_int
 from mupi.parametrization import Parametrization
 from mupi.programs.evaluation import evaluate
@@ -21,6 +22,7 @@ from mupi.programs.training import Descent, Loss, TrainedPerceptron
 from mupi.programs.vectors import Scalar, mean
 
 
+@takes_numpy
 class MuLimit:
     """The limit n → ∞ of `mupi.MLP` without biases, trained by SGD (Yang & Hu 2021, the Master Theorem).
 

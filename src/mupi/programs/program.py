@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.programs import probe
 from mupi.programs.evaluation import evaluate
@@ -44,6 +45,7 @@ class Values:
         return self.errors[line]
 
 
+@takes_numpy
 class Program(Listing):
     """A straight-line program in vectors, Gaussian matrices and averages (NE⊗OR⊤ of Tensor Programs; Yang 2020, 2021).
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
 from mupi.parametrization import Scalings
 from mupi.parametrization.power_law import PowerLaw, trend
@@ -60,6 +61,7 @@ class CoordinateCheck:
         }
 
 
+@takes_numpy
 def coordinate_check(
     make_model: Callable[[int], nn.Module],
     widths: Sequence[int],
