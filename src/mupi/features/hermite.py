@@ -96,7 +96,7 @@ class HermiteWeight(Weight, MatrixModule):
                 continue
             if p is not None:
                 start = torch.randn(rank, p, dtype=torch.float64, generator=generator)
-                self.register_buffer(f"directions_{k}", torch.linalg.qr(start).Q.to(like))
+                self.register_buffer(f"directions_{k}", torch.linalg.qr(start).Q.to(like).contiguous())
             self.sizes[k] = power_size(rank if p is None else p, k)
         if sum(self.sizes.values()) > MOST_FEATURES:
             fail(

@@ -115,7 +115,7 @@ def add_moved(
     offsets = kernel_size**2
     columns = parts.reshape(-1, height * width, offsets, size // offsets).permute(0, 3, 2, 1).flatten(1, 2)
     out = nn.functional.fold(columns, (height, width), kernel_size, padding=kernel_size // 2)
-    return out.permute(0, 2, 3, 1).reshape(*parts.shape[:-1], -1)
+    return out.permute(0, 2, 3, 1).reshape(*parts.shape[:-1], size // offsets)
 
 
 def conv_initialisation(

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import deepcopy
+from math import prod
 from typing import TypeVar
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
-from mupi.checks import positive_int
+from mupi.checks import fail, positive_int
 from mupi.features import AveragePool, RandomWeight, whitened_gaussian
 from mupi.layers import LayerError, PiConv2d, PiLinear, layer_error
 from mupi.optim import check_rates, rate_groups
@@ -72,7 +73,7 @@ class PiNetwork(nn.Module, ABC):
         g1, g2 = self.hidden(x1)[-1], self.hidden(x2)[-1]
         n, m = len(g1), len(g2)
         kernel, rank = self.readout.weight.feature_kernel, g1.shape[-1]
-        positions = g1[0].numel() // rank
+        positions = prod(g1.shape[1:-1])
         rows = max(1, KERNEL_ENTRIES // max(1, m * positions**2))
         parts = [
             kernel(part.reshape(-1, rank), g2.reshape(-1, rank))
@@ -114,7 +115,12 @@ class PiNetwork(nn.Module, ABC):
         (of many positions, at a few spread over them). It is the error of the function that these samples added. The
         gradient's is for Gaussian δ, that is, of the whole Jacobian. `Atoms` has no error, `Random` is its own exact
         finite network: both report 0.
+
+        Raises:
+            ValueError: If there is no input in ``x``, or the network does not take it.
         """
+        if len(x) == 0:
+            fail("error_report(x)", "at least one input", f"shape {tuple(x.shape)}")
         seen: dict[nn.Module, Tensor] = {}
         hooks = [
             layer.register_forward_pre_hook(lambda layer, inputs: seen.update({layer: inputs[0]}))
