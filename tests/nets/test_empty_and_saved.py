@@ -28,7 +28,7 @@ NETS = {
     for i, features in enumerate(FEATURES)
 }
 NETS["MLP"] = lambda: mupi.MLP(16, 3, 8, 2, generator=generator())
-NETS["MuCNN"] = lambda: MuCNN(SHAPE, 3, 8, generator=generator())
+NETS["MuCNN"] = lambda: MuCNN(SHAPE, 3, 8, pools=(2,), input_stride=1, generator=generator())
 NETS["LinearMuLimit"] = lambda: mupi.LinearMuLimit(16, 3)
 
 
