@@ -46,11 +46,13 @@ def takes_numpy(target: Target) -> Target:
 def as_tensor(argument: str, array: Any, like: Tensor | None = None) -> Tensor:
     """A tensor of an array's numbers; a floating one in the dtype of ``like``, and on its device.
 
-    It shares the array's memory where it can, as `torch.from_numpy`.
+    It shares the array's memory where it can, as `torch.from_numpy`. A tensor is returned as it is.
 
     Raises:
         ValueError: If the entries are no real numbers.
     """
+    if isinstance(array, Tensor):
+        return array
     numbers = np.asarray(array)
     if numbers.dtype.kind not in "biuf":
         fail(argument, "numbers", f"an array of dtype {numbers.dtype}", "encode columns of text first")

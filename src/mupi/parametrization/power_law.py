@@ -57,6 +57,11 @@ class PowerLaw:
         """The exponent's 95 % confidence interval is slope ± this; NaN for two measurements, which fit exactly."""
         return self._fit[1]
 
+    @property
+    def zero(self) -> bool:
+        """Whether every size is exactly 0: no exponent, and as small as can be."""
+        return not np.any(self.sizes)
+
     def line(self, slope: float) -> list[float]:
         """A power law of this slope through the middle of the measurements, at each width."""
         logs = np.log(self.typical_sizes)
@@ -96,7 +101,7 @@ def trend(law: PowerLaw, tolerance: float) -> str:
     if not math.isfinite(law.slope):
         sizes: Sequence[float] = [size for seeds in law.sizes for size in seeds]
         if all(math.isfinite(size) for size in sizes):
-            return "exactly zero"
+            return "exactly zero" if law.zero else "exactly zero in some networks"
         first = next(n for n, seeds in zip(law.widths, law.sizes, strict=True) if not np.isfinite(seeds).all())
         return f"not finite from width {first} on"
     if abs(law.slope) <= tolerance:

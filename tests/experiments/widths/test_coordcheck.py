@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from mupi.data import load_digits
 from mupi.experiments.widths.abc_verdict import AbcConfig, abc
 from mupi.experiments.widths.chosen import Chosen
 from mupi.experiments.widths.coordcheck import CoordCheckConfig, check, coordcheck, protocol
-from mupi.experiments.widths.coordinates import coordinate_check
+from mupi.experiments.widths.coordinates import WidthVerdict, coordinate_check
 from mupi.experiments.widths.lr_transfer import LrTransferConfig, lr_transfer
 from mupi.figures.abc_map import Verdict, classify, sections
 from mupi.figures.lr_transfer import LrSweep
@@ -148,7 +149,8 @@ def test_sp_at_an_ordinary_learning_rate_blows_up_with_width(digits):
             make_optimizer=lambda net: torch.optim.SGD(parameter_groups(net, lr)),
             seeds=2,
         )
-        assert result.passed == p.stable
+        assert result.verdict is (WidthVerdict.VANISHES if p.stable else WidthVerdict.GROWS)
+        assert not result.passed
         (law,) = (law for law in result.laws if law.quantity == "|Δf|")
         assert trend(law, 0.1) == "grows" or p.stable
         return law.slope
@@ -198,6 +200,139 @@ def test_the_check_works_on_a_users_own_modules():
     assert all(law.predicted is None and math.isfinite(law.slope) for law in result.laws)
     assert result.table().row_count == len(result.laws) == 12
     assert json.loads(json.dumps(result.to_json()))["laws"][0]["widths"] == [16, 32]
+
+
+def run(make_model, widths=(32, 128, 512), lr=0.1, seeds=3, x=None, optimizer=torch.optim.SGD):
+    """A check of one rate for all parameters on 16 inputs of 6 numbers, two classes."""
+    x = randn(16, 6).float() if x is None else x
+    y = torch.arange(len(x)) % 2
+    return coordinate_check(
+        make_model, widths, x, y, make_optimizer=lambda net: optimizer(net.parameters(), lr), seeds=seeds
+    )
+
+
+def two_layers(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, width), nn.Tanh(), nn.Linear(width, 2))
+
+
+def in_mup(width: int, zero_readout: bool = False) -> nn.Module:
+    """With rates that a plain optimiser's one rate gives: readout's divided by n, features' times n."""
+    net = MLP(6, 2, width, 1, parametrization=Parametrization.mup(1), activation=Tanh(), input_std=1.0)
+    if zero_readout:
+        nn.init.zeros_(net.readout.weight)
+    return net
+
+
+def test_the_verdict_is_one_of_three():
+    """μP learns; NTK parametrization's features freeze; standard parametrization at one rate blows up."""
+
+    def in_ntp(width: int) -> nn.Module:
+        return MLP(6, 2, width, 1, parametrization=Parametrization.ntk(1), activation=Tanh(), input_std=1.0)
+
+    learns, vanishes, grows = run(in_mup), run(in_ntp), run(two_layers)
+    assert learns.verdict is WidthVerdict.LEARNS and learns.passed
+    assert vanishes.verdict is WidthVerdict.VANISHES and not vanishes.passed
+    assert [law.part for law in vanishes.vanishing] == ["layers.0"]
+    assert re.fullmatch(r"changes vanish with width: \|Δh\| of layers\.0 \(n\^-0\.\d\d\)", vanishes.explain())
+    assert grows.verdict is WidthVerdict.GROWS and not grows.passed
+    assert "|Δf| of f" in grows.explain()
+    assert grows.to_json()["verdict"] == "grows"
+
+
+def test_a_readout_that_starts_at_zero_is_no_failure():
+    def make(width: int) -> nn.Module:
+        return in_mup(width, zero_readout=True)
+
+    assert run(make).verdict is WidthVerdict.LEARNS
+    predicted = Parametrization.mup(1).scalings()
+    result = coordinate_check(
+        make,
+        (32, 128, 512),
+        randn(16, 6).float(),
+        torch.arange(16) % 2,
+        make_optimizer=lambda net: torch.optim.SGD(net.parameters(), 0.1),
+        predicted=predicted,
+    )
+    (law,) = (law for law in result.laws if law.quantity == "|f|")
+    assert law.zero and result.passed
+
+
+def test_modules_that_return_tuples_and_dicts_are_seen():
+    """A GRU and an attention, whose features freeze under SGD and blow up under Adam; a model that returns a dict."""
+
+    class Model(nn.Module):
+        def __init__(self, width: int):
+            super().__init__()
+            self.gru = nn.GRU(3, width, batch_first=True)
+            self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+            self.read = nn.Linear(width, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h, _ = self.gru(x.reshape(len(x), 2, 3))
+            h, _ = self.attention(h, h, h)
+            return self.read(h[:, 0])
+
+    frozen = run(Model, widths=(16, 64, 256), lr=0.5)
+    assert {law.part for law in frozen.laws} == {"gru[0]", "gru[1]", "attention[0]", "attention[1]", "f"}
+    assert frozen.verdict is WidthVerdict.VANISHES and "gru[0]" in {law.part for law in frozen.vanishing}
+    unstable = run(Model, widths=(16, 64, 256), lr=0.01, optimizer=torch.optim.Adam)
+    assert unstable.verdict is WidthVerdict.GROWS
+    assert {"attention[0]", "f"} <= {law.part for law in unstable.growing}
+
+    class Dictionary(nn.Module):
+        def __init__(self, width: int):
+            super().__init__()
+            self.net = two_layers(width)
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"logits": self.net(x)}
+
+    plain = run(two_layers)
+    wrapped = coordinate_check(
+        Dictionary,
+        (32, 128, 512),
+        randn(16, 6).float(),
+        torch.arange(16) % 2,
+        make_optimizer=lambda net: torch.optim.SGD(net.parameters(), 0.1),
+        loss=lambda out, y: cross_entropy(out["logits"], y),
+        seeds=3,
+    )
+    assert [law.part for law in wrapped.laws] == ["net.0", "f['logits']"] * 2
+    assert [law.slope for law in wrapped.laws] == [law.slope for law in plain.laws]
+
+
+def test_a_frozen_layer_does_not_count_as_one_that_stops_learning():
+    def make(width: int) -> nn.Module:
+        net = MLP(6, 2, width, 2, parametrization=Parametrization.mup(2), activation=Tanh(), input_std=1.0)
+        net.layers[0].requires_grad_(False)
+        return net
+
+    result = run(make)
+    assert "layers.0" not in {law.part for law in result.laws}
+    assert result.verdict is WidthVerdict.LEARNS
+
+
+def test_numpy_inputs_take_the_dtype_of_the_model():
+    x = randn(16, 6)
+    assert run(two_layers, x=x.numpy()).to_json() == run(two_layers, x=x.float()).to_json()
+
+
+def test_checks_that_would_say_nothing_are_refused():
+    with pytest.raises(ValueError, match="of models whose passes are equal; got two different outputs of f; leave out"):
+        run(lambda n: two_layers(n).append(nn.Dropout(0.5)))
+
+    class Functional(nn.Module):
+        def __init__(self, width: int):
+            super().__init__()
+            self.u, self.v = nn.Parameter(torch.randn(6, width)), nn.Parameter(torch.randn(width, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(x @ self.u) @ self.v
+
+    with pytest.raises(ValueError, match="of models made of modules .* got Functional, of which only the output"):
+        run(Functional)
+    with pytest.raises(ValueError, match=r"`coordinate_check\(widths=...\)` must be an integer ≥ 1; got 0"):
+        run(two_layers, widths=(0, 8))
 
 
 def test_wrong_checks_are_refused():

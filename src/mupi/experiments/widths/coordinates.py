@@ -1,23 +1,38 @@
 """The coordinate check: how every layer's size, and its change in training, scale with width."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
+from math import isnan
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from mupi.arrays import takes_numpy
+from mupi.arrays import as_tensor
 from mupi.checks import fail, positive_int
 from mupi.parametrization import Scalings
 from mupi.parametrization.power_law import PowerLaw, trend
 
 OUTPUT = "f"
+
+
+class WidthVerdict(StrEnum):
+    """What a model does as its width grows, by the measured exponents alone."""
+
+    LEARNS = "learns features"
+    """Nothing grows, and the change of every layer and of the output keeps its size."""
+    VANISHES = "changes vanish"
+    """Nothing grows, but some layer's features, or the output, stop moving: a lazy or a trivial limit."""
+    GROWS = "grows"
+    """Something grows: training at large width blows up, or needs other rates."""
 
 
 @dataclass(frozen=True)
@@ -34,39 +49,74 @@ class CoordinateCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether every measured exponent agrees with the predicted one; without predictions, whether nothing grows."""
-        return all(
-            law.slope <= self.tolerance if law.predicted is None else law.agrees(self.tolerance) for law in self.laws
-        )
+        """Whether every measured exponent is the predicted one; without predictions, whether the verdict is LEARNS.
+
+        What is exactly zero at the start (a readout that starts at zero, say) agrees with every prediction.
+        """
+        if any(law.predicted is None for law in self.laws):
+            return self.verdict is WidthVerdict.LEARNS
+        return all(self._agrees(law) for law in self.laws)
+
+    @property
+    def verdict(self) -> WidthVerdict:
+        """One of three: learns, vanishes, grows."""
+        if self.growing:
+            return WidthVerdict.GROWS
+        return WidthVerdict.VANISHES if self.vanishing else WidthVerdict.LEARNS
+
+    @property
+    def growing(self) -> list[PowerLaw]:
+        """The quantities that grow with width, or are no longer finite."""
+        return [law for law in self.laws if not np.isfinite(law.sizes).all() or law.slope > self.tolerance]
+
+    @property
+    def vanishing(self) -> list[PowerLaw]:
+        """The changes that vanish with width, or are exactly zero in some network; sizes at the start may vanish."""
+        changes = (law for law in self.laws if law.quantity.startswith("|Δ"))
+        return [law for law in changes if not np.all(law.sizes) or law.slope < -self.tolerance]
+
+    def explain(self) -> str:
+        """The verdict in a line, with the quantities that it is about."""
+        named = {WidthVerdict.LEARNS: [], WidthVerdict.VANISHES: self.vanishing, WidthVerdict.GROWS: self.growing}[
+            self.verdict
+        ]
+        if not named:
+            return "learns features: nothing grows with width, and every change keeps its size"
+        words = {law: trend(law, self.tolerance) if isnan(law.slope) else f"n^{law.slope:+.2f}" for law in named}
+        laws = (f"{law.quantity} of {law.part} ({words[law]})" for law in named)
+        return f"{self.verdict} with width: {', '.join(laws)}"
 
     def table(self, title: str = "Coordinate check") -> Table:
-        """One row a quantity: predicted and measured exponent of n, and whether they agree."""
-        table = Table("layer", "quantity", "predicted", "measured", "", title=title)
+        """One row a quantity: predicted and measured exponent of n, and whether they agree; below, the verdict."""
+        table = Table("layer", "quantity", "predicted", "measured", "", title=title, caption=self.explain())
         for law in self.laws:
             measured = f"{law.slope:+.2f} ± {law.half_width:.2f}"
             words = trend(law, self.tolerance)
             if law.predicted is None:
                 table.add_row(law.part, law.quantity, "", measured, words)
                 continue
-            mark = "[green]✓[/]" if law.agrees(self.tolerance) else "[red]✗[/]"
+            mark = "[green]✓[/]" if self._agrees(law) else "[red]✗[/]"
             table.add_row(law.part, law.quantity, f"{law.predicted:+.2f}", measured, f"{mark} {words}")
         return table
+
+    def _agrees(self, law: PowerLaw) -> bool:
+        return law.agrees(self.tolerance) or (law.zero and not law.quantity.startswith("|Δ"))
 
     def to_json(self) -> dict:
         """Everything, as JSON has it."""
         return {
             "passed": self.passed,
+            "verdict": self.verdict.value,
             "tolerance": self.tolerance,
             "laws": [law.to_json() for law in self.laws],
         }
 
 
-@takes_numpy
 def coordinate_check(
     make_model: Callable[[int], nn.Module],
     widths: Sequence[int],
-    x: Float[Tensor, "n ..."],
-    y: Tensor,
+    x: Shaped[Tensor, "n ..."] | Shaped[np.ndarray, "n ..."],
+    y: Tensor | np.ndarray,
     *,
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
@@ -79,9 +129,10 @@ def coordinate_check(
     """Train a few steps at several widths, and fit how the size of each layer scales with width.
 
     Sizes are root mean squares over the batch and the coordinates of what a layer puts out, at the start, and of its
-    change after the last step. Layers are the modules with parameters of their own, in the order of their calls, and
-    the model's output. In μP nothing grows, and no change vanishes; a change that grows makes training at large width
-    blow up.
+    change after the last step. Layers are the modules with trainable parameters of their own, in the order of their
+    calls, and the model's output; where one puts out a tuple or a dict, each tensor in it counts by itself. In μP
+    nothing grows, and no change vanishes; a change that grows makes training at large width blow up, and where one
+    vanishes that layer learns no features: the verdict is one of these three.
 
     >>> make_model = lambda n: nn.Sequential(nn.Linear(8, n), nn.ReLU(), nn.Linear(n, 2))
     >>> make_optimizer = lambda net: torch.optim.SGD(net.parameters(), lr=0.1)
@@ -91,11 +142,10 @@ def coordinate_check(
     [('|h|', '0'), ('|f|', 'f'), ('|Δh|', '0'), ('|Δf|', 'f')]
 
     Args:
-        make_model: Makes a model of a width, with torch's global generator (seeded here; its state is restored). With
-            dropout the changes would be those of the mask: leave it out.
+        make_model: Makes a model of a width, with torch's global generator (seeded here; its state is restored).
         widths: At least two.
-        x: Inputs; every step takes all of them.
-        y: Targets.
+        x: Inputs; every step takes all of them. A floating NumPy array gets the dtype of the model.
+        y: Targets, likewise.
         make_optimizer: Makes the optimiser of a model.
         loss: Of the model's output and ``y``.
         steps: Optimiser steps.
@@ -105,8 +155,11 @@ def coordinate_check(
         console: Where to show progress; None for nowhere.
 
     Raises:
-        ValueError: If there are fewer than two widths, or layers that ``predicted`` does not have.
+        ValueError: If there are fewer than two widths, or layers that ``predicted`` does not have; if no layer's output
+            can be seen, or two passes of a model differ (with dropout, changes would be those of the mask).
     """
+    for width in widths:
+        positive_int("coordinate_check(widths=...)", width)
     if len(set(widths)) < 2:
         fail("coordinate_check(widths=...)", "at least two different widths", list(widths))
     for name, value in dict(steps=steps, seeds=seeds).items():
@@ -117,6 +170,10 @@ def coordinate_check(
             for seed in range(seeds):
                 torch.manual_seed(seed)
                 model = make_model(width)
+                like = next(model.parameters(), None)
+                x, y = as_tensor("coordinate_check(x=...)", x, like), as_tensor("coordinate_check(y=...)", y, like)
+                if not runs:
+                    _check_model(model, x)
                 runs.append(_sizes(model, make_optimizer(model), x, y, loss, steps))
                 advance(f"width {width}")
     by_width = [runs[i : i + seeds] for i in range(0, len(runs), seeds)]
@@ -150,36 +207,76 @@ def _sizes(
     sizes: Sizes = {}
     for quantity, parts in (("|h|", before), ("|Δh|", {part: after[part] - before[part] for part in before})):
         for part, value in parts.items():
-            name = quantity.replace("h", "f") if part == OUTPUT else quantity
+            name = quantity.replace("h", "f") if _is_output(part) else quantity
             sizes[name, part] = float(value.double().square().mean().sqrt())
     return sizes
 
 
+def _check_model(model: nn.Module, x: Tensor) -> None:
+    """Raise ``ValueError`` if a check of this model would say nothing."""
+    first, second = _coordinates(model, x), _coordinates(model, x)
+    for part, value in first.items():
+        if not torch.equal(value, second[part]) and not value.isnan().any():
+            fail(
+                "coordinate_check(make_model=...)",
+                "of models whose passes are equal",
+                f"two different outputs of {part}",
+                "leave out dropout and other noise",
+            )
+    if all(map(_is_output, first)):
+        fail(
+            "coordinate_check(make_model=...)",
+            "of models made of modules with trainable parameters",
+            f"{type(model).__name__}, of which only the output can be seen",
+            "put hidden weights into modules, such as nn.Linear",
+        )
+
+
 @torch.no_grad()
 def _coordinates(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """What each layer with parameters puts out, in the order of the calls, and the model's output last."""
+    """What each layer with trainable parameters puts out, in the order of the calls, and the model's output last."""
     # Clones, since a module may work in place on what an earlier one put out; the original tells the model's output.
     seen: dict[str, tuple[Tensor, Tensor]] = {}
+    calls: Counter[str] = Counter()
 
     def keep(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, args: object, output: object) -> None:
-            if isinstance(output, Tensor):
-                calls = sum(key.partition(" call ")[0] == name for key in seen)
-                seen[f"{name} call {calls + 1}" if calls else name] = output, output.clone()
+            calls[name] += 1
+            call = f"{name} call {calls[name]}" if calls[name] > 1 else name
+            seen.update({part: (value, value.clone()) for part, value in _tensors(call, output)})
 
         return hook
 
     layers = [
-        (name, m) for name, m in model.named_modules() if name and next(m.parameters(recurse=False), None) is not None
+        (name, module)
+        for name, module in model.named_modules()
+        if name and any(p.requires_grad for p in module.parameters(recurse=False))
     ]
     handles = [module.register_forward_hook(keep(name)) for name, module in layers]
     try:
-        output = model(x)
+        outputs = dict(_tensors(OUTPUT, model(x)))
     finally:
         for handle in handles:
             handle.remove()
-    parts = {name: clone for name, (value, clone) in seen.items() if value is not output}
-    return {**parts, OUTPUT: output}
+    parts = {name: clone for name, (value, clone) in seen.items() if all(value is not f for f in outputs.values())}
+    return {**parts, **outputs}
+
+
+def _tensors(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
+    """The floating tensors in what a module puts out, which may be a tuple (a GRU's) or a dict, and their names."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield name, value
+    elif isinstance(value, (tuple, list)):
+        for i, part in enumerate(value):
+            yield from _tensors(f"{name}[{i}]", part)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _tensors(f"{name}[{key!r}]", part)
+
+
+def _is_output(part: str) -> bool:
+    return part == OUTPUT or part.startswith(f"{OUTPUT}[")
 
 
 def _exponents(predicted: Scalings | None, sizes: Sizes) -> dict[tuple[str, str], float | None]:
