@@ -28,6 +28,7 @@ PACKAGES = [
     "arrays",
     "checks",
     "version",
+    "start",
 ]
 
 NAMES_WITHOUT_AN_IDEA = {"utils", "util", "helpers", "helper", "misc", "common", "tools", "base"}

@@ -1,5 +1,10 @@
 """mupi: infinite-width neural networks that learn features."""
 
+from mupi.start import leave_when_interrupted
+
+leave_when_interrupted()  # before the imports that take long
+
+# ruff: noqa: E402
 from mupi.activations import (
     GELU,
     Abs,

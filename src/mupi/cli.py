@@ -1,8 +1,12 @@
 """The command line: `mupi train` and the others of `COMMANDS`."""
 
 import argparse
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, get_args
@@ -13,6 +17,7 @@ from tyro.conf import subcommand
 from mupi.checks import fail
 from mupi.experiments.comparison.cifar10 import Cifar10Config, cifar10
 from mupi.experiments.comparison.compare import CompareConfig, compare
+from mupi.experiments.exits import Exit, explained
 from mupi.experiments.few_shot.omniglot import omniglot
 from mupi.experiments.few_shot.omniglot_config import OmniglotConfig
 from mupi.experiments.few_shot.omniglot_plot import OmniglotPlotConfig, omniglot_plot
@@ -21,6 +26,7 @@ from mupi.experiments.limits.program import ProgramConfig, program
 from mupi.experiments.training.architectures import architecture_protocol
 from mupi.experiments.training.config import ArchName, TrainConfig
 from mupi.experiments.training.export import ExportConfig, export
+from mupi.experiments.training.interrupt import STOPPING, signals_interrupt
 from mupi.experiments.training.plot import PlotConfig, plot
 from mupi.experiments.training.presets import PRESETS, PROTOCOLS
 from mupi.experiments.training.train import train
@@ -67,19 +73,40 @@ def main(args: Sequence[str] | None = None) -> int:
         args: What follows `mupi` on the command line; None for this process's own.
 
     Returns:
-        The exit status: 0; 1 if training diverged; 2 for a wrong argument or file; 130 after Ctrl-C. In all cases
-        but the first, one line on stderr says why.
+        The exit status, see `Exit`. Where it is neither 0 nor that of a bug, one line on stderr says why.
     """
-    args = sys.argv[1:] if args is None else args
     try:
-        run(args)
-    except (ValueError, OSError) as error:
-        return report(error, 2)
-    except FloatingPointError as error:
-        return report(error, 1)
-    except KeyboardInterrupt as error:
-        return report(error, 130)
-    return 0
+        with signals_interrupt():
+            run(sys.argv[1:] if args is None else args)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return broken_pipe()
+    except SystemExit as stop:
+        # Of rich, which leaves so when it cannot print.
+        if isinstance(stop.__context__, BrokenPipeError):
+            return broken_pipe()
+        raise
+    except BaseException as error:
+        known = explained(error)
+        if known is None:
+            traceback.print_exception(error)
+            known = Exit.BUG, "this is a bug of mupi; please report it with the lines above"
+        status, reason = known
+        print(f"mupi: {reason}", file=sys.stderr)
+        return status
+    finally:
+        if args is None:
+            # The process is ending; a signal would only make its last moment a traceback.
+            for s in STOPPING:
+                signal.signal(s, signal.SIG_IGN)
+    return Exit.DONE
+
+
+def broken_pipe() -> int:
+    """End without a word; and without one of Python's, which writes what is left when the process ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.BROKEN_PIPE
 
 
 def run(args: Sequence[str]) -> None:
@@ -124,9 +151,3 @@ def named(args: Sequence[str], option: str, default: str, known: Iterable[Any]) 
     if value not in known:
         fail(option, " or ".join(known), repr(value))
     return value
-
-
-def report(error: BaseException, status: int) -> int:
-    """Print why the command ended, on one line."""
-    print(f"mupi: {' '.join(str(error).split()) or 'interrupted'}", file=sys.stderr)
-    return status
