@@ -25,7 +25,7 @@ class WidthSweep:
         widths: The values of n.
         losses: The loss of each step, for each width and seed.
         gaps: Root mean square distance of f from its limit, for each width and seed, before the first step and after
-            each.
+            each; or one standard deviation of f over the seeds for each width.
         limit: The loss of each step of the limit, if it is known.
     """
 

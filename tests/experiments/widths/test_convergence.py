@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mupi.experiments.widths.convergence import ConvergenceConfig, batches, convergence, distance
+from mupi.experiments.widths.convergence import ConvergenceConfig, batches, convergence, distance, spread_of
 from mupi.figures.convergence import WidthSweep, plot_gaps, plot_losses
+from mupi.parametrization.power_law import PowerLaw
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,22 @@ def test_all_networks_see_the_same_batches_of_one_size(config):
 def test_values_that_make_no_sense_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=f"--{field.replace('_', '-')}"):
         ConvergenceConfig(**{field: value})
+
+
+@pytest.mark.parametrize("seeds", [2, 4])
+def test_the_interval_of_a_spread_over_few_networks_covers_the_rate(seeds: int):
+    """Simulated networks f = 1 + ε/√n: 95 % of the intervals hold −1/2, also for two networks, equally far from
+    their mean."""
+    g, widths, draws = torch.Generator().manual_seed(1), (64, 128, 256, 512, 1024), 600
+    inside = 0
+    for _ in range(draws):
+        f = [1 + torch.randn(seeds, 1, 3, 1, generator=g) / n**0.5 for n in widths]
+        sizes = tuple(tuple(spread_of(at)) for at in f)
+        law = PowerLaw("s.d. of f", "μ-net", widths, sizes, -0.5)
+        inside += abs(law.slope + 0.5) <= law.half_width
+    assert 0.92 <= inside / draws <= 0.98
+
+
+def test_the_spread_is_the_unbiased_standard_deviation():
+    f = torch.randn(2000, 2, 5, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 3.0])[:, None, None]
+    assert spread_of(f) == pytest.approx([1.0, 3.0], rel=0.01)

@@ -32,7 +32,7 @@ class ConvergenceConfig:
     """Train finite networks of many widths on the same images, and measure how they approach their limit.
 
     π-nets are sampled from the π-limit before its first step, and compared with it, the exact one, at every step. For
-    μ-nets no limit is computed: how far networks of one width are from their mean is measured instead.
+    μ-nets no limit is computed: the standard deviation of f over networks of one width is measured instead.
     """
 
     dataset: DatasetName = "digits"
@@ -158,7 +158,7 @@ def pi_sweep(
 def mu_sweep(
     config: ConvergenceConfig, preset: TrainConfig, widths: list[int], data: Dataset, advance: Callable[[str], None]
 ) -> WidthSweep:
-    """μ-nets against the mean of those of their width, with the factor that makes their variance unbiased."""
+    """μ-nets against the mean of those of their width."""
     found = []
     for width in widths:
         runs = []
@@ -166,13 +166,11 @@ def mu_sweep(
             net = build_network(replace(preset, width=width), data, generator(width, seed))
             runs.append(trajectory(net, preset, config, data))
             advance(f"μ-net, n = {width}")
-        mean = torch.stack([run.outputs for run in runs]).mean(0)
-        unbiased = (config.seeds / (config.seeds - 1)) ** 0.5
-        gaps = [[unbiased * gap for gap in distance(run.outputs, mean)] for run in runs]
-        found.append(([run.losses.tolist() for run in runs], gaps))
+        spread = spread_of(torch.stack([run.outputs for run in runs]))
+        found.append(([run.losses.tolist() for run in runs], [spread]))
     return WidthSweep(
         name="μ-net",
-        quantity="|f − mean f|",
+        quantity="s.d. of f",
         widths=tuple(widths),
         losses=[losses for losses, _ in found],
         gaps=[gaps for _, gaps in found],
@@ -228,11 +226,20 @@ def distance(
     return (outputs - others).double().square().mean((1, 2)).sqrt().tolist()
 
 
+def spread_of(outputs: Float[Tensor, "seeds steps images classes"]) -> list[float]:
+    """The standard deviation over seeds at each step, the root mean square over images and classes.
+
+    One number a width: distances of networks from their own mean depend on each other (those of two networks are
+    equal), and an interval that took them as so many measurements would be too narrow.
+    """
+    return outputs.double().var(0).mean((1, 2)).sqrt().tolist()
+
+
 def table(sweeps: list[WidthSweep], config: ConvergenceConfig) -> Table:
     """Fitted slopes: over all steps together, before the first, after the last; and their range over the steps."""
     title = f"{config.dataset}, {config.steps} steps of {config.batch_size} images, {config.seeds} networks a width"
     shown = Table("slope (theory: −0.5)", "all steps", "start", "end", "range", title=title)
-    shown.caption = "of |f − f∞| for π-nets, of |f − mean f| for μ-nets; ± is a 95 % confidence interval"
+    shown.caption = "of |f − f∞| for π-nets, of the standard deviation of f for μ-nets; ± is a 95 % confidence interval"
     for sweep in sweeps:
         laws = sweep.laws
         slopes = [law.slope for law in laws]
