@@ -1,5 +1,6 @@
 """`Centre`: the mean over the batch and positions, its running average, and what it is of finitely many channels."""
 
+import pytest
 import torch
 
 from assertions import assert_close, assert_equal
@@ -49,3 +50,29 @@ def test_at_every_width_it_subtracts_each_channels_mean():
     omega, g = whitened_gaussian(20, 3, seeded(0)), randn(4, 5, 3)
     h = g @ omega.T
     assert_close(centre()(g) @ omega.T, h - h.mean((0, 1)), scale=1.0)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+@pytest.mark.parametrize("shape", [(0, 3), (0, 5, 3), (4, 0, 3)])
+def test_an_empty_batch_leaves_the_running_mean_as_it_is(shape, first):
+    layer, g = centre(), randn(4, 3)
+    if not first:
+        layer(g)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    assert layer(torch.empty(shape, dtype=torch.float64)).shape == shape
+    for name, value in layer.state_dict().items():
+        assert_equal(value, before[name])
+    assert_close(layer(g), g - g.mean(0))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+def test_a_batch_with_a_nan_spoils_its_own_output_only(bad, first):
+    layer, twin, g = centre(), centre(), randn(4, 3)
+    spoilt = g.clone()
+    spoilt[1, 2] = bad
+    if not first:
+        layer(g), twin(g)
+    assert not torch.isfinite(layer(spoilt)).all()
+    layer(g + 1), twin(g + 1)
+    assert_equal(layer.eval()(g), twin.eval()(g))

@@ -498,3 +498,95 @@ def test_a_bad_number_in_a_group_added_later_is_refused():
     optimizer = mupi.SGD([net.input.weight], lr=0.1)
     with pytest.raises(ValueError, match=r"SGD\(lr=\.\.\.\)"):
         optimizer.add_param_group(dict(params=[net.input.bias], lr=-1.0))
+
+
+# Numbers at the edges
+
+
+def exactly_representable(name, dtype=torch.float32):
+    """The same function trained by each kind of gradient: tensors, factors, atoms."""
+    net = network(Atoms() if name == "atoms" else Hermite(2), activation=mupi.Polynomial((0.3, 1.0, 0.2)), dtype=dtype)
+    return factor_gradients(net) if name == "factors" else net
+
+
+@pytest.mark.parametrize("jointly", [False, True])
+@pytest.mark.parametrize("size", [2.0**66, 2.0**-66], ids=["1e20", "1e-20"])
+def test_gradients_whose_squares_are_no_numbers_are_clipped_as_others_are(size, jointly):
+    """A clipped step depends on the direction only, if the clipping norm is of the gradient's size."""
+    after = {}
+    usual = 2.0**20 if size > 1 else 1.0  # far above clip and the 1e-6 of torch's convention; or far below clip
+    for name, scale in itertools.product(("tensors", "factors", "atoms"), (usual, size)):
+        net = exactly_representable(name)
+        clip, lr = (0.1, 0.3) if size > 1 else (1e9, 0.3 / scale)
+        optimizer = mupi.SGD(net.parameters(), lr=lr, clip=clip, clip_jointly=jointly)
+        x, y = batch(0, dtype=torch.float32)
+        (scale * ((net(x) - y) ** 2).mean()).backward()
+        optimizer.step()
+        after[name, scale] = net(batch(1, dtype=torch.float32)[0])
+        assert_close(after[name, scale], after["tensors", usual])
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+@pytest.mark.parametrize("jointly", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["tensors", "factors", "atoms"])
+def test_a_gradient_that_is_no_number_is_refused_and_nothing_changed(name, bad, momentum, jointly, clip):
+    net = exactly_representable(name)
+    optimizer = mupi.SGD(net.parameter_groups(lr=0.1), clip=clip, clip_jointly=jointly, momentum=momentum)
+    x, y = batch(0, dtype=torch.float32)
+    ((net(x) - y) ** 2).mean().backward()
+    optimizer.step()
+    parameters = copy.deepcopy([p.detach() for p in net.parameters()]), copy.deepcopy(optimizer.state_dict())
+    out = net(x)
+    with torch.no_grad():
+        before = net.eval()(x)
+    net.train()
+    (out[0, 0] * bad + out.sum()).backward()
+    with pytest.raises(FloatingPointError, match=r"`SGD\.step\(\)` must find finite gradients; got \d+ NaN") as error:
+        optimizer.step()
+    assert "\n" not in str(error.value)
+    for p, old in zip(net.parameters(), parameters[0], strict=True):
+        assert torch.equal(p, old)
+        assert p.grad is not None, "to be looked at"
+    assert str(optimizer.state_dict()) == str(parameters[1])
+    assert_equal(net.eval()(x), before)
+    optimizer.zero_grad()
+    ((net.train()(x) - y) ** 2).mean().backward()
+    optimizer.step()
+
+
+def test_a_norm_beyond_the_dtype_is_refused():
+    weight = torch.nn.Parameter(torch.ones(4))
+    weight.grad = torch.full((4,), 3e38)
+    with pytest.raises(FloatingPointError, match="norm is a number of torch.float32; got that of a parameter of shape"):
+        mupi.SGD([weight], clip=1.0).step()
+    assert_equal(weight.detach(), torch.ones(4))
+    mupi.SGD([weight], lr=1e-38).step()  # finite, and needs no norm
+    assert_close(weight, torch.full((4,), -2.0))
+
+
+@pytest.mark.parametrize("number", ["lr", "momentum", "weight_decay", "clip"])
+def test_a_number_that_a_schedule_made_nan_is_refused(number):
+    net = network(Hermite(2))
+    optimizer = mupi.SGD(net.parameters(), lr=0.1, clip=1.0)
+    backward(net)
+    optimizer.param_groups[0][number] = float("nan")
+    before = whole_state(net)
+    with pytest.raises(ValueError, match=rf"param_groups\[\.\.\.\]\['{number}'\]` must be a finite number; got nan"):
+        optimizer.step()
+    assert_unchanged(net, before)
+
+
+def test_how_gradients_are_clipped_is_part_of_the_state():
+    net = network(Hermite(2))
+    jointly = mupi.SGD(net.parameters(), clip=0.3, clip_jointly=True)
+    other = mupi.SGD(net.parameters(), clip=0.3)
+    other.load_state_dict(jointly.state_dict())
+    assert other.clip_jointly
+    old = jointly.state_dict()
+    for group in old["param_groups"]:
+        del group["clip_jointly"]  # as states of earlier versions
+    other = mupi.SGD(net.parameters(), clip=0.3, clip_jointly=True)
+    other.load_state_dict(old)
+    assert other.clip_jointly

@@ -38,10 +38,15 @@ class Centre(nn.Module):
         """The same less its mean."""
         if not self.training:
             return g - self.mean
+        if g.numel() == 0:
+            return g  # no inputs have no mean
         mean = g.mean(tuple(range(g.ndim - 1)))
         with torch.no_grad():
-            self.batches += 1
-            self.mean.lerp_(mean, (1 / self.batches).clamp_min(SLOWEST))
+            # A batch whose mean is NaN or infinite shows in the output; it does not spoil all batches after it.
+            counts = torch.isfinite(mean).all()
+            self.batches += counts
+            share = (1 / self.batches.clamp_min(1)).clamp_min(SLOWEST)
+            self.mean.lerp_(torch.where(counts, mean, self.mean), share)
         return g - mean
 
     def extra_repr(self) -> str:

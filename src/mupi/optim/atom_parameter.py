@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.optim.factored import FactoredParameter, Step
+from mupi.optim.norms import row_norms
 
 
 class AtomList(ABC):
@@ -57,7 +58,7 @@ class AtomParameter(FactoredParameter):
 
         Unit rows do not underflow in half-precision storage.
         """
-        size = torch.linalg.vector_norm(delta, dim=-1)
+        size = row_norms(delta)
         velocity = size if step.factor is None else size * step.factor
         if step.momentum or step.weight_decay:
             old = self.atoms.coefficients
@@ -68,7 +69,7 @@ class AtomParameter(FactoredParameter):
                 old_velocity[: len(previous)] += step.momentum * previous
                 state["momentum_buffer"] = torch.cat([old_velocity, velocity.to(old)])
             self.atoms.set_coefficients(old - step.lr * old_velocity)
-        # Where |δ| underflows there is nothing to append but zeros.
+        # Where δ is 0, or too small for its direction to be a number, there is nothing to append but zeros.
         direction = torch.where(size[:, None] > torch.finfo(size.dtype).tiny, delta / size[:, None], 0)
         self.atoms.append(-step.lr * velocity, direction, x)
 

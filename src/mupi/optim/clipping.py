@@ -7,22 +7,43 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.optim.factored import FactoredParameter
+from mupi.optim.matrix_parameter import MatrixParameter
+from mupi.optim.norms import norm, power_of_two
 
 
 def gradient_norm(parameter: Tensor) -> Float[Tensor, ""]:
     """The Frobenius norm of ``parameter.grad``; for atoms, that of the infinite-width weight matrix's gradient."""
     if isinstance(parameter, FactoredParameter):
-        gradient = parameter.grad
-        assert gradient is not None
-        return parameter.squared_norm(*gradient.factors()).clamp_min(0).sqrt()
+        delta, x = _parts(parameter)
+        # The norm is linear in δ, for a matrix in x too: divided by powers of two, which round nothing, their squares
+        # do not overflow.
+        size = power_of_two(delta)
+        size_x = power_of_two(x) if isinstance(parameter, MatrixParameter) else torch.ones_like(size)
+        return parameter.squared_norm(delta / size, x / size_x).clamp_min(0).sqrt() * size * size_x
     assert parameter.grad is not None
-    return torch.linalg.vector_norm(parameter.grad)
+    return norm(parameter.grad)
+
+
+def finiteness(parameter: Tensor) -> Float[Tensor, ""]:
+    """A number that is finite only if ``parameter.grad`` is, or its factors are: their sum, which costs one pass."""
+    return torch.stack([part.sum() for part in _parts(parameter)]).sum()
+
+
+def bad_entries(parameter: Tensor) -> int:
+    """How many NaN and infinite entries ``parameter.grad`` has, or its factors."""
+    return sum(int((~torch.isfinite(part)).sum()) for part in _parts(parameter))
+
+
+def _parts(parameter: Tensor) -> tuple[Tensor, ...]:
+    """``grad``, or its factors."""
+    assert parameter.grad is not None
+    return parameter.grad.factors() if isinstance(parameter, FactoredParameter) else (parameter.grad,)
 
 
 def joint_norm(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
     """The norm of all gradients together: the root of the sum of squares."""
     norms = [gradient_norm(p) for p in parameters]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
+    return norm(torch.stack(norms)) if norms else torch.zeros(())
 
 
 def clip_factor(norm: Float[Tensor, ""], clip: float) -> Float[Tensor, ""]:

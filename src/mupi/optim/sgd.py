@@ -1,14 +1,15 @@
 """SGD with clipping, weight decay and momentum, for ordinary parameters and for atoms."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mupi.arrays import takes_numpy
-from mupi.checks import fail, non_negative
-from mupi.optim.clipping import clip_factor, gradient_norm, joint_norm
+from mupi.checks import fail, is_eager, non_negative
+from mupi.optim.clipping import bad_entries, clip_factor, finiteness, gradient_norm, joint_norm
 from mupi.optim.factored import FactoredParameter, Step
 
 
@@ -22,7 +23,8 @@ class SGD(torch.optim.Optimizer):
     (Σ_ij δ_i·δ_j κ(g_i, g_j))^{1/2}, and the velocity v lives on the coefficients.
 
     A step consumes the gradients: afterwards every ``grad`` is None, so a second step without a new backward pass
-    changes nothing.
+    changes nothing. A NaN or an infinity in any gradient is refused before anything has changed (but while a CUDA
+    graph records or a compiler traces, where Python sees no values); this waits once a step for an accelerator.
 
     Args:
         params: Parameters or groups, best from ``net.parameter_groups(...)``.
@@ -48,8 +50,14 @@ class SGD(torch.optim.Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ):
-        super().__init__(params, dict(lr=lr, clip=clip, momentum=momentum, weight_decay=weight_decay))
-        self.clip_jointly = clip_jointly
+        # All in the groups, which a state dict carries.
+        defaults = dict(lr=lr, clip=clip, clip_jointly=clip_jointly, momentum=momentum, weight_decay=weight_decay)
+        super().__init__(params, defaults)
+
+    @property
+    def clip_jointly(self) -> bool:
+        """Whether one norm of all parameters is clipped."""
+        return self.param_groups[0]["clip_jointly"] and self.param_groups[0]["clip"] is not None
 
     def add_param_group(self, param_group: dict) -> None:
         """As `torch.optim.Optimizer.add_param_group`, with the checks of this class."""
@@ -64,36 +72,75 @@ class SGD(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Take one step; ``closure``, if given, recomputes and returns the loss."""
+        """Take one step; ``closure``, if given, recomputes and returns the loss.
+
+        Raises:
+            FloatingPointError: If a gradient has a NaN or an infinity, or a norm to clip by is none of its dtype's
+                numbers; the parameters, their gradients and the optimiser are as before.
+            ValueError: If a group's rate, decay, momentum or clip has been set to what is no finite number.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        joint = self._joint_factor() if self.clip_jointly else None
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                factor = joint
-                if factor is None and group["clip"] is not None:
-                    factor = clip_factor(gradient_norm(p), group["clip"])
-                step = Step(group["lr"], group["weight_decay"], group["momentum"], factor)
-                if isinstance(p, FactoredParameter):
-                    p.descend(*p.grad.factors(), step, self.state[p])
-                else:
-                    _descend(p, step, self.state[p])
-                # Layers that keep samples of their gradient read here what it was multiplied with.
-                p.step_size = step.lr if factor is None else step.lr * factor
-                p.grad = None
+            _check_numbers(group)
+        moving = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        # All norms before the first parameter moves.
+        norms = self._norms(moving)
+        if all(is_eager(p) for _, p in moving):
+            _refuse_bad_gradients(moving, norms)
+        clips = [(self.param_groups[0] if self.clip_jointly else group)["clip"] for group, _ in moving]
+        factors = [None if n is None else clip_factor(n, clip) for n, clip in zip(norms, clips, strict=True)]
+        for (group, p), factor in zip(moving, factors, strict=True):
+            step = Step(group["lr"], group["weight_decay"], group["momentum"], factor)
+            if isinstance(p, FactoredParameter):
+                assert p.grad is not None
+                p.descend(*p.grad.factors(), step, self.state[p])
+            else:
+                _descend(p, step, self.state[p])
+            # Layers that keep samples of their gradient read here what it was multiplied with.
+            p.step_size = step.lr if factor is None else step.lr * factor
+            p.grad = None
         return loss
 
-    def _joint_factor(self) -> Float[Tensor, ""] | None:
-        clip = self.param_groups[0]["clip"]
-        if clip is None:
-            return None
-        return clip_factor(
-            joint_norm(p for group in self.param_groups for p in group["params"] if p.grad is not None), clip
-        )
+    def _norms(self, moving: Sequence[tuple[dict, Tensor]]) -> list[Float[Tensor, ""] | None]:
+        """The norm that each parameter's gradient is clipped by; None for those that are not clipped."""
+        if self.clip_jointly:
+            return [joint_norm(p for _, p in moving)] * len(moving)
+        return [None if group["clip"] is None else gradient_norm(p) for group, p in moving]
+
+    def __setstate__(self, state: dict) -> None:
+        """As of torch; states of earlier versions do not say how they were clipped."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("clip_jointly", self.defaults["clip_jointly"])
+
+
+def _check_numbers(group: dict) -> None:
+    """Refuse what a schedule, or a loaded state, may have made of a group's numbers."""
+    for name in ("lr", "momentum", "weight_decay", "clip"):
+        if group[name] is not None and not math.isfinite(group[name]):
+            fail(f"SGD(...).param_groups[...]['{name}']", "a finite number", group[name])
+
+
+def _refuse_bad_gradients(moving: Sequence[tuple[dict, Tensor]], norms: Sequence[Tensor | None]) -> None:
+    """Raise ``FloatingPointError`` unless all gradients are finite, and all norms; waits once for accelerators."""
+    probes = [finiteness(p) if n is None else n for (_, p), n in zip(moving, norms, strict=True)]
+    if not probes or torch.isfinite(torch.stack([probe.double().to(probes[0].device) for probe in probes])).all():
+        return
+    for (group, p), n in zip(moving, norms, strict=True):
+        what = f"of a parameter of shape {tuple(p.shape)}" + (f" in group {group['name']!r}" if "name" in group else "")
+        if bad := bad_entries(p):
+            raise FloatingPointError(
+                f"`SGD.step()` must find finite gradients; got {bad} NaN or infinite entries in that {what}; "
+                "no parameter was changed: lower the learning rate, or look where the loss is not smooth"
+            )
+        if n is not None and not torch.isfinite(n):
+            raise FloatingPointError(
+                f"`SGD.step()` must find gradients whose norm is a number of {n.dtype}; got that {what}; "
+                "no parameter was changed: scale the loss down"
+            )
 
 
 def _descend(p: Tensor, step: Step, state: dict) -> None:
