@@ -96,10 +96,10 @@ def plot_gaps(sweeps: Sequence[WidthSweep]) -> Figure:
     sizes, slopes = figure.subplots(1, 2)
     for i, sweep in enumerate(sweeps):
         law, colour = sweep.overall, f"C{i}"
-        middle, values = np.asarray(law.typical_sizes), np.asarray(law.sizes)
-        spread = [middle - values.min(1), values.max(1) - middle]
         label = f"{sweep.name}: {law.slope:+.3f} ± {law.half_width:.3f}"
-        sizes.errorbar(law.widths, middle, spread, color=colour, marker="o", markersize=4, linestyle="", label=label)
+        sizes.errorbar(
+            law.widths, law.typical_sizes, law.spread, color=colour, marker="o", markersize=4, linestyle="", label=label
+        )
         sizes.plot(law.widths, law.line(PREDICTED), color=colour, linestyle="--", linewidth=1.2)
         steps = np.arange(len(sweep.laws))
         found = np.array([at.slope for at in sweep.laws])

@@ -45,12 +45,10 @@ def plot_coordinate_checks(checks: Mapping[str, Sequence[PowerLaw]]) -> Figure:
 
 
 def _draw(axes: Axes, law: PowerLaw, colour: str) -> None:
-    sizes = np.asarray(law.sizes)
     middle = np.asarray(law.typical_sizes)
     label = f"{law.quantity} {law.part}" if law.part != "f" else law.quantity
     if np.isfinite(law.slope):
         label += f": {law.slope:+.2f}"
-    spread = [middle - sizes.min(1), sizes.max(1) - middle]
-    axes.errorbar(law.widths, middle, spread, color=colour, marker="o", markersize=3.5, linestyle="", label=label)
+    axes.errorbar(law.widths, middle, law.spread, color=colour, marker="o", markersize=3.5, linestyle="", label=label)
     if law.predicted is not None and np.isfinite(middle).any():
         axes.plot(law.widths, law.line(law.predicted), color=colour, linestyle="--", linewidth=1.2)

@@ -75,6 +75,14 @@ class PowerLaw:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.exp(np.log(np.asarray(self.sizes)).mean(1)).tolist()
 
+    @property
+    def spread(self) -> tuple[list[float], list[float]]:
+        """How far the smallest and the largest size are from the typical one at each width, as error bars take it."""
+        typical = np.asarray(self.typical_sizes)
+        # A geometric mean of equal sizes may round to either side of them.
+        low, high = (np.fmax(gap, 0.0) for gap in (typical - np.min(self.sizes, 1), np.max(self.sizes, 1) - typical))
+        return low.tolist(), high.tolist()
+
     def agrees(self, tolerance: float) -> bool:
         """Whether the measured exponent is the predicted one, up to ``tolerance``; False if there is none of either."""
         return self.predicted is not None and abs(self.slope - self.predicted) <= tolerance

@@ -357,6 +357,8 @@ def test_power_laws_are_fitted_exactly_and_with_an_honest_interval():
     assert exact.half_width < 1e-6
     assert exact.agrees(0.1) and trend(exact, 0.1) == "vanishes"
     assert exact.line(-0.5) == pytest.approx([3 * n**-0.5 for n in widths])
+    equal = PowerLaw("|h|", "f", (3, 5, 7), ((0.1,), (0.7,), (1.3,)))
+    assert all(gap == pytest.approx(0, abs=1e-15) and gap >= 0 for gaps in equal.spread for gap in gaps)
     noise = randn(200, 4, 6) * 0.3
     inside = 0
     for draw in noise.tolist():

@@ -51,7 +51,11 @@ def omniglot(config: OmniglotConfig) -> dict[int, Accuracy]:
     results = {run.seed: run_seed(run, data, console) for run in runs}
     if len(results) > 1:
         means = [100 * result.mean for result in results.values()]
-        console.print(f"{len(means)} seeds: {mean(means):.2f} ± {stdev(means):.2f} % (s.d.)", highlight=False)
+        tasks = 100 * mean(result.half_width for result in results.values())
+        spread = (
+            f"{mean(means):.2f} ± {stdev(means):.2f} % (s.d.; the 95 % interval of one seed's tasks is ± {tasks:.2f})"
+        )
+        console.print(f"{len(means)} seeds: {spread}", highlight=False, soft_wrap=True)
     return results
 
 

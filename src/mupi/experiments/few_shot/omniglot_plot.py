@@ -13,7 +13,7 @@ from tyro.conf import Positional
 
 from mupi.checks import fail
 from mupi.experiments.few_shot.few_shot_run import KERNELS
-from mupi.figures.few_shot import plot_classes, plot_few_shot_curves, plot_width, read_progress
+from mupi.figures.few_shot import Accuracy, plot_classes, plot_few_shot_curves, plot_width, read_progress
 
 FIXED = ("NNGP", "NTK")
 """Kernels that are the same in all runs."""
@@ -43,8 +43,8 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
     if not config.runs:
         fail("omniglot-plot", "given the directories of runs", "none", "try `mupi omniglot-plot runs/omniglot-*`")
     console = Console()
-    tests: dict[str, list[float]] = {}
-    validations: dict[str, list[float]] = {}
+    tests: dict[str, list[Accuracy]] = {}
+    validations: dict[str, list[Accuracy]] = {}
     widths: dict[int, list[float]] = {}
     limits: dict[str, list[float]] = {}
     curves = {}
@@ -54,8 +54,8 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
         settings, result = (_read(run / name) for name in ("config.json", "result.json"))
         label = run.name.rpartition("-seed")[0] or run.name
         accuracy = result["test"]["mean"]
-        tests.setdefault(label, []).append(accuracy)
-        validations.setdefault(label, []).append(result["validation"]["mean"])
+        tests.setdefault(label, []).append(Accuracy(**result["test"]))
+        validations.setdefault(label, []).append(Accuracy(**result["validation"]))
         if settings["width"] is None:
             limits.setdefault(label, []).append(accuracy)
         else:
@@ -67,7 +67,10 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
             classes, model = saved["labels"], settings["model"]
             titled = {t if t in FIXED else f"{model}, {t}": kernel for t, kernel in saved["kernels"].items()}
             panels |= {title: kernel for title, kernel in titled.items() if title not in panels}
-    table = Table("mean ± s.d. over seeds, %", "test classes", "validation classes", "seeds")
+    table = Table("%", "test classes", "validation classes", "seeds")
+    table.caption = (
+        "mean ± s.d. over seeds, and the 95 % interval of one seed's tasks; validation tasks are the same for all seeds"
+    )
     for label in tests:
         table.add_row(label, _spread(tests[label]), _spread(validations[label]), str(len(tests[label])))
     console.print(table)
@@ -92,7 +95,9 @@ def _read(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def _spread(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{100 * values[0]:.2f}"
-    return f"{100 * mean(values):.2f} ± {100 * stdev(values):.2f}"
+def _spread(seeds: list[Accuracy]) -> str:
+    means = [100 * seed.mean for seed in seeds]
+    tasks = f"tasks ± {100 * mean(seed.half_width for seed in seeds):.2f}"
+    if len(seeds) == 1:
+        return f"{means[0]:.2f} ({tasks})"
+    return f"{mean(means):.2f} ± {stdev(means):.2f} ({tasks})"
