@@ -58,7 +58,7 @@ def main(config: Config) -> None:
         for kind in (ConvNNGP, ConvNTK):
             start = time.perf_counter()
             kernel = kind((3, side, side), config.depth, mupi.ReLU(), pooling)
-            score = mupi.KernelRegression(kernel, config.ridge).fit(x, y).score(xt, yt)
+            score = mupi.KernelRegression(kernel, config.ridge).fit(x, y, classes=len(data.classes)).score(xt, yt)
             name = f"{kind.__name__}{', pooled' if pooling else ''}"
             print(f"{name}: {score:.2%}, {time.perf_counter() - start:.0f} s", flush=True)
 

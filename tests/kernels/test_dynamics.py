@@ -97,6 +97,15 @@ def test_filters_keep_their_digits_at_small_eigenvalues():
     assert_close(flow_filter(λ, inf), torch.tensor([0.0, 1e14, 1e8, 1.0], dtype=torch.float64))
 
 
+def test_inputs_may_change_after_the_fit(fitted):
+    _, X, Y, Xt = fitted
+    x = X.clone()
+    dynamics = KernelDynamics(KERNEL).fit(x, Y)
+    before = dynamics.flow(Xt, 1.0)
+    x *= 2
+    assert torch.equal(dynamics.flow(Xt, 1.0), before)
+
+
 def test_one_output_stays_a_vector_and_no_rows_stay_none(fitted):
     _, X, Y, Xt = fitted
     one = KernelDynamics(KERNEL).fit(X, Y[:, 0])
@@ -127,6 +136,20 @@ def test_wrong_data_are_named(monkeypatch, unchecked):
         KernelDynamics(KERNEL).fit(X, randn(3))
     with pytest.raises(ValueError, match=r"`KernelDynamics\(kernel=...\)\(X, X\)` must be finite; got 16 NaN"):
         KernelDynamics(lambda a, b: a @ b.T * float("nan")).fit(X, randn(4))
+    with pytest.raises(ValueError, match=r"`KernelDynamics\(kernel=...\)` must be symmetric; got k\(x, x'\) −"):
+        KernelDynamics(lambda a, b: a @ b.T + a[:, :1]).fit(X, randn(4))
+    # Negative eigenvalues would pass for those of rounding, which are 0.
+    with pytest.raises(ValueError, match="must be positive semi-definite; got eigenvalues from -"):
+        KernelDynamics(lambda a, b: a @ b.T - 0.1).fit(X, randn(4))
+    fitted = KernelDynamics(KERNEL).fit(X, randn(4))
+    for call in (lambda x: fitted.flow(x, 1.0), lambda x: fitted.descend(x, 0.1, 2)):
+        for wrong, message in (
+            (X[:, :2], r"of shape \(m, 3\), as wide"),
+            (X.float(), "of the dtype"),
+            (X / 0, "finite"),
+        ):
+            with pytest.raises(ValueError, match=rf"`KernelDynamics.(flow|descend)\(X\)` must be {message}"):
+                call(wrong)
     with pytest.raises(RuntimeError, match=r"`KernelDynamics` needs a kernel matrix; call `fit\(X, Y\)` first"):
         KernelDynamics(KERNEL).flow(X, 1.0)
     monkeypatch.setattr(dynamics, "available_memory", lambda device: 100)

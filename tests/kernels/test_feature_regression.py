@@ -7,7 +7,14 @@ from rich.progress import Progress
 from assertions import assert_close
 from cases import randn, seeded
 from mupi import ReLU
-from mupi.kernels import NNGP, CosineKernel, FeatureRegression, KernelRegression, feature_regression
+from mupi.kernels import (
+    NNGP,
+    CosineKernel,
+    FeatureRegression,
+    KernelRegression,
+    NotPositiveDefiniteError,
+    feature_regression,
+)
 
 
 @pytest.mark.parametrize("n, p", [(30, 7), (7, 30)])
@@ -34,7 +41,23 @@ def test_a_small_ridge_is_no_problem_for_more_rows_than_features_in_float32():
     assert_close(FeatureRegression(1e-10).fit(X, Y).predict(X), Y, rtol=1e-5)
 
 
-def test_bad_arguments_are_named():
+def test_a_system_that_float64_cannot_solve_is_refused():
+    X = torch.cat([randn(20, 3)] * 2, 1)  # each feature twice: singular without a ridge
+    Y = randn(20, seed=1)
+    assert_close(FeatureRegression(1e-8).fit(X, Y).predict(X)[:, 0], X @ torch.linalg.pinv(X) @ Y, rtol=1e-6)
+    with pytest.raises(NotPositiveDefiniteError) as error:
+        FeatureRegression(1e-30).fit(X, Y)
+    start = "`FeatureRegression(ridge=...)` must be large enough that (ΨᵀΨ + λI) w = ΨᵀY can be solved to 1% in float64"
+    assert str(error.value).startswith(f"{start}; got 1e-30, at which ")
+    assert str(error.value).endswith("; use a larger ridge")
+
+
+def test_bad_arguments_are_named(unchecked):
+    X, Y = randn(4, 3), randn(4)
+    with pytest.raises(ValueError, match=r"`FeatureRegression.fit\(X\)` must be finite; got 12 NaN"):
+        FeatureRegression(1.0).fit(X * float("nan"), Y)
+    with pytest.raises(ValueError, match=r"`FeatureRegression.predict\(X\)` must be of shape \(m, 3\), as wide as"):
+        FeatureRegression(1.0).fit(X, Y).predict(X[:, :2])
     with pytest.raises(ValueError, match=r"`FeatureRegression\(ridge=\.\.\.\)` must be a finite number > 0; got 0"):
         FeatureRegression(0.0)
     with pytest.raises(RuntimeError, match="call `fit"):

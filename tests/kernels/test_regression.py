@@ -1,5 +1,7 @@
 """Kernel ridge regression against a dense solve, its residual, its labels and its refusals."""
 
+import re
+
 import pytest
 import torch
 from rich.progress import Progress
@@ -7,7 +9,16 @@ from rich.progress import Progress
 from assertions import assert_close
 from cases import randn, seeded
 from mupi import Erf, ReLU
-from mupi.kernels import NNGP, NTK, KernelRegression, centred_one_hot, memory, panels, regression
+from mupi.kernels import (
+    NNGP,
+    NTK,
+    KernelRegression,
+    NotPositiveDefiniteError,
+    centred_one_hot,
+    memory,
+    panels,
+    regression,
+)
 
 
 def data(n, d=6, seed=0, outputs=3, dtype=torch.float64):
@@ -98,6 +109,87 @@ def test_the_residual_is_that_of_the_linear_system():
     assert r.residual == pytest.approx(float(expected), abs=1e-5)
 
 
+def smooth(a, b):
+    """A kernel whose eigenvalues fall fast."""
+    return torch.exp(-torch.cdist(a, b).square() / 8)
+
+
+@pytest.mark.parametrize("kernel", [NNGP(2, ReLU(), 1.0, 0.5), NNGP(3, Erf(), 1.0, 0.5), smooth])
+def test_what_float32_costs_is_reported_or_refused(kernel):
+    # In two dimensions 300 inputs are nearly dependent: from some ridge on, float32 cannot solve the system.
+    (X, _), (Xt, _) = data(300, d=2, dtype=torch.float32), data(100, d=2, seed=7, dtype=torch.float32)
+    Y, outcomes = torch.sin(2 * X.sum(1)) + 0.1 * randn(300, seed=3, dtype=torch.float32), []
+    for ridge in (1e-2, 1e-3, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 1e-7):
+        exact = KernelRegression(kernel, ridge).fit(X.double(), Y)
+        assert exact.residual < 1e-6 and exact.rounding < 1e-8
+        expected = exact.predict(Xt.double())
+        try:
+            r = KernelRegression(kernel, ridge).fit(X, Y)
+        except NotPositiveDefiniteError as error:
+            outcomes.append(str(error))
+            continue
+        off = float((r.predict(Xt) - expected).norm() / expected.norm())
+        assert off < 3 * (r.residual + r.rounding)
+        assert r.rounding < 10 * off + 1e-6
+        outcomes.append("right")
+    assert outcomes[:2] == ["right"] * 2 and "in torch.float32; got 1e-07, at which " in outcomes[-1]
+
+
+def test_a_residual_that_refinement_leaves_is_refused_and_so_is_a_prediction_after_it():
+    # Where the factor just exists, refinement diverges: the residual was .67 at the third step.
+    X, Y = randn(800, 3, dtype=torch.float32), randn(800, seed=1, dtype=torch.float32)
+    r = KernelRegression(NNGP(2, ReLU(), 1.0, 0.5), 1e-2).fit(X, Y)
+    r.ridge = 1e-7
+    with pytest.raises(NotPositiveDefiniteError) as error:
+        r.fit(X, Y)
+    message = str(error.value)
+    assert message.startswith(
+        "`KernelRegression(ridge=...)` must be large enough that (k(X, X) + λI) α = Y can be solved to 1% in "
+        "torch.float32; got 1e-07, at which a residual of 0."
+    )
+    assert message.endswith(" ‖Y‖ remains; use a larger ridge, or X.double()")
+    with pytest.raises(RuntimeError, match="needs a fitted regression"):
+        r.predict(X)
+
+
+def test_the_best_step_of_the_refinement_is_kept(monkeypatch):
+    X, Y = randn(400, 3, dtype=torch.float32), randn(400, seed=1, dtype=torch.float32)
+    monkeypatch.setattr(regression, "LARGEST_RESIDUAL", float("inf"))
+    kernel, residuals = NNGP(2, ReLU(), 1.0, 0.5), []
+    for solves in (1, 2, 3, 4):
+        monkeypatch.setattr(regression, "SOLVES", solves)
+        r = KernelRegression(kernel, 1e-7).fit(X, Y)
+        residuals.append(r.residual)
+        rest = kernel(X, X).double() @ r.coefficients + r.regulariser * r.coefficients - Y
+        assert r.residual == pytest.approx(float(rest.norm() / Y.double().norm()), rel=1e-4)
+    assert residuals == sorted(residuals, reverse=True)
+
+
+def test_inputs_may_change_after_the_fit():
+    X, Y = data(8)
+    kept = X.clone()
+    r, there = KernelRegression(NTK(2, ReLU()), 1e-2).fit(X, Y), kept[:3] + 1
+    before = r.predict(there)
+    X.mul_(2)
+    assert torch.equal(r.predict(there), before)
+    from_numpy = kept.numpy().copy()
+    r = KernelRegression(NTK(2, ReLU()), 1e-2).fit(from_numpy, Y.numpy())
+    from_numpy *= 2
+    assert torch.equal(r.predict(there), before)
+
+
+def test_a_kernel_may_return_a_matrix_that_it_keeps():
+    X, Y = data(8)
+    K = NNGP(1, ReLU())(X)
+    whole = KernelRegression(NNGP(1, ReLU()), 1e-2).fit(X, Y)
+    kept = K.clone()
+    given = KernelRegression(lambda a, b: kept, 1e-2).fit(X, Y)
+    assert torch.equal(kept, K)
+    assert_close(given.coefficients, whole.coefficients)
+    constant = KernelRegression(lambda a, b: torch.ones((), dtype=X.dtype).expand(len(a), len(b)), 1e-2).fit(X, Y)
+    assert_close(constant.predict(X), (Y.sum(0) / 8.01).expand(8, 3), rtol=1e-10)
+
+
 def test_a_small_ridge_interpolates_and_a_large_one_shrinks_to_zero():
     X, Y = data(10)
     assert_close(KernelRegression(NTK(2, ReLU()), 1e-10).fit(X, Y).predict(X), Y, rtol=1e-7)
@@ -150,7 +242,7 @@ def test_labels_are_learned():
 def test_centred_one_hot_rows_sum_to_zero():
     Y = centred_one_hot(torch.tensor([2, 0]), classes=4, dtype=torch.float64)
     assert_close(Y, torch.tensor([[-0.25, -0.25, 0.75, -0.25], [0.75, -0.25, -0.25, -0.25]], dtype=torch.float64))
-    assert centred_one_hot(torch.tensor([2, 0])).shape == (2, 3)
+    assert centred_one_hot(torch.tensor([2, 0, 1])).shape == (3, 3)
     assert centred_one_hot(torch.tensor([], dtype=torch.long), classes=3).shape == (0, 3)
 
 
@@ -171,9 +263,6 @@ def test_a_ridge_that_is_not_positive_is_refused(ridge):
 def test_a_matrix_that_is_not_positive_definite_in_float32_says_so_and_what_to_do():
     X, Y = data(60, d=2, dtype=torch.float32)
 
-    def smooth(a, b):
-        return torch.exp(-torch.cdist(a, b).square() / 8)
-
     with pytest.raises(ValueError) as error:
         KernelRegression(smooth, 1e-12).fit(X, Y)
     text = str(error.value)
@@ -182,7 +271,10 @@ def test_a_matrix_that_is_not_positive_definite_in_float32_says_so_and_what_to_d
         "got 1e-12, at which row "
     )
     assert text.endswith("of 60 has no positive pivot; use a larger ridge, or X.double()")
-    with pytest.raises(ValueError, match="use a larger ridge$"):
+    with pytest.raises(NotPositiveDefiniteError, match="row .* of 60 has no positive pivot; use a larger ridge$"):
+        KernelRegression(lambda a, b: smooth(a, b) - 0.4 * a @ b.T, 1e-4).fit(X.double(), Y)
+    # No ridge, which is relative to k(x, x), would help.
+    with pytest.raises(ValueError, match=r"\(kernel=...\)` must be positive definite; got k\(x, x\) of mean -2"):
         KernelRegression(lambda a, b: -(a @ b.T), 1e-4).fit(X.double(), Y)
     assert KernelRegression(smooth, 1e-5).fit(X, Y).residual < 0.1
 
@@ -241,12 +333,56 @@ def test_without_proc_the_memory_built_in_counts(monkeypatch, tmp_path):
             "fit(Y)` must be of shape (4,) or (4, outputs), a row for each of X; got shape (3, 2)",
         ),
         (torch.ones(1, 3), torch.tensor([float("inf")]), "fit(Y)` must be finite; got 1 NaN or infinite of 1 entries"),
+        # A number that the dtype of X does not hold.
+        (
+            torch.ones(1, 3),
+            torch.tensor([1e300], dtype=torch.float64),
+            "fit(Y)` must be finite; got 1 NaN or infinite of 1 entries",
+        ),
+        (torch.ones(2, 3) * float("nan"), torch.ones(2), "fit(X)` must be finite; got 6 NaN"),
+        (torch.ones(2, 3), torch.ones(2, 0), "fit(Y)` must be of shape (2,) or (2, outputs), a row for each of X; got"),
+        (torch.ones(2, 3), torch.ones(2, 1, 1), "fit(Y)` must be of shape (2,) or (2, outputs), a row for each of X"),
     ],
 )
 def test_wrong_data_are_named(X, Y, message, unchecked):
     with pytest.raises(ValueError) as error:
         KernelRegression(NNGP(1, ReLU()), 1e-2).fit(X, Y)
     assert str(error.value).startswith(f"`KernelRegression.{message}")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (lambda a, b: a @ b.T + a[:, :1], "(kernel=...)` must be symmetric; got k(x, x') − k(x', x) of "),
+        (
+            lambda a, b: a.sum(1) + b.sum(1),
+            "(kernel=...)` must be a function to floating tensors, here of shape (4, 4)",
+        ),
+        (lambda a, b: 5.0, "(kernel=...)` must be a function to floating tensors, here of shape (4, 4); got float"),
+        (
+            lambda a, b: (a @ b.T).long(),
+            "must be a function to floating tensors, here of shape (4, 4); got torch.int64",
+        ),
+        (lambda a, b: 0 * a @ b.T, "(kernel=...)` must be positive definite; got k(x, x) of mean 0"),
+    ],
+)
+def test_what_is_no_kernel_is_refused(kernel, message, unchecked):
+    X, Y = data(4)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        KernelRegression(kernel, 1e-2).fit(X, Y)
+
+
+def test_other_inputs_than_those_of_the_fit_are_refused(unchecked):
+    X, Y = data(4)
+    r = KernelRegression(lambda a, b: a @ b.T, 1e-2).fit(X, Y)
+    for wrong, message in (
+        (X[:, :2], "`KernelRegression.predict(X)` must be of shape (m, 6), as wide as those of fit; got shape (4, 2)"),
+        (X[0], "`KernelRegression.predict(X)` must be of shape (n, d)"),
+        (X.float(), "must be of the dtype and device of those of fit, torch.float64 on cpu; got torch.float32 on cpu"),
+        (X / 0, "`KernelRegression.predict(X)` must be finite"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            r.predict(wrong)
 
 
 def test_a_kernel_with_nan_is_refused():
@@ -267,12 +403,20 @@ def test_a_score_needs_classes():
         one.score(X, torch.zeros(4, dtype=torch.long))
 
 
-@pytest.mark.parametrize("labels", [torch.zeros(3, dtype=torch.long), torch.zeros(4), torch.zeros(4, 1).long()])
+@pytest.mark.parametrize(
+    "labels", [torch.zeros(3, dtype=torch.long), torch.zeros(4), torch.zeros(4, 1).long(), torch.zeros(4).bool()]
+)
 def test_a_score_needs_one_label_for_each_row(labels, unchecked):
     X, Y = data(4)
     r = KernelRegression(NNGP(1, ReLU()), 1e-2).fit(X, Y)
     with pytest.raises(ValueError, match="must be 4 integers, one for each row of X, and at least one; got torch"):
         r.score(X, labels)
+
+
+def test_a_score_needs_labels_of_fitted_classes():
+    X, Y = data(4)
+    with pytest.raises(ValueError, match=r"`KernelRegression.score\(labels\)` must be between 0 and 2; got 0 to 3"):
+        KernelRegression(NNGP(1, ReLU()), 1e-2).fit(X, Y).score(X, torch.arange(4))
 
 
 @pytest.mark.parametrize(
@@ -282,6 +426,7 @@ def test_a_score_needs_one_label_for_each_row(labels, unchecked):
         (torch.tensor([[0, 1]]), "must be integers of shape (n,); got torch.int64 of shape (1, 2)"),
         (torch.tensor([0, 3]), "must be between 0 and 2; got 0 to 3"),
         (torch.tensor([-1, 1]), "must be between 0 and 2; got -1 to 1"),
+        (torch.tensor([True, False]), "must be integers of shape (n,); got torch.bool of shape (2,)"),
     ],
 )
 def test_wrong_labels_are_named(labels, message, unchecked):

@@ -7,11 +7,12 @@ from mupi.kernels.cosine import CosineKernel
 from mupi.kernels.dynamics import KernelDynamics
 from mupi.kernels.empirical import EmpiricalNNGP, EmpiricalNTK
 from mupi.kernels.feature_regression import FeatureRegression
+from mupi.kernels.given import Kernel
 from mupi.kernels.labels import centred_one_hot
 from mupi.kernels.mlp_kernel import MLPKernel
 from mupi.kernels.nngp import NNGP
 from mupi.kernels.ntk import NTK
-from mupi.kernels.regression import Kernel, KernelRegression, NotPositiveDefiniteError
+from mupi.kernels.regression import KernelRegression, NotPositiveDefiniteError
 
 __all__ = [
     "NNGP",

@@ -3,13 +3,23 @@
 from math import inf
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mupi.arrays import takes_numpy
-from mupi.checks import fail, finite, non_negative
+from mupi.checks import fail, non_negative
+from mupi.kernels.given import (
+    ROUNDINGS,
+    Kernel,
+    check_new_inputs,
+    check_symmetric,
+    check_training_inputs,
+    kernel_matrix,
+)
+from mupi.kernels.labels import regression_targets
 from mupi.kernels.memory import available_memory, require_memory
-from mupi.kernels.regression import Kernel
+
+OWNER = "KernelDynamics"
 
 
 @takes_numpy
@@ -40,36 +50,42 @@ class KernelDynamics:
         self._inputs: Tensor | None = None
 
     @torch.no_grad()
-    def fit(self, X: Float[Tensor, "n d"], Y: Float[Tensor, "n ..."]) -> "KernelDynamics":
+    def fit(
+        self, X: Float[Tensor, "n d"], Y: Float[Tensor, "n ..."] | Int[Tensor, " n"], *, classes: int | None = None
+    ) -> "KernelDynamics":
         """Decompose k(X, X).
 
         Args:
-            X: Inputs, kept for predictions.
-            Y: Targets of one or several outputs.
+            X: Inputs, of which a copy is kept for predictions.
+            Y: Floats are targets of one or several outputs. Integers of shape (n,) are class labels 0 … k−1, which
+                stand for their `centred_one_hot`; each must occur, or ``classes`` say how many there are.
+            classes: k, where some classes may have no label.
 
         Raises:
-            ValueError: If shapes do not fit, the kernel is not finite, or memory does not suffice.
+            ValueError: If shapes do not fit, numbers are not finite, the kernel is not symmetric and positive
+                semi-definite up to rounding, the targets are neither floats nor such labels (bools are neither), or
+                memory does not suffice.
         """
+        check_training_inputs("KernelDynamics.fit(X)", X)
+        targets = regression_targets("KernelDynamics.fit(Y)", Y, X, classes)
         n = len(X)
-        if Y.ndim not in (1, 2) or len(Y) != n or n == 0:
-            fail(
-                "KernelDynamics.fit(Y)",
-                f"of shape ({n},) or ({n}, outputs), a row for each of X",
-                f"shape {tuple(Y.shape)}",
-            )
         require_memory(
             "KernelDynamics.fit(X)",
             4 * n * n * X.element_size(),
             available_memory(X.device),
             "fit fewer inputs, or use KernelRegression",
         )
-        K = self.kernel(X, X)
-        finite("KernelDynamics(kernel=...)(X, X)", K)
-        eigenvalues, self._vectors = torch.linalg.eigh(K)
-        rounding = n * torch.finfo(K.dtype).eps * eigenvalues[-1].clamp_min(0)
-        self.eigenvalues = torch.where(eigenvalues > rounding, eigenvalues, 0)
-        self._targets = self._vectors.T @ Y.to(K)
-        self._inputs = X
+        K = kernel_matrix(OWNER, self.kernel, X, X)
+        check_symmetric(OWNER, K)
+        eigenvalues, vectors = torch.linalg.eigh(K)
+        lowest, top, eps = float(eigenvalues[0]), float(eigenvalues[-1]), torch.finfo(K.dtype).eps
+        if lowest < -ROUNDINGS * eps**0.5 * max(top, 0):
+            fail("KernelDynamics(kernel=...)", "positive semi-definite", f"eigenvalues from {lowest:.3g} to {top:.3g}")
+        rounding = n * eps * eigenvalues[-1].clamp_min(0)
+        self.eigenvalues, self._vectors = torch.where(eigenvalues > rounding, eigenvalues, 0), vectors
+        targets = targets if Y.ndim == 2 or not Y.is_floating_point() else targets[:, 0]
+        self._targets = vectors.T @ targets.to(K)
+        self._inputs = X.detach().clone()
         return self
 
     @property
@@ -88,16 +104,18 @@ class KernelDynamics:
             steps: t, an integer ≥ 0 or ``math.inf``.
 
         Raises:
-            ValueError: If ``steps`` is no such number, ``lr`` is negative, or infinitely many steps do not converge.
+            ValueError: If ``steps`` is no such number, ``lr`` is negative, infinitely many steps do not converge, or
+                inputs are not as wide as those of `fit` and of their dtype, or not finite.
             RuntimeError: Before `fit`.
         """
-        n = len(self._fitted())
+        trained = self._fitted()
+        check_new_inputs("KernelDynamics.descend(X)", X, trained.shape[1], trained)
         non_negative("KernelDynamics.descend(lr=...)", lr)
         if not steps >= 0 or (steps != inf and steps != int(steps)):
             fail("KernelDynamics.descend(steps=...)", "an integer ≥ 0 or math.inf", steps)
         if steps == inf and not 0 < lr < self.largest_lr:
             fail("KernelDynamics.descend(lr=...)", f"between 0 and largest_lr = {self.largest_lr:.4g}", lr)
-        return self._evaluate(X, descent_filter(self.eigenvalues, lr / n, steps))
+        return self._evaluate(X, descent_filter(self.eigenvalues, lr / len(trained), steps))
 
     def flow(self, X: Float[Tensor, "m d"], time: int | float) -> Float[Tensor, "m ..."]:
         """Predictions at a time of gradient flow, which gradient descent reaches after time/η steps as η → 0.
@@ -107,13 +125,15 @@ class KernelDynamics:
             time: t ≥ 0, or ``math.inf``.
 
         Raises:
-            ValueError: If ``time`` is negative.
+            ValueError: If ``time`` is negative, or inputs are not as wide as those of `fit` and of their dtype, or not
+                finite.
             RuntimeError: Before `fit`.
         """
-        n = len(self._fitted())
+        trained = self._fitted()
+        check_new_inputs("KernelDynamics.flow(X)", X, trained.shape[1], trained)
         if not time >= 0:
             fail("KernelDynamics.flow(time=...)", "≥ 0, or math.inf", time)
-        return self._evaluate(X, flow_filter(self.eigenvalues, time / n))
+        return self._evaluate(X, flow_filter(self.eigenvalues, time / len(trained)))
 
     def _fitted(self) -> Tensor:
         """The inputs of `fit`."""
@@ -124,7 +144,7 @@ class KernelDynamics:
     def _evaluate(self, X: Tensor, spectral_filter: Tensor) -> Tensor:
         """k(x, X) U g(λ) Uᵀ Y."""
         filtered = torch.einsum("n,n...->n...", spectral_filter, self._targets)
-        return self.kernel(X, self._fitted()) @ (self._vectors @ filtered)
+        return kernel_matrix(OWNER, self.kernel, X, self._fitted()) @ (self._vectors @ filtered)
 
 
 def descent_filter(eigenvalues: Float[Tensor, " n"], step: float, steps: int | float) -> Float[Tensor, " n"]:

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail
-from mupi.kernels.regression import regression_targets
+from mupi.kernels.given import check_new_inputs, check_training_inputs
+from mupi.kernels.labels import regression_targets
+from mupi.kernels.regression import LARGEST_RESIDUAL, NotPositiveDefiniteError
 
 ROWS = 4096
 """Rows of features that are held in float64 at a time."""
@@ -46,18 +48,26 @@ class FeatureRegression:
         X: Float[Tensor, "n p"],
         Y: Float[Tensor, "n ..."] | Int[Tensor, " n"],
         progress: Progress | None = None,
+        *,
+        classes: int | None = None,
     ) -> "FeatureRegression":
         """Solve for w.
 
         Args:
             X: Features.
-            Y: Targets of one or several outputs, or integer class labels, which stand for their `centred_one_hot`.
+            Y: Floats are targets of one or several outputs. Integers of shape (n,) are class labels 0 … k−1, which
+                stand for their `centred_one_hot`; each must occur, or ``classes`` say how many there are.
             progress: A progress display to show the sums in.
+            classes: k, where some classes may have no label.
 
         Raises:
-            ValueError: If shapes do not fit.
+            ValueError: If shapes do not fit, numbers are not finite, or the targets are neither floats nor such labels
+                (bools are neither).
+            NotPositiveDefiniteError: If ΨᵀΨ + λI is not positive definite in float64, or so nearly singular that a
+                residual ‖(ΨᵀΨ + λI) w − ΨᵀY‖ above 1 % of ‖ΨᵀY‖ remains.
         """
-        targets = regression_targets(X, Y, "FeatureRegression")
+        check_training_inputs("FeatureRegression.fit(X)", X)
+        targets = regression_targets("FeatureRegression.fit(Y)", Y, X, classes)
         p = X.shape[1]
         squares = X.new_zeros(p, p, dtype=torch.float64)
         products = X.new_zeros(p, targets.shape[1], dtype=torch.float64)
@@ -67,7 +77,16 @@ class FeatureRegression:
             squares.addmm_(psi.T, psi)
             products.addmm_(psi.T, y.double())
         squares.diagonal().add_(self.ridge * float(squares.trace()) / len(X))
-        self.weights = torch.cholesky_solve(products, torch.linalg.cholesky(squares))
+        factor, info = torch.linalg.cholesky_ex(squares)
+        weights = torch.cholesky_solve(products, factor)
+        size = torch.linalg.vector_norm(products).clamp_min(torch.finfo(torch.float64).tiny)
+        residual = float(torch.linalg.vector_norm(squares @ weights - products) / size)
+        if info > 0 or not residual <= LARGEST_RESIDUAL:
+            left = f"row {int(info)} of {p} has no positive pivot" if info > 0 else f"a residual of {residual:.2g}"
+            must = f"large enough that (ΨᵀΨ + λI) w = ΨᵀY can be solved to {LARGEST_RESIDUAL:.0%} in float64"
+            got, error = f"{self.ridge:g}, at which {left}", NotPositiveDefiniteError
+            fail("FeatureRegression(ridge=...)", must, got, "use a larger ridge", error=error)
+        self.weights = weights
         return self
 
     def predict(self, X: Float[Tensor, "m p"]) -> Float[Tensor, "m outputs"]:
@@ -75,7 +94,9 @@ class FeatureRegression:
 
         Raises:
             RuntimeError: Before `fit`.
+            ValueError: If features are not as many as those of `fit`, or not finite.
         """
         if not hasattr(self, "weights"):
             raise RuntimeError("`FeatureRegression.predict` needs a fitted regression; call `fit(X, Y)` first")
+        check_new_inputs("FeatureRegression.predict(X)", X, len(self.weights))
         return torch.cat([(rows.double() @ self.weights).to(X.dtype) for rows in X.split(ROWS)])

@@ -1,6 +1,7 @@
 """`KernelRegression`: kernel ridge regression, up to all 50,000 images of CIFAR-10 on an ordinary machine."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from math import inf
 from numbers import Real
 from typing import TypeVar
 
@@ -10,9 +11,9 @@ from rich.progress import Progress
 from torch import Tensor
 
 from mupi.arrays import takes_numpy
-from mupi.checks import fail, finite
-from mupi.kernels.inner_products import check_matrix
-from mupi.kernels.labels import centred_one_hot
+from mupi.checks import fail
+from mupi.kernels.given import Kernel, check_new_inputs, check_symmetric, check_training_inputs, kernel_matrix
+from mupi.kernels.labels import count_classes, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.panels import (
     PANEL_WIDTH,
@@ -26,13 +27,6 @@ from mupi.kernels.panels import (
 )
 from mupi.kernels.tiles import row_blocks
 
-Kernel = Callable[[Tensor, Tensor], Tensor]
-"""(n, d) and (m, d) to (n, m): `NNGP`, `NTK`, ….
-
-It is called once for each block of the matrix. For the feature kernel of a network, compute the features once and
-regress on them: ``g = net.hidden(x)[-1]`` with the kernel ``net.readout.weight.feature_kernel``.
-"""
-
 PREDICTION_ROWS = 1024
 """Rows of k(x, X) held at a time: 0.2 GB in float32 at n = 50,000."""
 
@@ -42,11 +36,19 @@ SOLVES = 3
 SMALL_RESIDUAL = 1e-4
 """At which refinement ends; in float64 the first solution is near 1e-12 already."""
 
+LARGEST_RESIDUAL = 1e-2
+"""Beyond which there is no solution, but an error; predictions are off by about as much."""
+
+MOST_SOLVES = 10
+"""So many while the residual is beyond that and still halves."""
+
+OWNER = "KernelRegression"
+
 Step = TypeVar("Step")
 
 
 class NotPositiveDefiniteError(ValueError):
-    """k(X, X) + λI is not positive definite up to rounding: the ridge is too small for the dtype."""
+    """k(X, X) + λI is not positive definite up to rounding, or too nearly so: the ridge is too small for the dtype."""
 
 
 @takes_numpy
@@ -58,10 +60,15 @@ class KernelRegression:
     12 GB in float64. Conjugate gradients with a Nyström preconditioner take about as long at that size on CIFAR-10,
     in twice the memory, and longer as the ridge shrinks.
 
+    How far predictions are off the exact ones, relative to their size, is about ``residual + rounding``. A residual
+    above 1 % is refused.
+
     Attributes:
         coefficients: α in float64, after `fit`; of shape (n,) for targets of shape (n,).
         regulariser: λ, after `fit`.
         residual: ‖(k(X, X) + λI) α − Y‖/‖Y‖ with Frobenius norms and the kernel in the dtype of X, after `fit`.
+        rounding: About ‖(k(X, X) − k̂(X, X)) α‖/‖Y‖, if k̂ is k with each entry rounded once to the dtype of X:
+            (Σ_ijo k_ij² α_jo²)^{1/2} ε/2‖Y‖ for the dtype's ε, after `fit`.
 
     Args:
         kernel: k, any callable on two matrices of inputs; symmetric and positive semi-definite.
@@ -74,6 +81,7 @@ class KernelRegression:
     coefficients: Float[Tensor, "n ..."]
     regulariser: float
     residual: float
+    rounding: float
 
     def __init__(self, kernel: Kernel, ridge: float):
         if not isinstance(ridge, Real) or not 0 < ridge < float("inf"):
@@ -93,19 +101,26 @@ class KernelRegression:
         X: Float[Tensor, "n d"],
         Y: Float[Tensor, "n ..."] | Int[Tensor, " n"],
         progress: Progress | None = None,
+        *,
+        classes: int | None = None,
     ) -> "KernelRegression":
         """Solve for α and measure the residual.
 
         Args:
-            X: Inputs, kept for `predict`.
-            Y: Targets of one or several outputs, or integer class labels, which stand for their `centred_one_hot`.
+            X: Inputs, of which a copy is kept for `predict`.
+            Y: Floats are targets of one or several outputs. Integers of shape (n,) are class labels 0 … k−1, which
+                stand for their `centred_one_hot`; each must occur, or ``classes`` say how many there are.
             progress: A progress display to show the stages in.
+            classes: k, where some classes may have no label.
 
         Raises:
-            ValueError: If shapes do not fit, or memory does not suffice.
-            NotPositiveDefiniteError: If k(X, X) + λI is not positive definite up to rounding.
+            ValueError: If shapes do not fit, numbers are not finite, the kernel is not symmetric, the targets are
+                neither floats nor such labels (bools are neither), or memory does not suffice.
+            NotPositiveDefiniteError: If k(X, X) + λI is not positive definite up to rounding, or so nearly singular
+                that the residual stays above 1 %.
         """
-        targets = regression_targets(X, Y)
+        check_training_inputs("KernelRegression.fit(X)", X)
+        targets = regression_targets("KernelRegression.fit(Y)", Y, X, classes)
         n, outputs = targets.shape
         require_memory(
             "KernelRegression.fit(X)",
@@ -113,16 +128,11 @@ class KernelRegression:
             available_memory(X.device),
             "fit fewer inputs" + (", or X.float()" if X.dtype == torch.float64 else ""),
         )
+        self._inputs = None  # should this fit fail, nothing is left of an earlier one
         panels = self._factorise(X, progress)
-        α, rest = torch.zeros_like(targets, dtype=torch.float64), targets.double()
-        for _ in range(SOLVES):
-            α += solve(panels, rest.to(panels[0]))
-            rest = self._rest(X, targets, α, progress)
-            size = torch.linalg.vector_norm(targets.double()).clamp_min(torch.finfo(torch.float64).tiny)
-            self.residual = float(torch.linalg.vector_norm(rest) / size)
-            if self.residual <= SMALL_RESIDUAL:
-                break
-        self._inputs = X
+        α = self._solve(panels, X, targets, progress)
+        del panels  # the copy of X takes their place
+        self._inputs = X.detach().clone()
         self.coefficients = α if Y.ndim == 2 or not Y.is_floating_point() else α[:, 0]
         return self
 
@@ -131,21 +141,26 @@ class KernelRegression:
 
         Raises:
             RuntimeError: Before `fit`.
+            ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite.
         """
         if self._inputs is None:
             raise RuntimeError("`KernelRegression.predict` needs a fitted regression; call `fit(X, Y)` first")
         trained, α = self._inputs, self.coefficients
+        check_new_inputs("KernelRegression.predict(X)", X, trained.shape[1], trained)
         blocks = list(row_blocks(len(X), len(trained), entries=PREDICTION_ROWS * len(trained)))
-        parts = [self.kernel(X[rows], trained).double() @ α for rows in _track(progress, "predict", blocks)]
+        parts = [
+            kernel_matrix(OWNER, self.kernel, X[rows], trained).double() @ α
+            for rows in _track(progress, "predict", blocks)
+        ]
         return torch.cat(parts).to(X.dtype)
 
     def score(self, X: Float[Tensor, "m d"], labels: Int[Tensor, " m"], progress: Progress | None = None) -> float:
         """The fraction of rows whose largest output is that of their class.
 
         Raises:
-            ValueError: If there is one output, or no row, or not one integer label to each row.
+            ValueError: If there is one output, or no row, or not one integer label of a fitted class to each row.
         """
-        if labels.is_floating_point() or labels.shape != X.shape[:1] or not len(labels):
+        if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape != X.shape[:1] or not len(labels):
             fail(
                 "KernelRegression.score(labels)",
                 f"{len(X)} integers, one for each row of X, and at least one",
@@ -160,6 +175,7 @@ class KernelRegression:
                 "one output",
                 "fit on class labels, or on their centred_one_hot",
             )
+        count_classes("KernelRegression.score(labels)", labels, outputs.shape[1])
         return float((outputs.argmax(1) == labels).double().mean())
 
     def _factorise(self, X: Tensor, progress: Progress | None) -> Panels:
@@ -167,9 +183,13 @@ class KernelRegression:
         columns = panel_columns(len(X))
         panels: Panels = []
         for part in _track(progress, "kernel", columns):
-            panels.append(self.kernel(X[part.start :], X[part]))
-            finite("KernelRegression(kernel=...)(X, X)", panels[-1])
-        self.regulariser = self.ridge * float(diagonal(panels).mean())
+            # A copy, to write into: what a kernel returns may be its own to keep.
+            panels.append(kernel_matrix(OWNER, self.kernel, X[part.start :], X[part]).clone())
+            check_symmetric(OWNER, panels[-1][: panels[-1].shape[1]])
+        size = float(diagonal(panels).mean())
+        if not size > 0:
+            fail("KernelRegression(kernel=...)", "positive definite", f"k(x, x) of mean {size:g}")
+        self.regulariser = self.ridge * size
         for panel in panels:
             panel.diagonal().add_(self.regulariser)
         for j in _track(progress, "Cholesky", range(len(panels))):
@@ -183,43 +203,47 @@ class KernelRegression:
                 )
         return panels
 
-    def _rest(self, X: Tensor, targets: Tensor, α: Tensor, progress: Progress | None) -> Float[Tensor, "n outputs"]:
-        """Y − (k(X, X) + λI) α in float64, from the kernel computed anew."""
-        rest = targets - self.regulariser * α
+    def _solve(self, factor: Panels, X: Tensor, targets: Tensor, progress: Progress | None) -> Tensor:
+        """α by refinement, the best of all steps; sets ``residual`` and ``rounding``."""
+        α, rest = torch.zeros_like(targets, dtype=torch.float64), targets.double()
+        size = torch.linalg.vector_norm(rest).clamp_min(torch.finfo(torch.float64).tiny)
+        best, self.residual = α, inf
+        for solves in range(1, MOST_SOLVES + 1):
+            α = α + solve(factor, rest.to(factor[0]))
+            rest, rounded = self._rest(X, targets, α, progress)
+            residual = float(torch.linalg.vector_norm(rest) / size)
+            halved = residual <= self.residual / 2
+            if residual < self.residual:
+                best, self.residual, self.rounding = α, residual, float(rounded / size)
+            if residual <= SMALL_RESIDUAL or not (halved or solves < SOLVES):
+                break
+            if solves >= SOLVES and self.residual <= LARGEST_RESIDUAL:
+                break
+        if not self.residual <= LARGEST_RESIDUAL:
+            fail(
+                "KernelRegression(ridge=...)",
+                f"large enough that (k(X, X) + λI) α = Y can be solved to {LARGEST_RESIDUAL:.0%} in {X.dtype}",
+                f"{self.ridge:g}, at which a residual of {self.residual:.2g} ‖Y‖ remains",
+                "use a larger ridge" + (", or X.double()" if X.dtype != torch.float64 else ""),
+                error=NotPositiveDefiniteError,
+            )
+        return best
+
+    def _rest(
+        self, X: Tensor, targets: Tensor, α: Tensor, progress: Progress | None
+    ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, ""]]:
+        """Y − (k(X, X) + λI) α in float64, from the kernel computed anew, and the norm of what rounding k adds."""
+        rest, variance = targets - self.regulariser * α, torch.zeros_like(α)
         for part in _track(progress, "residual", panel_columns(len(X))):
-            add_product(rest, self.kernel(X[part.start :], X[part]), α, scale=-1.0)
-        return rest
+            panel = kernel_matrix(OWNER, self.kernel, X[part.start :], X[part])
+            add_product(rest, panel, α, scale=-1.0)
+            add_product(variance, panel.square(), α.square(), scale=1.0)
+        return rest, variance.sum().sqrt() * torch.finfo(X.dtype).eps / 2
 
 
 def memory_needed(n: int, outputs: int, dtype: torch.dtype) -> int:
     """Bytes that a fit allocates: the panels, a few blocks of one panel's size, and some matrices of targets."""
     return dtype.itemsize * (panel_entries(n) + 4 * n * min(n, PANEL_WIDTH) + 8 * n * outputs)
-
-
-def regression_targets(X: Tensor, Y: Tensor, regression: str = "KernelRegression") -> Float[Tensor, "n outputs"]:
-    """The targets as a matrix of X's dtype and device; class labels as their `centred_one_hot`.
-
-    Args:
-        X: Inputs.
-        Y: Targets, one or several to each row of X, or class labels.
-        regression: Whose `fit` errors name.
-
-    Raises:
-        ValueError: If shapes do not fit, or a number is not finite.
-    """
-    check_matrix(f"{regression}.fit(X)", X)
-    if not len(X):
-        fail(f"{regression}.fit(X)", "of at least one row", "none")
-    if Y.ndim not in (1, 2) or len(Y) != len(X):
-        fail(
-            f"{regression}.fit(Y)",
-            f"of shape ({len(X)},) or ({len(X)}, outputs), a row for each of X",
-            f"shape {tuple(Y.shape)}",
-        )
-    if not Y.is_floating_point():
-        return centred_one_hot(Y, dtype=X.dtype).to(X.device)
-    finite(f"{regression}.fit(Y)", Y)
-    return Y.reshape(len(Y), -1).to(X)
 
 
 def _track(progress: Progress | None, stage: str, steps: Sequence[Step]) -> Iterable[Step]:

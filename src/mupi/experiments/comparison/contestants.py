@@ -104,15 +104,15 @@ def fit_kernel(contestant: KernelContestant) -> Result:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     data = build_data(config, independent_generators(0, 1)[0])
-    few = slice(16)
-    KernelRegression(contestant.kernel, contestant.ridge).fit(data.train_x[few], data.train_y[few])
+    few, classes = slice(16), len(data.classes)
+    KernelRegression(contestant.kernel, contestant.ridge).fit(data.train_x[few], data.train_y[few], classes=classes)
     memory = PeakMemory(data.train_x.device)
     memory.restart()
     start = time.perf_counter()
     console = Console()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         regression = KernelRegression(contestant.kernel, contestant.ridge)
-        regression.fit(data.train_x, data.train_y, progress)
+        regression.fit(data.train_x, data.train_y, progress, classes=classes)
         accuracy = regression.score(data.test_x, data.test_y, progress)
     return Result(
         model=contestant.label,

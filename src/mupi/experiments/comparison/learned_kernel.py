@@ -87,7 +87,7 @@ def score_learned_kernel(
     held_out = data.split_validation(validation_size, generator).take(fit_size, generator)
 
     def fit(ridge: float, part: Dataset) -> KernelRegression:
-        return KernelRegression(kernel, ridge).fit(part.train_x, part.train_y, progress)
+        return KernelRegression(kernel, ridge).fit(part.train_x, part.train_y, progress, classes=len(part.classes))
 
     chosen = choose(ridges, fit, data, held_out)
     few = data.test_x[:ALIGNMENT_IMAGES]
@@ -117,5 +117,5 @@ def last_hidden(net: PiMLP | MLP, x: Float[Tensor, "n d"]) -> Float[Tensor, "n r
 
 def label_alignment(kernel: Float[Tensor, "n n"], labels: Int64[Tensor, " _"]) -> float:
     """Centred alignment of a kernel on some first inputs with ⟨y, y'⟩ of their one-hot labels."""
-    y = centred_one_hot(labels[: len(kernel)], dtype=kernel.dtype)
+    y = centred_one_hot(labels[: len(kernel)], int(labels.max()) + 1, kernel.dtype)
     return float(centred_alignment(kernel.detach(), y @ y.T))

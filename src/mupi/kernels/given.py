@@ -1,0 +1,62 @@
+"""What users give to a kernel method, a kernel and inputs, and what is asked of both."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.checks import fail, finite
+from mupi.kernels.inner_products import check_matrix
+
+Kernel = Callable[[Tensor, Tensor], Tensor]
+"""(n, d) and (m, d) to (n, m): `NNGP`, `NTK`, ….
+
+It is called once for each block of the matrix. For the feature kernel of a network, compute the features once and
+regress on them: ``g = net.hidden(x)[-1]`` with the kernel ``net.readout.weight.feature_kernel``.
+"""
+
+ROUNDINGS = 32
+"""How many times √eps, relative to the diagonal, a kernel may be off symmetry or positivity. Near parallel inputs an
+E φ'φ' is known to some √eps; what is not symmetric or positive by its nature is off by more."""
+
+
+def check_training_inputs(argument: str, X: Tensor) -> None:
+    """Raise ``ValueError`` unless inputs are a matrix with a row at least, of finite floating numbers."""
+    check_matrix(argument, X)
+    if not len(X):
+        fail(argument, "of at least one row", "none")
+    finite(argument, X)
+
+
+def check_new_inputs(argument: str, X: Tensor, width: int, like: Tensor | None = None) -> None:
+    """Raise ``ValueError`` unless inputs are of a width, finite, and of the dtype and device of ``like``."""
+    check_matrix(argument, X)
+    if X.shape[1] != width:
+        fail(argument, f"of shape (m, {width}), as wide as those of fit", f"shape {tuple(X.shape)}")
+    if like is not None and (X.dtype, X.device) != (like.dtype, like.device):
+        must = f"of the dtype and device of those of fit, {like.dtype} on {like.device}"
+        fail(argument, must, f"{X.dtype} on {X.device}")
+    finite(argument, X)
+
+
+def kernel_matrix(owner: str, kernel: Kernel, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Tensor:
+    """k(x1, x2).
+
+    Raises:
+        ValueError: If the kernel returns anything but an (n, m) matrix of finite floating numbers; names ``owner``.
+    """
+    K = kernel(x1, x2)
+    argument = f"{owner}(kernel=...)"
+    if not isinstance(K, Tensor) or K.shape != (len(x1), len(x2)) or not K.is_floating_point():
+        got = f"{K.dtype} of shape {tuple(K.shape)}" if isinstance(K, Tensor) else type(K).__name__
+        fail(argument, f"a function to floating tensors, here of shape ({len(x1)}, {len(x2)})", got)
+    finite(f"{argument}(X, X)", K)
+    return K
+
+
+def check_symmetric(owner: str, square: Float[Tensor, "n n"]) -> None:
+    """Raise ``ValueError`` unless k of some inputs among themselves is symmetric up to rounding."""
+    off, size = float((square - square.T).abs().max()), float(square.diagonal().abs().max())
+    if off > ROUNDINGS * torch.finfo(square.dtype).eps ** 0.5 * size:
+        fail(f"{owner}(kernel=...)", "symmetric", f"k(x, x') − k(x', x) of {off:.2g} beside a diagonal of {size:.2g}")
