@@ -121,6 +121,105 @@ def test_fitting_in_two_parts_is_fitting_once():
     assert_close(parts.predict(X[:2]), whole.predict(X[:2]), rtol=1e-12, scale=1.0)
 
 
+def small(loss=None, **kwargs):
+    return MuLimit(1, Identity(), lr=0.1, loss=loss, samples=50, replicates=2, generator=seeded(), **kwargs)
+
+
+def test_one_output_may_be_a_vector():
+    y = Y[:, 0]
+    assert_close(small().fit(X, y, 3).losses, small().fit(X, y[:, None], 3).losses)
+    f = small().fit(X, y, 3)
+    assert_close(f.losses, (f.outputs[..., 0] - y).square().mean(1))
+    # So may that of a loss of one's own.
+    assert_close(small(lambda f, y: (f - y).square().mean()).fit(X, y, 3).losses, f.losses)
+
+
+@pytest.mark.parametrize("shift", [0.0, 2000.0])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda f, y: (f[:, 0] - y).square().mean(),
+        lambda f, y: torch.nn.functional.mse_loss(f, y[:, 0]),
+        lambda f, y: (f - y.T).abs().sum(),
+    ],
+)
+def test_a_loss_that_broadcasts_is_refused_and_one_that_does_not_is_not(loss, shift):
+    y = Y[:, :1] + shift
+    with pytest.raises(ValueError) as error:
+        small(loss).fit(X, y, 1)
+    assert str(error.value) == (
+        "`MuLimit(loss=...)` must be one that pairs each output with its target; got one that does not see their "
+        "order, of outputs (6, 1) and targets (6, 1); compare both as (batch, d_out)"
+    )
+    for right in (
+        lambda f, y: (f - y).square().mean(),
+        lambda f, y: torch.nn.functional.huber_loss(f, y),
+        lambda f, y: f.square().mean(),  # has no use for targets
+    ):
+        small(right).fit(X, y, 1)
+
+
+def test_losses_are_of_the_targets_that_their_step_took():
+    limit = small().fit(X, Y, 2)
+    first = limit.losses.clone(), limit.loss_errors.clone()
+    limit.fit(X, Y + 3, 1)
+    assert torch.equal(limit.losses[:2], first[0]) and torch.equal(limit.loss_errors[:2], first[1])
+    assert_close(limit.losses[2], squared_distance(limit.outputs[2], Y + 3))
+
+
+def test_test_outputs_of_all_steps_are_kept_and_nan_where_there_were_none():
+    whole = small().fit(X, Y, 3, test_x=X[:2] + 1).test_outputs
+    parts = small().fit(X, Y, 1).fit(X, Y, 1, test_x=X[:2] + 1).fit(X, Y, 1)
+    assert whole is not None and parts.test_outputs is not None
+    assert parts.test_outputs.isnan().flatten(1).all(1).tolist() == [True, False, True]
+    assert_close(parts.test_outputs[1], whole[1])
+    assert small().fit(X, Y, 1).test_outputs is None
+
+
+def test_class_labels_go_to_a_loss_of_ones_own_as_they_are():
+    labels, cross_entropy = torch.tensor([0, 1, 2, 0, 1, 0]), torch.nn.functional.cross_entropy
+    limit = small(cross_entropy).fit(X, labels, 3)
+    assert limit.outputs.shape == (3, 6, 3)
+    assert_close(limit.losses, torch.stack([cross_entropy(f, labels) for f in limit.outputs]))
+    assert small(cross_entropy).fit(X[:2], labels[:2] * 2, 1, classes=3).outputs.shape == (1, 2, 3)
+    one_hot = torch.nn.functional.one_hot(labels).double()
+    assert_close(limit.outputs, small(cross_entropy).fit(X, one_hot, 3).outputs)
+
+
+def test_the_kernel_regime_is_that_of_a_network_centred_inside_the_loss():
+    p, cross_entropy, labels = (
+        Parametrization.ntk(1),
+        torch.nn.functional.cross_entropy,
+        torch.tensor([0, 1, 2, 0, 1, 0]),
+    )
+    limit = MuLimit(1, mupi.Erf(), p, lr=0.5, loss=cross_entropy, samples=2000, generator=seeded()).fit(X, labels, 6)
+
+    def gap(inside, seed):
+        net = mupi.MLP(3, 3, 2048, 1, parametrization=p, activation=mupi.Erf(), sigma_w=1.0, generator=seeded(seed),
+                       dtype=torch.float64)  # fmt: skip
+        start, optimizer = net(X).detach(), mupi.SGD(net.parameter_groups(0.5))
+        for _ in range(5):
+            cross_entropy(net(X) - (start if inside else 0), labels).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        change = net(X).detach() - start
+        return float((change - limit.outputs[5]).norm() / limit.outputs[5].norm())
+
+    assert max(gap(True, seed) for seed in range(3)) < 0.12
+    # The change of a network that is not centred: far off, as the class's description says.
+    assert min(gap(False, seed) for seed in range(3)) > 0.25
+
+
+def test_in_the_kernel_regime_inputs_that_change_in_place_are_seen():
+    x = X.clone()
+    limit = MuLimit(1, Identity(), Parametrization.ntk(1), samples=50, replicates=2, generator=seeded()).fit(x, Y, 1)
+    before = limit.predict(X)
+    x += 1
+    assert_close(limit.predict(X), before)
+    with pytest.raises(ValueError, match="must be the inputs of the first step, in the kernel regime; got others"):
+        limit.fit(x, Y, 1)
+
+
 def test_a_tolerance_saves_directions_and_changes_little():
     fine, coarse = (
         MuLimit(2, mupi.Tanh(), lr=0.3, samples=300, replicates=2, tolerance=t, generator=seeded()).fit(X, Y, 6)
@@ -153,6 +252,15 @@ def test_hidden_samples_have_the_kernel_that_is_reported():
         (lambda: MuLimit().predict(X), r"must be trained before it is asked for predictions"),
         (lambda: MuLimit().fit(X, Y[:2], 1), r"`MuLimit.fit(y)` must be of 6 rows"),
         (lambda: MuLimit().fit(X / 0, Y, 1), r"must be finite"),
+        (lambda: MuLimit().fit(X, Y / 0, 1), r"`MuLimit.fit(y)` must be finite"),
+        (lambda: MuLimit().fit(X, torch.arange(6) - 1, 1), r"`MuLimit.fit(y)` must be floats, or class labels 0"),
+        (lambda: MuLimit().fit(X, Y > 0, 1), r"`MuLimit.fit(y)` must be floats, or integer class labels; got torch.b"),
+        (lambda: small().fit(X, Y, 1).fit(X, Y[:, :1], 1), r"`MuLimit.fit(y)` must be of 2 outputs, as at first"),
+        (lambda: small().fit(X, Y, 1).fit(X[:3], Y[:3], 1), r"`MuLimit.fit(x)` must be of 6 rows, as in the firs"),
+        (lambda: small().fit(X, Y, 1, test_x=X).fit(X, Y, 1, test_x=X[:2]), r"`MuLimit.fit(test_x)` must be of 6 rows"),
+        (lambda: small(lambda f, y: f - y).fit(X, Y, 1), r"(loss=...)` must be one floating number, as a tensor; got"),
+        (lambda: small(lambda f, y: 1.0).fit(X, Y, 1), r"(loss=...)` must be one floating number, as a tensor; got f"),
+        (lambda: small(lambda f, y: f @ y).fit(X, Y, 1), r"`MuLimit(loss=...)` must be a function of outputs (batch,"),
         (lambda: MuLimit(samples=5).fit(X, Y, 1), r"`limit(samples=...)` must be more than the"),
         (lambda: MuLimit(1, Identity(), lr=1e200, samples=50).fit(X, Y, 5), r"must be finite; got NaN or infinity"),
     ],

@@ -13,12 +13,13 @@ from torch import Tensor
 from mupi.activations import Activation, Tanh, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, non_negative, positive_int
+from mupi.kernels.labels import centred_one_hot, count_classes, is_labels
 from mupi.parametrization import Parametrization
 from mupi.programs.evaluation import evaluate
 from mupi.programs.line import Line
 from mupi.programs.spaces import Samples
 from mupi.programs.tangent import TangentPerceptron
-from mupi.programs.training import Descent, Loss, TrainedPerceptron
+from mupi.programs.training import Descent, Loss, TrainedPerceptron, check_loss
 from mupi.programs.vectors import Scalar, mean
 
 
@@ -27,19 +28,24 @@ class MuLimit:
     """The limit n → ∞ of `mupi.MLP` without biases, trained by SGD (Yang & Hu 2021, the Master Theorem).
 
     In μP, and wherever else features are learned, the Tensor Program of the whole training is written step by step
-    (`TrainedPerceptron`) and its random variables are sampled, all at once (`Samples`). In the kernel regime it is that
-    of the tangent kernel (`TangentPerceptron`), and f is the output less that at the start.
+    (`TrainedPerceptron`) and its random variables are sampled, all at once (`Samples`).
+
+    In the kernel regime it is that of the tangent kernel (`TangentPerceptron`), and the network is centred inside the
+    loss: with f̃ the perceptron's output, f = f̃ − f̃_0 is what the loss takes and what is given here, so that SGD
+    descends L(f̃ − f̃_0, y). That is not the change f̃ − f̃_0 of a network trained on L(f̃, y), whose gradients depend on
+    f̃_0, a Gaussian process in the limit. Only with the squared distance are the two alike: there the change is f for
+    the targets y − f̃_0(x).
 
     With S samples, B inputs a step and T steps a hidden matrix has a basis of rank K ≤ TB each way: memory is 4 S K
     numbers for each hidden matrix and replicate, and a step takes about 20 S K B multiplications. Directions of
     relative size below ``tolerance`` are not followed, which keeps K small.
 
     Attributes:
-        outputs: f_0 … f_{T−1} on the inputs of `fit`; f_T is `predict`.
+        outputs: f_0 … f_{T−1} of all calls of `fit`, each on the inputs that its step took; f_T is `predict`.
         output_errors: Their standard errors, from the replicates.
-        losses: Of these outputs.
+        losses: Of these outputs, with the targets that the step took.
         loss_errors: Their standard errors.
-        test_outputs: f_0 … f_{T−1} on the test inputs.
+        test_outputs: f_0 … f_{T−1} on the test inputs; NaN for steps of a `fit` without, None if all were.
         feature_kernels: E φ(h^L)φ(h^L)' of the inputs of `fit`, at every step.
 
     Args:
@@ -49,7 +55,8 @@ class MuLimit:
         lr: η.
         momentum: μ.
         weight_decay: λ; every weight shrinks by 1 − ηλ a step.
-        loss: Of outputs (batch, d_out) and targets; None for the mean over the batch of squared distances.
+        loss: Of outputs (batch, d_out) and targets, which are floats (batch, d_out) or class labels (batch,); None for
+            the mean over the batch of squared distances, which takes labels as their `centred_one_hot`.
         sigma_w: σ of the weights.
         input_std: σ_1, if not sigma_w/√d.
         readout_std: σ_{L+1}, if not sigma_w; 0 for a network that starts at zero.
@@ -129,6 +136,7 @@ class MuLimit:
         steps: int,
         *,
         test_x: Float[Tensor, "tests d"] | None = None,
+        classes: int | None = None,
         progress: Console | None = None,
     ) -> "MuLimit":
         """Take steps of SGD on all of x; called again, go on from there.
@@ -137,32 +145,50 @@ class MuLimit:
 
         Args:
             x: Inputs.
-            y: Targets, as the loss takes them.
+            y: Floats are targets, (batch, d_out) or, for one output, (batch,), which the loss gets as (batch, 1).
+                Integers of shape (batch,) are class labels 0 … d_out − 1; each must occur, or ``classes`` say how many
+                there are.
             steps: How many.
             test_x: Inputs to follow, which are not trained on.
+            classes: d_out, where some classes may have no label.
             progress: Where to show a bar; None for nowhere.
 
         Raises:
-            ValueError: For inputs of another shape or with NaN, too few samples, or a training that diverges.
+            ValueError: For inputs of another shape or with NaN, or as many as at first in a later call; for targets
+                that are neither floats nor such labels (bools are neither); a loss that is not one number, or that
+                broadcasts outputs against targets; too few samples, or a training that diverges.
         """
         positive_int("MuLimit.fit(steps=...)", steps)
-        if len(y) != len(x):
-            fail("MuLimit.fit(y)", f"of {len(x)} rows, one for each of x", f"{len(y)}")
-        self._net(x, y)
+        targets = self._begin(x, y, classes)
+        if self._records and self._records[0].outputs.shape[1] != len(x):
+            must = f"of {self._records[0].outputs.shape[1]} rows, as in the first fit"
+            fail("MuLimit.fit(x)", must, len(x), "take single steps of other batches with step(x, y)")
+        tests = {r.tests.shape[1] for r in self._records if r.tests is not None}
+        if test_x is not None and tests - {len(test_x)}:
+            fail("MuLimit.fit(test_x)", f"of {tests.pop()} rows, as in an earlier fit", len(test_x))
         try:
             for _ in track(range(steps), "step", console=progress, disable=progress is None, transient=True):
-                tests = None if test_x is None else self._outputs(test_x)
-                self._records.append(_Record(*self.step(x, y), tests))
+                at_tests = None if test_x is None else self._outputs(test_x)
+                outputs, kernel = self._step(x, targets)
+                losses = torch.stack([self.loss(f, targets) for f in (outputs.mean(0), *outputs)])
+                self._records.append(_Record(outputs, kernel, at_tests, losses))
         finally:
-            self._summarise(y)
+            self._summarise()
         return self
 
     def step(
-        self, x: Float[Tensor, "batch d"], y: Tensor
+        self, x: Float[Tensor, "batch d"], y: Tensor, classes: int | None = None
     ) -> tuple[Float[Tensor, "replicates batch d_out"], Float[Tensor, "replicates batch batch"]]:
-        """Take one step of SGD on a batch; returns its outputs and feature kernel before the step."""
-        net = self._net(x, y)
-        at = net.step(x, y, self.loss)
+        """Take one step of SGD on a batch; returns its outputs and feature kernel before the step.
+
+        Raises:
+            ValueError: As `fit`.
+        """
+        return self._step(x, self._begin(x, y, classes))
+
+    def _step(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        net = self._net(x)
+        at = net.step(x, targets, self.loss)
         kernel = mean(at.z[-1], at.z[-1])
         self._advance()
         return self._stack(at.f), self._stack(kernel)
@@ -181,8 +207,7 @@ class MuLimit:
         Raises:
             ValueError: As `predict`.
         """
-        net = self._net(x1)
-        one, other = net.forward(x1), net.forward(x2)
+        one, other = self._net(x1).forward(x1), self._net(x2).forward(x2)
         kernel = mean(one.z[-1], other.z[-1])
         self._advance(scratch=True)
         return self._stack(kernel).mean(0)
@@ -203,23 +228,50 @@ class MuLimit:
         families = zip(*(space.families for space in self.spaces), strict=True)
         return [(max(f.right.rank for f in fs), max(f.left.rank for f in fs)) for fs in families]
 
-    def _net(self, x: Tensor, y: Tensor | None = None) -> TrainedPerceptron:
-        """The network's lines, begun with the first targets."""
+    def _begin(self, x: Tensor, y: Tensor, classes: int | None) -> Tensor:
+        """The targets as the loss takes them; the first time, begin the network's lines.
+
+        Raises:
+            ValueError: If inputs, targets or the loss are not what `fit` wants.
+        """
+        argument = "MuLimit.fit(y)"
+        if isinstance(y, Tensor) and y.ndim and len(y) != len(x):
+            fail(argument, f"of {len(x)} rows, one for each of x", f"{len(y)}")
+        known = None if self.net is None else self.net.V.columns
+        if is_labels(argument, y, len(x), classes):
+            d_out = count_classes(argument, y, classes or known)
+            targets = centred_one_hot(y, d_out, self.spaces[0].dtype) if self.loss is squared_distance else y.long()
+        else:
+            targets = y.detach().reshape(len(y), -1).to(self.spaces[0].dtype)
+            d_out = targets.shape[1]
+            finite(argument, targets)
+        if known not in (None, d_out):
+            fail(argument, f"of {known} outputs, as at first", d_out)
+        self._check(x)
+        check_loss("MuLimit(loss=...)", self.loss, targets, d_out)
+        if self.net is None:
+            d = x.shape[1]
+            first, hidden, last = self.stds
+            stds = hidden / d**0.5 if first is None else first, hidden, last
+            kind = TangentPerceptron if self.parametrization.kernel_regime else TrainedPerceptron
+            self.net = kind(d, d_out, self.depth, self.activation, stds, self.descent)
+        return targets
+
+    def _check(self, x: Tensor) -> None:
+        """Raise ``ValueError`` unless inputs are what the network takes, and it can go on."""
         if x.ndim != 2 or not x.is_floating_point():
             fail("MuLimit: x", "of shape (batch, d) and a floating dtype", f"{tuple(x.shape)}, {x.dtype}")
         finite("MuLimit: x", x)
         if self._broken:
             fail("MuLimit", "used until a step fails or is interrupted", "one after that", "make a new one")
-        if self.net is None:
-            if y is None:
-                fail("MuLimit", "trained before it is asked for predictions", "no step", "call fit(x, y, steps)")
-            d, d_out = x.shape[1], (y.shape[1] if y.ndim == 2 else int(y.max()) + 1)
-            first, hidden, last = self.stds
-            stds = hidden / d**0.5 if first is None else first, hidden, last
-            kind = TangentPerceptron if self.parametrization.kernel_regime else TrainedPerceptron
-            self.net = kind(d, d_out, self.depth, self.activation, stds, self.descent)
-        if x.shape[1] != self.net.U.columns:
+        if self.net is not None and x.shape[1] != self.net.U.columns:
             fail("MuLimit: x", f"of shape (batch, {self.net.U.columns})", tuple(x.shape))
+
+    def _net(self, x: Tensor) -> TrainedPerceptron:
+        """The network's lines, which have been begun, for inputs."""
+        self._check(x)
+        if self.net is None:
+            fail("MuLimit", "trained before it is asked for predictions", "no step", "call fit(x, y, steps)")
         return self.net
 
     def _advance(self, scratch: bool = False, keep: Sequence[Line] = ()) -> None:
@@ -242,28 +294,31 @@ class MuLimit:
         self._advance(scratch=True)
         return self._stack(f)
 
-    def _summarise(self, y: Tensor) -> None:
+    def _summarise(self) -> None:
         """Set the attributes from the records."""
         if not self._records:
             return
         f = torch.stack([record.outputs for record in self._records])
         root = f.shape[1] ** 0.5
         self.outputs, self.output_errors = f.mean(1), f.std(1) / root
-        self.losses = torch.stack([self.loss(at, y.to(at) if y.is_floating_point() else y) for at in self.outputs])
-        each = torch.stack([self.loss(r, y.to(r) if y.is_floating_point() else y) for at in f for r in at])
-        self.loss_errors = each.reshape(f.shape[:2]).std(1) / root
+        losses = torch.stack([record.losses for record in self._records])
+        self.losses, self.loss_errors = losses[:, 0], losses[:, 1:].std(1) / root
         self.feature_kernels = torch.stack([record.kernel.mean(0) for record in self._records])
-        if self._records[0].tests is not None:
-            self.test_outputs = torch.stack([r.tests.mean(0) for r in self._records if r.tests is not None])
+        found = next((r.tests for r in self._records if r.tests is not None), None)
+        if found is not None:
+            without = torch.full_like(found[0], torch.nan)
+            tests = [without if r.tests is None else r.tests.mean(0) for r in self._records]
+            self.test_outputs = torch.stack(tests)
 
 
 @dataclass(frozen=True)
 class _Record:
-    """What a step of `MuLimit.fit` began with."""
+    """What a step of `MuLimit.fit` began with; ``losses`` are of the mean over replicates, and of each."""
 
     outputs: Float[Tensor, "replicates batch d_out"]
     kernel: Float[Tensor, "replicates batch batch"]
     tests: Float[Tensor, "replicates tests d_out"] | None
+    losses: Float[Tensor, " _"]
 
 
 def squared_distance(f: Float[Tensor, "batch d_out"], y: Float[Tensor, "batch d_out"]) -> Float[Tensor, ""]:

@@ -17,8 +17,8 @@ class TangentPerceptron(TrainedPerceptron):
 
     f_t(x) = Θ(x, X) A_t with A_{t+1} = A_t − η χ_t and the tangent kernel Θ = Σ_l E δ^l δ'^l E φ(h^{l−1})φ(h'^{l−1}),
     over those weights whose update reaches the limit (xᵀx' in place of the second factor for l = 1, 1 in place of
-    the first for the readout). f_0 = 0: this is the network's output less that at the start, which is random in the
-    limit of NTP, a Gaussian process. Every step takes the same inputs X.
+    the first for the readout). f_0 = 0: the loss takes the network's output less that at the start, which is random in
+    the limit of NTP, a Gaussian process; χ is the loss's gradient there. Every step takes the same inputs X.
     """
 
     X: Float[Tensor, "batch d"] | None = None
@@ -34,12 +34,12 @@ class TangentPerceptron(TrainedPerceptron):
     def step(self, x: Float[Tensor, "batch d"], y: Tensor, loss: Loss) -> Forward:
         """Write the lines of a step; returns the forward pass."""
         if self.X is None:
-            self.X, self.at = x, super().forward(x)
+            self.X, self.at = x.clone(), super().forward(x)  # a copy: the same tensor may hold other inputs later
             self.δ = self._gradients(self.at)
             self.Θ = self._kernel(*[(x, self.at.z, self.δ)] * 2)
             self.A: Scalar = 0.0 * self.at.f
             self.momentum: Scalar = self.A
-        elif x is not self.X and not torch.equal(x, self.X):
+        elif not torch.equal(x, self.X):
             fail("step(x)", "the inputs of the first step, in the kernel regime", "others")
         f = self.Θ @ self.A
         χ = apply(torch.func.grad(loss), f, y, name="∂loss")

@@ -1,13 +1,16 @@
 """The program of a perceptron's training: forward, backward and SGD, line by line."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations import Activation, Polynomial
+from mupi.checks import fail
 from mupi.programs.matrices import Matrix, outer
 from mupi.programs.program import Program
 from mupi.programs.vectors import Scalar, Vector, apply, mean
@@ -56,6 +59,38 @@ def slope(φ: Activation) -> Callable[[Tensor], Tensor]:
         return torch.func.grad(lambda x: φ(x).sum())(h)
 
     return φ_prime
+
+
+def check_loss(argument: str, loss: Loss, y: Tensor, d_out: int) -> None:
+    """Raise ``ValueError`` unless a loss is one finite number that pairs each output with its own target.
+
+    (batch,) and (batch, 1) broadcast to all pairs without a word, f − y as well as y − f. What comes of it does not
+    depend on the order of the targets, though on the targets, which tells it from a loss that has no use for them.
+    """
+
+    def value(targets: Tensor) -> Any:
+        try:
+            return loss(f, targets)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            got, why = f"outputs {tuple(f.shape)} and targets {tuple(y.shape)}", str(error).splitlines()[:1]
+            fail(argument, f"a function of outputs (batch, {d_out}) and these targets", got, *why)
+
+    f = torch.randn(len(y), d_out, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    if y.is_floating_point():
+        # Of the targets' own size: beside much larger ones no loss would see the order.
+        size = y.std(0, correction=0)
+        f = y.mean(0) + torch.where(size > 0, size, 1) * f.to(y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of the kind that this is
+        of_targets = value(y)
+        if not isinstance(of_targets, Tensor) or of_targets.shape != () or not of_targets.is_floating_point():
+            got = f"shape {tuple(of_targets.shape)}" if isinstance(of_targets, Tensor) else type(of_targets).__name__
+            fail(argument, "one floating number, as a tensor", got, "take the mean over the batch, for example")
+        others, rtol = (y.roll(1, 0), y[:1].expand_as(y)), torch.finfo(of_targets.dtype).eps ** 0.5
+        same = [torch.allclose(value(other), of_targets, rtol, 0.0) for other in others]
+    if same == [True, False]:
+        got = f"one that does not see their order, of outputs {tuple(f.shape)} and targets {tuple(y.shape)}"
+        fail(argument, "one that pairs each output with its target", got, "compare both as (batch, d_out)")
 
 
 class TrainedPerceptron:
