@@ -23,6 +23,7 @@ from mupi.experiments.few_shot.omniglot_config import OmniglotConfig
 from mupi.experiments.few_shot.omniglot_plot import OmniglotPlotConfig, omniglot_plot
 from mupi.experiments.limits.mu_limit import MuLimitConfig, mu_limit
 from mupi.experiments.limits.program import ProgramConfig, program
+from mupi.experiments.options import check_arguments, check_options
 from mupi.experiments.training.architectures import architecture_protocol
 from mupi.experiments.training.config import ArchName, TrainConfig
 from mupi.experiments.training.export import ExportConfig, export
@@ -39,7 +40,13 @@ from mupi.experiments.widths.lr_transfer import LrTransferConfig, lr_transfer
 from mupi.experiments.words.word2vec import word2vec
 from mupi.experiments.words.word2vec_config import Word2VecConfig
 from mupi.experiments.words.word2vec_figure import Word2VecFigureConfig, word2vec_figure
-from mupi.experiments.words.word_queries import AnalogiesConfig, NeighboursConfig, analogies, neighbours
+from mupi.experiments.words.word_queries import (
+    AnalogiesConfig,
+    NeighboursConfig,
+    analogies,
+    neighbours,
+    with_words_apart,
+)
 
 COMMANDS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     "word2vec": (Word2VecConfig, word2vec),
@@ -111,12 +118,14 @@ def broken_pipe() -> int:
 
 def run(args: Sequence[str]) -> None:
     """Read the arguments and do as they say."""
+    check_arguments(args)
     commands: list[Any] = [
         Annotated[TrainConfig, subcommand("train", default=protocol(args), description=TRAIN)],
         Annotated[transfers(args), subcommand("transfer", description=TRANSFER)],
         *(Annotated[config, subcommand(name)] for name, (config, _) in COMMANDS.items() if name != "transfer"),
     ]
-    config: Any = tyro.cli(reduce(or_, commands), prog="mupi", args=args)
+    config: Any = tyro.cli(reduce(or_, commands), prog="mupi", args=with_words_apart(args))
+    check_options(config, args)
     if isinstance(config, TrainConfig):
         last = train(config)[-1]
         print(f"{config.directory}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")

@@ -223,5 +223,7 @@ def test_smoothed_labels_raise_the_loss_by_their_share_of_the_other_classes(smal
 
 
 def test_a_device_that_is_not_there_is_refused(small):
-    with pytest.raises(ValueError, match="`device` must be one that torch has here, such as cpu; got 'abacus'"):
+    with pytest.raises(
+        ValueError, match="`device` must be one that torch has here, such as cpu, to compute on; got 'abacus'"
+    ):
         train(replace(small, device="abacus"))

@@ -118,12 +118,15 @@ def test_the_protocol_is_that_of_the_paper():
         assert (other.lr, other.batch_size, other.epochs, other.classes) == (c.lr, c.batch_size, c.epochs, c.classes)
 
 
+SIZES = {"pi-limit": ["--rank", "3"], "pi-net": ["--rank", "3", "--width", "8"], "mu-net": ["--width", "8"]}
+
+
 def test_the_command_reads_files_and_classes_of_imagenet32(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_batches(tmp_path)
-    small = ["--data-dir", ".", "--rank", "3", "--epochs", "1", "--width", "8", "--files", "2", "--classes", "4"]
+    small = ["--data-dir", ".", "--epochs", "1", "--files", "2", "--classes", "4"]
     for model in ("pi-limit", "pi-net", "mu-net"):
-        assert main(["transfer", "pretrain", "--model", model, *small, "--name", model]) == 0
+        assert main(["transfer", "pretrain", "--model", model, *SIZES[model], *small, "--name", model]) == 0
         assert f"{model}: test accuracy" in capsys.readouterr().out
     assert main(["transfer", "pretrain", *small, "--name", "other", "--files", "3"]) == 2
     assert "train_data_batch_3" in capsys.readouterr().err

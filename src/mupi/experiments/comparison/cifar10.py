@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +14,7 @@ from mupi.experiments.comparison.compare import error_table, line, table
 from mupi.experiments.comparison.contestants import NetContestant
 from mupi.experiments.comparison.kernel_by_epoch import EpochScore, kernel_by_epoch
 from mupi.experiments.comparison.learned_kernel import ALIGNMENT_IMAGES, last_hidden
+from mupi.experiments.options import DataFolder, NotAbove, Only, WrittenFolder, option
 from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.presets import CIFAR10, CIFAR10_PRESETS
 from mupi.experiments.training.restore import restore
@@ -38,41 +39,48 @@ class Cifar10Config:
     mirrored, and with mirrored and shifted images. speed: an epoch of the π-limit and of the μ-net. truncation: ReLU by
     number of directions, and with higher degrees in a few. exact: the same beside Atoms, on some of the images. kernel:
     regression with the feature kernel that the quadratic network has learned."""
-    seeds: int = 3
+    seeds: Annotated[int, Only(parts=("relu", "quadratic", "augmented"))] = 3
     """Seeds of relu, quadratic and augmented; the other parts have one."""
-    epochs: int = 40
+    epochs: Annotated[int, Only(parts=("relu", "quadratic", "augmented", "kernel"))] = 40
     """Passes over the images in these three; learning rate and clipping norm drop after four fifths, and in the last
     eighth of the quadratic ones the rate falls to 0."""
     rank: int = CIFAR10.rank
     """r."""
-    subspace: int | None = CIFAR10.subspace
+    subspace: Annotated[int | None, Only(parts=("relu", "quadratic", "augmented", "speed", "exact", "kernel"))] = (
+        CIFAR10.subspace
+    )
     """Directions that degree 2 is kept in; None for all."""
     batch_size: int | None = None
     """Images a step; None for 16 with the quadratic kernel, for which held-out images chose it, and 32 with ReLU."""
     train_size: int | None = None
     """Train on a random subset of this many images, the same for all; None for all."""
-    short_epochs: int = 10
+    short_epochs: Annotated[int, Only(parts=("truncation",))] = 10
     """Passes over the images in truncation."""
-    exact_images: int = 20_000
+    exact_images: Annotated[int, Only(parts=("exact",))] = 20_000
     """Images in exact, whose time grows with their square."""
-    exact_epochs: int = 5
+    exact_epochs: Annotated[int, Only(parts=("exact",))] = 5
     """Passes over them."""
-    kernel_epochs: tuple[int, ...] = (1, 10, 40)
+    kernel_epochs: Annotated[tuple[int, ...], Only(parts=("kernel",)), NotAbove("epochs")] = (1, 10, 40)
     """After which epochs the feature kernel is taken."""
-    kernel_images: int | None = 10_000
+    kernel_images: Annotated[int | None, Only(parts=("kernel",))] = 10_000
     """Training images that a regression takes; None for all, twenty minutes of a core for each epoch."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
     device: str = "cpu"
     """Where to compute, for example `cuda`."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
-    out: Path = Path("runs/cifar10")
+    out: WrittenFolder = Path("runs/cifar10")
     """Where each part has its folder."""
 
     def __post_init__(self):
-        for name in ("seeds", "epochs", "short_epochs", "exact_images", "exact_epochs"):
-            positive_int(f"--{name.replace('_', '-')}", getattr(self, name))
+        for name in ("seeds", "epochs", "rank", "short_epochs", "exact_images", "exact_epochs"):
+            positive_int(option(name), getattr(self, name))
+        for name in ("subspace", "batch_size", "train_size", "kernel_images"):
+            if getattr(self, name) is not None:
+                positive_int(option(name), getattr(self, name))
+        for epoch in self.kernel_epochs:
+            positive_int("--kernel-epochs", epoch)
         if not self.parts:
             fail("--parts", "at least one of " + " ".join(get_args(Part)), "none")
 

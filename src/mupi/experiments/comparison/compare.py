@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,7 @@ from rich.table import Table
 from mupi.checks import fail, positive_int
 from mupi.data import DatasetName
 from mupi.experiments.comparison.contestants import KernelContestant, NetContestant, beside
+from mupi.experiments.options import DataFolder, Only, WrittenFolder
 from mupi.experiments.training.config import ACTIVATIONS, TrainConfig
 from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.training.presets import PRESETS
@@ -20,6 +21,9 @@ from mupi.kernels import NNGP, NTK
 
 Model = Literal["nngp", "ntk", "sp-net", "mu-net", "pi-net", "pi-limit"]
 MODELS: tuple[Model, ...] = ("nngp", "ntk", "sp-net", "mu-net", "pi-net", "pi-limit")
+
+
+NETWORKS = Only(models=("sp-net", "mu-net", "pi-net", "pi-limit"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,23 +41,23 @@ class CompareConfig:
     """Train on a random subset of this many images, the same for all; None for all."""
     validation: int | None = None
     """Hold out this many training images and test on them instead of the test images; None for none."""
-    seeds: int = 3
+    seeds: Annotated[int, NETWORKS] = 3
     """Networks of each kind; they differ in the initial network and the order of the images."""
-    exact: bool | None = None
+    exact: Annotated[bool | None, Only(models=("pi-limit",))] = None
     """Also the π-limit with Atoms, whose time and memory grow; None for yes on digits and no on cifar10."""
     models: tuple[Model, ...] = MODELS
     """Which to compare."""
-    epochs: int | None = None
+    epochs: Annotated[int | None, NETWORKS] = None
     """Passes over the training images; the learning rate drops after four fifths. None for the presets'."""
-    width: int | None = None
+    width: Annotated[int | None, Only(models=("sp-net", "mu-net", "pi-net"))] = None
     """Of the finite networks; None for the presets'."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
     device: str = "cpu"
     """Where to compute, for example `cuda`."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
-    runs_dir: Path = Path("runs")
+    runs_dir: WrittenFolder = Path("runs")
     """Where the folder of this comparison is kept."""
     name: str | None = None
     """The folder's name; None for `compare-` and the data set."""
@@ -65,6 +69,8 @@ class CompareConfig:
         for name in ("epochs", "width"):
             if getattr(self, name) is not None:
                 positive_int(f"--{name}", getattr(self, name))
+        if len(set(self.models)) < len(self.models):
+            fail("--models", "different ones", " ".join(self.models))
         if not self.models:
             fail("--models", "at least one of " + " ".join(MODELS), "none")
 

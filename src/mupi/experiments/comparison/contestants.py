@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from mupi.experiments.training.build import build_data, independent_generators
 from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.kept import kept
+from mupi.experiments.training.machine import set_threads
 from mupi.experiments.training.memory import PeakMemory
 from mupi.experiments.training.own_process import in_own_process
 from mupi.experiments.training.run import Run
@@ -101,8 +101,7 @@ class KernelContestant:
 def fit_kernel(contestant: KernelContestant) -> Result:
     """Fit a regression and measure what it takes; of a process of its own."""
     config = contestant.data
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
     data = build_data(config, independent_generators(0, 1)[0])
     few, classes = slice(16), len(data.classes)
     KernelRegression(contestant.kernel, contestant.ridge).fit(data.train_x[few], data.train_y[few], classes=classes)

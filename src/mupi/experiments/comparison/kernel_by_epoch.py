@@ -12,6 +12,7 @@ from rich.progress import Progress
 from mupi.checks import fail
 from mupi.experiments.comparison.learned_kernel import LearnedKernelScore, score_learned_kernel
 from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.machine import set_threads
 from mupi.experiments.training.own_process import in_own_process
 from mupi.experiments.training.restore import restore
 from mupi.experiments.training.run import Run
@@ -79,8 +80,7 @@ def score_after(config: TrainConfig, train_images: int | None) -> EpochScore:
 
 def score_saved(config: TrainConfig, train_images: int | None) -> LearnedKernelScore:
     """Score the network in the run's checkpoint."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
     net, data = restore(config)
     assert isinstance(net, PiMLP)
     generator = torch.Generator().manual_seed(config.seed)

@@ -15,11 +15,13 @@ from mupi.data.omniglot import Characters, Omniglot, load_omniglot
 from mupi.experiments.few_shot.few_shot_run import FewShotRun
 from mupi.experiments.few_shot.learners import Kernel, Learner
 from mupi.experiments.few_shot.meta_training import MetaTraining, Tally, accuracy, half_cosine
-from mupi.experiments.few_shot.omniglot_build import build_kernel, build_learner, build_optimizer
+from mupi.experiments.few_shot.omniglot_build import D, build_kernel, build_learner, build_optimizer, feature_map
 from mupi.experiments.few_shot.omniglot_config import Model, OmniglotConfig
 from mupi.experiments.training.build import independent_generators
 from mupi.experiments.training.interrupt import interrupt_noted
+from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.memory import PeakMemory
+from mupi.experiments.training.size import MANY_LAYERS, perceptron_bytes, projected_bytes
 from mupi.figures.few_shot import Accuracy, Progress, plot_classes, plot_few_shot_curves
 
 MB = 1e6
@@ -40,8 +42,8 @@ def omniglot(config: OmniglotConfig) -> dict[int, Accuracy]:
         KeyboardInterrupt: After Ctrl-C, once the state is saved.
     """
     config = config.settled()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
+    refuse_if_too_large(config)
     runs = [FewShotRun(config, seed) for seed in config.seeds]
     if not (config.resume or config.overwrite):
         for run in runs:
@@ -57,6 +59,25 @@ def omniglot(config: OmniglotConfig) -> dict[int, Accuracy]:
         )
         console.print(f"{len(means)} seeds: {spread}", highlight=False, soft_wrap=True)
     return results
+
+
+def refuse_if_too_large(config: OmniglotConfig) -> None:
+    """Refuse what would run out of memory, before anything is computed.
+
+    Raises:
+        ValueError: With what is needed and what there is.
+    """
+    assert config.depth is not None
+    field = "--depth" if config.depth > MANY_LAYERS else None
+    if config.model in ("pi-limit", "pi-limit-exact", "pi-net"):
+        features = feature_map(config)
+        field = field or ("--width" if config.model == "pi-net" else "--rank")
+        require_room(field, projected_bytes(D, config.rank, config.depth, config.ways, features))
+    elif config.model == "mu-net":
+        assert config.width is not None
+        require_room(field or "--width", perceptron_bytes(D, config.width, config.depth, config.ways))
+    images = (config.tasks or 1) * config.ways * (config.shots + config.queries)
+    require_room("--tasks", 4 * images * D)
 
 
 def run_seed(run: FewShotRun, data: Omniglot, console: Console) -> Accuracy:

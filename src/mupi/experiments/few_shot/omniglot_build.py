@@ -100,26 +100,29 @@ def deep_mu_network(config: OmniglotConfig, generator: torch.Generator) -> MLP:
 def pi_network(config: OmniglotConfig, generator: torch.Generator) -> PiMLP:
     """[B]: the π-limit or the π-net, all from the same draws."""
     assert config.depth is not None and config.bias_scale is not None
-    features: Features
-    match config.model:
-        case "pi-limit-exact":
-            features = Atoms()
-        case "pi-net":
-            assert config.width is not None
-            features = Random(config.width)
-        case _:
-            features = Hermite(degree=2, subspace=config.subspace)
     return PiMLP(
         D,
         config.ways,
         config.rank,
         config.depth,
-        features=features,
+        features=feature_map(config),
         activation=activation(config),
         output_scale=1.0,
         bias_scale=config.bias_scale,
         generator=generator,
     )
+
+
+def feature_map(config: OmniglotConfig) -> Features:
+    """Of the π-limit or the π-net."""
+    match config.model:
+        case "pi-limit-exact":
+            return Atoms()
+        case "pi-net":
+            assert config.width is not None
+            return Random(config.width)
+        case _:
+            return Hermite(degree=2, subspace=config.subspace)
 
 
 def build_optimizer(config: OmniglotConfig, learner: Learner) -> SGD | None:

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mupi.checks import fail, non_negative, positive_int
+from mupi.experiments.options import DataFolder, Only, Within, WrittenFolder, option
 from mupi.experiments.training.plain import plain_fields
 
 Paper = Literal["pi", "tp4"]
 Model = Literal["pi-limit", "pi-limit-exact", "pi-net", "mu-net", "mu-limit", "nngp", "ntk"]
+
+TRAINED = Only(model=("pi-limit", "pi-limit-exact", "pi-net", "mu-net", "mu-limit"))
+PROJECTED = Only(model=("pi-limit", "pi-limit-exact", "pi-net"))
 
 # What to do with a saved run, and where: no property of its numbers.
 NOT_OF_THE_NUMBERS = frozenset({
@@ -30,7 +34,7 @@ class OmniglotConfig:
     model: Model = "pi-limit"
     """Of `pi`: pi-limit (Hermite features), pi-limit-exact (atoms), pi-net, mu-net, nngp, ntk. Of `tp4`: mu-limit
     (linear), mu-net, nngp, ntk."""
-    linear: bool | None = None
+    linear: Annotated[bool | None, Only(paper=("tp4",), model=("mu-net", "nngp", "ntk"))] = None
     """tp4: φ = id instead of ReLU; mu-limit is always linear, and mu-net is by default."""
 
     ways: int = 5
@@ -40,56 +44,56 @@ class OmniglotConfig:
     queries: int = 1
     """Drawings of each class to test on."""
 
-    batches: int | None = None
+    batches: Annotated[int | None, TRAINED] = None
     """Steps of meta-training; a model without training has none."""
-    tasks: int | None = None
+    tasks: Annotated[int | None, TRAINED] = None
     """Tasks a step."""
-    inner_steps: int | None = None
+    inner_steps: Annotated[int | None, TRAINED] = None
     """Steps of adaptation in meta-training."""
     test_steps: int | None = None
     """Steps of adaptation in validation and test."""
     step_size: float | None = None
     """Size of a step of adaptation."""
-    lr: float | None = None
+    lr: Annotated[float | None, TRAINED] = None
     """Learning rate of meta-training, for the sum of the tasks' losses."""
-    lr_first: float | None = None
+    lr_first: Annotated[float | None, TRAINED] = None
     """Multiplier of the first layer's learning rate."""
-    clip: float | None = None
+    clip: Annotated[float | None, TRAINED] = None
     """Largest norm of all gradients together."""
-    cosine: bool | None = None
+    cosine: Annotated[bool | None, TRAINED] = None
     """Whether the learning rate falls to 0 along half a cosine; else it stays."""
 
     depth: int | None = None
     """L, the number of hidden layers."""
-    width: int | None = None
+    width: Annotated[int | None, Only(model=("mu-net", "pi-net"))] = None
     """mu-net, pi-net: n."""
-    rank: int = 400
+    rank: Annotated[int, PROJECTED] = 400
     """pi: r."""
-    subspace: int | None = 40
+    subspace: Annotated[int | None, Only(model=("pi-limit",))] = 40
     """pi-limit: how many directions degree 2 is kept in; None for all."""
-    input_std: float | None = None
+    input_std: Annotated[float | None, Only(model=("mu-net", "mu-limit"))] = None
     """mu-net: σ of the first layer's weights; mu-limit: σ_u."""
-    readout_std: float | None = None
+    readout_std: Annotated[float | None, Only(paper=("tp4",), model=("mu-net", "mu-limit"))] = None
     """tp4, mu-net and mu-limit: σ_v."""
-    sigma_b: float | None = None
+    sigma_b: Annotated[float | None, Only(model=("nngp", "ntk"))] = None
     """nngp, ntk: σ_b."""
-    bias_scale: float | None = None
+    bias_scale: Annotated[float | None, TRAINED] = None
     """Multiplier of the hidden layers' biases; 0 for none."""
 
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[int, ...], Within(0, 2**63 - 1)] = (0,)
     """One run each; decides the initial network and the tasks, those of the test too."""
-    evaluate_every: int = 500
+    evaluate_every: Annotated[int, TRAINED] = 500
     """Steps between validations, which also save a checkpoint."""
-    validation_episodes: int = 500
+    validation_episodes: Annotated[int, TRAINED] = 500
     """Tasks of each validation, always the same."""
     test_episodes: int = 2000
     """Tasks of the test at the end."""
 
     name: str | None = None
     """The runs' folder in runs-dir, `-seedN` is appended; None for one made of paper and model."""
-    runs_dir: Path = Path("runs")
+    runs_dir: WrittenFolder = Path("runs")
     """Where runs are kept."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the archives are, in the folder `omniglot`; None for $MUPI_DATA or else the user's cache folder."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
@@ -116,10 +120,10 @@ class OmniglotConfig:
         whole = ("tasks", "inner_steps", "test_steps", "depth", "width", "rank", "evaluate_every", "test_episodes")
         for field in (*whole, "ways", "shots", "queries", "validation_episodes", "subspace", "threads"):
             if getattr(self, field) is not None:
-                positive_int(f"--{field.replace('_', '-')}", getattr(self, field))
+                positive_int(option(field), getattr(self, field))
         for field in ("step_size", "lr", "lr_first", "input_std", "readout_std", "sigma_b", "bias_scale", "clip"):
             if getattr(self, field) is not None:
-                non_negative(f"--{field.replace('_', '-')}", getattr(self, field))
+                non_negative(option(field), getattr(self, field))
         if self.batches is not None and self.batches < 0:
             fail("--batches", "≥ 0", self.batches)
         if self.ways < 2:

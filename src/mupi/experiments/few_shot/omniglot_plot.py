@@ -13,6 +13,7 @@ from tyro.conf import Positional
 
 from mupi.checks import fail
 from mupi.experiments.few_shot.few_shot_run import KERNELS
+from mupi.experiments.options import WrittenFolder
 from mupi.figures.few_shot import Accuracy, plot_classes, plot_few_shot_curves, plot_width, read_progress
 
 FIXED = ("NNGP", "NTK")
@@ -25,7 +26,7 @@ class OmniglotPlotConfig:
 
     runs: Positional[tuple[Path, ...]]
     """The runs' directories, one for each seed."""
-    out: Path = Path("runs/omniglot")
+    out: WrittenFolder = Path("runs/omniglot")
     """Where to write `curves.png`, `classes.png` (of the first run of each model) and, if networks of several widths
     are among the runs, `width.png`."""
 

@@ -16,8 +16,11 @@ from torch import Tensor
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName, load
 from mupi.experiments.limits.kept import KeptCurves
+from mupi.experiments.options import DataFolder, WrittenFolder, option
 from mupi.experiments.training.config import ACTIVATIONS, ActivationName
+from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.plain import plain_fields
+from mupi.experiments.training.size import perceptron_bytes
 from mupi.figures.mu_limit import Curve, Curves, plot_mu_limit
 from mupi.nets import MLP
 from mupi.optim import SGD
@@ -35,7 +38,7 @@ class MuLimitConfig:
 
     dataset: DatasetName = "digits"
     """The images."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     classes: tuple[int, int] = (3, 8)
     """The two classes, with targets −1 and 1."""
@@ -65,16 +68,26 @@ class MuLimitConfig:
     """Finite networks of each width."""
     threads: int | None = None
     """Threads of torch; None leaves it to torch."""
-    out: Path = Path("runs/mu-limit")
+    out: WrittenFolder = Path("runs/mu-limit")
     """Where curves, `mu_limit.json` and `mu_limit.png` are kept."""
 
     def __post_init__(self):
         for name in ("images", "depth", "steps", "samples", "replicates", "seeds"):
-            positive_int(f"--{name}", getattr(self, name))
-        for name in ("lr", "momentum", "weight_decay"):
-            non_negative(f"--{name.replace('_', '-')}", getattr(self, name))
-        if len(set(self.widths)) < 2:
-            fail("--widths", "at least two different widths", self.widths)
+            positive_int(option(name), getattr(self, name))
+        for name in ("lr", "momentum", "weight_decay", "tolerance"):
+            non_negative(option(name), getattr(self, name))
+        if not self.momentum < 1:
+            fail("--momentum", "less than 1", self.momentum)
+        if self.images % 2:
+            fail("--images", "even, for as many of each class", self.images)
+        if self.replicates < 2:
+            fail("--replicates", "at least 2, for standard errors", self.replicates)
+        for width in self.widths:
+            positive_int("--widths", width)
+        if not len(set(self.widths)) == len(self.widths) >= 2:
+            fail("--widths", "at least two widths, all different", self.widths)
+        if len(set(self.classes)) < 2:
+            fail("--classes", "two different ones", self.classes)
 
 
 def mu_limit(config: MuLimitConfig) -> dict[int, float]:
@@ -88,8 +101,8 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
         ValueError: If the run's directory is of another configuration, or there are too few images.
     """
     console = Console()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
+    refuse_if_too_large(config)
     free = {"widths", "seeds", "threads", "out", "data_dir"}  # which networks there are, not what they are
     kept = KeptCurves(config.out, {name: value for name, value in asdict(config).items() if name not in free})
     x, y, test_x = images(config)
@@ -116,6 +129,17 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
     curves = Curves(results["limit"], results["ntp"], by_width, y[:, 0])
     report(config, curves, console)
     return curves.gaps
+
+
+def refuse_if_too_large(config: MuLimitConfig) -> None:
+    """Refuse what would run out of memory, before anything is computed.
+
+    Raises:
+        ValueError: With what is needed and what there is.
+    """
+    require_room("--widths", perceptron_bytes(config.images, max(config.widths), config.depth, 1))
+    # Of each random variable, one for every image, step and layer, its samples in float64.
+    require_room("--samples", 8 * config.samples * config.images * config.steps * config.depth)
 
 
 def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from rich.console import Console
@@ -11,10 +12,14 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from mupi.checks import fail, positive_int
+from mupi.experiments.options import SET, Only, Seed, WrittenFolder
+from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.plain import plain_fields
 from mupi.figures.program import Convergence, plot_convergence
 from mupi.programs import Program
 from mupi.programs.demos import DEMOS
+
+CHOSEN = Only(demos=SET)
 
 
 @dataclass(frozen=True)
@@ -23,25 +28,27 @@ class ProgramConfig:
 
     demos: Positional[tuple[str, ...]] = ()
     """Which, such as `dependence`; none for a list, `all` for all."""
-    samples: int = 16384
+    samples: Annotated[int, CHOSEN] = 16384
     """Samples of the limit, in each of 4 replicates, where it has no closed form."""
-    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    widths: Annotated[tuple[int, ...], CHOSEN] = (64, 128, 256, 512, 1024)
     """Of the finite runs."""
-    draws: int = 32
+    draws: Annotated[int, CHOSEN] = 32
     """Finite runs of each width."""
-    seed: int = 0
+    seed: Annotated[Seed, CHOSEN] = 0
     """Of all randomness."""
-    threads: int | None = None
+    threads: Annotated[int | None, CHOSEN] = None
     """Threads of torch; None leaves it to torch."""
-    out: Path = Path("runs/program")
+    out: Annotated[WrittenFolder, CHOSEN] = Path("runs/program")
     """Where `program.json` and `program.png` are written."""
 
     def __post_init__(self):
         positive_int("--samples", self.samples)
         if positive_int("--draws", self.draws) < 2:
             fail("--draws", "at least 2, for standard errors", self.draws)
-        if len(set(self.widths)) < 2:
-            fail("--widths", "at least two different widths", self.widths)
+        for width in self.widths:
+            positive_int("--widths", width)
+        if not len(set(self.widths)) == len(self.widths) >= 2:
+            fail("--widths", "at least two widths, all different", self.widths)
 
 
 def program(config: ProgramConfig) -> dict[str, Convergence]:
@@ -63,8 +70,10 @@ def program(config: ProgramConfig) -> dict[str, Convergence]:
             table.add_row(name, demo.about)
         console.print(table)
         return {}
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
+    # One matrix of the largest run, and one vector's samples; in float64.
+    require_room("--widths", 8 * max(config.widths) ** 2)
+    require_room("--samples", 8 * config.samples)
     names = tuple(DEMOS) if "all" in config.demos else config.demos
     results = {}
     for name in names:

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
+from mupi.checks import fail
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -18,11 +20,19 @@ class Augmentation:
         flip: Whether images are mirrored.
         shift: The longest shift; 0 for none.
         image_shape: Channels, height and width.
+
+    Raises:
+        ValueError: If a shift would move an image out of itself.
     """
 
     flip: bool
     shift: int
     image_shape: tuple[int, int, int]
+
+    def __post_init__(self):
+        smallest = min(self.image_shape[1:])
+        if not 0 <= self.shift < smallest:
+            fail("shift", f"less than the images' {smallest} pixels, and at least 0", self.shift)
 
     def draw(self, n: int, generator: torch.Generator) -> "Views":
         """What is done to each of n images in one epoch; draws nothing that is not asked for."""

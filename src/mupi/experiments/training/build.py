@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from mupi.checks import fail
 from mupi.data import Dataset, load
 from mupi.experiments.training.config import ACTIVATIONS, TrainConfig
+from mupi.experiments.training.machine import require_device
 from mupi.nets import MLP, MuCNN, PiMLP, PiNetwork
 from mupi.optim import SGD, factor_gradients
 from mupi.parametrization import Parametrization
@@ -31,10 +31,7 @@ def build_data(config: TrainConfig, generator: torch.Generator) -> Dataset:
     Raises:
         ValueError: If torch has no such device, or the data set not as many images.
     """
-    try:
-        torch.empty(0, device=config.device)
-    except (RuntimeError, AssertionError) as error:
-        fail("device", "one that torch has here, such as cpu", f"{config.device!r} ({str(error).splitlines()[0]})")
+    require_device(config.device)
     if config.data_seed is not None:
         (generator,) = independent_generators(config.data_seed, 1)
     data = load(config.dataset, config.data_dir, classes=config.classes, files=config.files, generator=generator)

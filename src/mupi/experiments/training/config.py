@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import torch
 
 from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, NormalizedPolynomial, ReLU, Sin, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName
+from mupi.experiments.options import SET, DataFolder, Only, Seed, WrittenFolder
 from mupi.experiments.training.plain import run_fields
 from mupi.features import Atoms, Features, Hermite, Random
 from mupi.nets import CENTRED
@@ -29,6 +32,15 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
     "quadratic": NormalizedPolynomial.with_weights(0.0, 0.25, 0.25),
     "centred": CENTRED,
 }
+
+HERMITE = Only(network=("pi",), features=("hermite",))
+PERCEPTRON = Only(network=("mup", "standard"), arch=("mlp",))
+PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET))
+
+FLOATS = (
+    "lr", "lr_first", "lr_last", "lr_bias", "drop", "weight_decay", "momentum", "input_scale", "output_scale",
+    "bias_scale", "readout_init", "sigma_w", "sigma_first",
+)  # fmt: skip
 
 # Where and for how long a run goes on: it may be resumed with other values, since no epoch depends on them.
 FREE_ON_RESUME = frozenset({"epochs", "name", "runs_dir", "data_dir", "device", "threads", "keep_epochs"})
@@ -57,36 +69,36 @@ class TrainConfig:
     network: NetworkName
     """`pi` is the π-limit or a finite π-net, by the choice of features; `mup` and `standard` are finite perceptrons
     in the maximal update and in the standard parametrization."""
-    features: FeatureName
+    features: Annotated[FeatureName, Only(network=("pi",))]
     """pi: the feature map. `atoms` is the exact π-limit, whose memory grows; `hermite` the π-limit to a small error at
     constant memory; `random` the finite π-net."""
-    degree: int
+    degree: Annotated[int, HERMITE]
     """hermite: the highest degree that is kept."""
-    subspace: int | None
+    subspace: Annotated[int | None, HERMITE]
     """hermite: how many directions degree 2 is kept in; None for all."""
-    subspace_high: int | None
+    subspace_high: Annotated[int | None, HERMITE]
     """hermite: the same of each higher degree; None for as many."""
-    width: int
+    width: Annotated[int, Only(network=("mup", "standard")), Only(features=("random",))]
     """The width of a finite network: mup, standard, and pi with random features."""
     activation: ActivationName
     """φ; `quadratic` is the one with kernel |b||g|(q/4 + q²/4), `centred` with |b||g|(q/4 + q²); for both hermite of
     degree 2 is exact."""
-    rank: int
+    rank: Annotated[int, Only(network=("pi",))]
     """pi: r, the rank of each junction."""
     depth: int
     """L, the number of hidden layers."""
-    input_scale: float
+    input_scale: Annotated[float, Only(arch=("mlp", "resnet")), Only(arch=("cnn",), network=("pi",))]
     """Multiplier of the first layer's output."""
     output_scale: float
     """Multiplier of the readout's output."""
     bias_scale: float
     """Multiplier of all biases; 0 for none."""
-    readout_init: float
+    readout_init: Annotated[float, Only(network=("pi",)), Only(arch=("mlp",))]
     """Size of the initial readout: pi, entries of standard deviation readout-init/rank; mup and standard, of
     readout-init·sigma-w in place of sigma-w. 0 for a network that starts at 0."""
-    sigma_w: float
+    sigma_w: Annotated[float, PERCEPTRON]
     """mup, standard: initial weights are N(0, sigma-w²/n)."""
-    sigma_first: float | None
+    sigma_first: Annotated[float | None, PERCEPTRON]
     """mup, standard: sigma of the first layer; None for sigma-w/√d."""
 
     epochs: int
@@ -99,11 +111,11 @@ class TrainConfig:
     """Multiplier of the first layer's learning rate."""
     lr_last: float
     """Multiplier of the readout's learning rate."""
-    lr_bias: float
+    lr_bias: Annotated[float, Only(bias_scale=SET)]
     """Multiplier of the biases' learning rate."""
     drop_epoch: int | None
     """After this many epochs the learning rate and the clipping norm drop; None for never."""
-    drop: float
+    drop: Annotated[float, Only(drop_epoch=SET)]
     """The factor that they drop by."""
     clip: float | None
     """Largest gradient norm of each parameter; None for no clipping."""
@@ -111,16 +123,16 @@ class TrainConfig:
     """Weight decay."""
     momentum: float
     """Momentum."""
-    seed: int
+    seed: Seed
     """Decides the initial network, the subset of the data, the order of the images and how they are moved."""
     arch: ArchName = "mlp"
     """The architecture; of cnn, resnet and transformer there are the pi networks, of cnn the mup network too. For them
     depth is the number of convolutions, of branches, and of blocks."""
-    data_seed: int | None = None
+    data_seed: Annotated[Seed | None, *PART] = None
     """Draws the subset of the data, its classes and the held-out images; None for what the seed decides."""
     classes: int | None = None
     """Keep this many classes, drawn at random; None for all."""
-    files: int | None = None
+    files: Annotated[int | None, Only(dataset=("imagenet32",))] = None
     """imagenet32: read this many of the ten training files; None for all."""
     label_smoothing: float = 0.0
     """ε: of the label, 1 − ε stays with the class and the rest is shared by all classes, in training only."""
@@ -132,9 +144,9 @@ class TrainConfig:
 
     name: str | None = None
     """The run's folder in runs-dir; None for one made of data set, features, rank and seed."""
-    runs_dir: Path = Path("runs")
+    runs_dir: WrittenFolder = Path("runs")
     """Where runs are kept."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     device: str = "cpu"
     """Where to compute, for example `cuda`."""
@@ -158,8 +170,14 @@ class TrainConfig:
         for field in ("drop_epoch", "threads", "classes", "files"):
             if getattr(self, field) is not None:
                 positive_int(field, getattr(self, field))
-        for field in ("lr", "drop", "weight_decay", "momentum", "readout_init", "sigma_w"):
-            non_negative(field, getattr(self, field))
+        for field in FLOATS:
+            if getattr(self, field) is not None:
+                non_negative(field, getattr(self, field))
+        if not self.momentum < 1:
+            fail("momentum", "less than 1", self.momentum)
+        for field in ("lr_first", "lr_last", "lr_bias"):
+            if self.lr * getattr(self, field) > torch.finfo(torch.float32).max:
+                fail(field, "such that lr times it is a float32", f"{getattr(self, field)} with lr {self.lr}")
         if not 0 <= self.anneal <= self.epochs:
             fail("anneal", f"between 0 and all {self.epochs} epochs", self.anneal)
         if not 0 <= self.label_smoothing <= 1:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from rich.console import Console
@@ -9,6 +10,7 @@ from torch import nn
 from tyro.conf import Positional
 
 from mupi.checks import fail, positive_int
+from mupi.experiments.options import SET, File, Only, Seed
 from mupi.experiments.training.restore import restore, restore_epoch
 from mupi.experiments.training.run import read_config
 from mupi.features import Atoms, Random
@@ -32,9 +34,9 @@ class ExportConfig:
     """Of the networks that `mupi transfer pretrain` has kept, that of this epoch; None for the last."""
     width: int | None = None
     """Neurons a layer of the finite network; None for the trained network itself."""
-    seed: int = 0
+    seed: Annotated[Seed, Only(width=SET)] = 0
     """Draws the neurons."""
-    out: Path | None = None
+    out: Annotated[Path | None, File()] = None
     """The file; None for `net.pt2`, or `net-epochEPOCH-WIDTH.pt2` of those given, in the run's directory."""
 
 

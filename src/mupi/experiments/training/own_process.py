@@ -54,22 +54,26 @@ def in_own_process(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) 
             with signals_held():
                 child.start()
             answer.close()
-            try:
-                answered: tuple[Any, BaseException | None] = answers.recv()
-            except (EOFError, OSError):
-                answered = None, None if interrupted() else ChildProcessError(_how_it_ended(child))
+            result, error = _received(answers, child)
             # What it has to say is said.
             child.join(LAST_SECONDS)
         finally:
             answers.close()
             if child.is_alive():
                 child.kill()
-        result, error = answered
+        if interrupted() and (error is None or isinstance(error, ChildProcessError)):
+            raise KeyboardInterrupt
         if error is not None:
             raise error
-        if interrupted():
-            raise KeyboardInterrupt
     return result
+
+
+def _received(answers: Connection, child: BaseProcess) -> tuple[Any, BaseException | None]:
+    """Result and error, of which one is None."""
+    try:
+        return answers.recv()
+    except (EOFError, OSError):
+        return None, ChildProcessError(_how_it_ended(child))
 
 
 def _how_it_ended(child: BaseProcess) -> str:

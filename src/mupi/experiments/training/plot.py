@@ -6,6 +6,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from mupi.checks import fail
+from mupi.experiments.options import WrittenFolder
 from mupi.experiments.training.run import METRICS
 from mupi.figures import read_metrics, save_figures
 
@@ -16,7 +17,7 @@ class PlotConfig:
 
     runs: Positional[tuple[Path, ...]]
     """The runs' directories."""
-    out: Path = Path("runs/figures")
+    out: WrittenFolder = Path("runs/figures")
     """Where to write `curves.png` and `cost.png`."""
 
 

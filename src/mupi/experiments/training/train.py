@@ -2,8 +2,6 @@
 
 from typing import NoReturn
 
-import torch
-
 from mupi.data import Dataset
 from mupi.experiments.training.architectures import build_architecture
 from mupi.experiments.training.augmentation import Augmentation
@@ -11,10 +9,12 @@ from mupi.experiments.training.build import build_data, build_optimizer, indepen
 from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.epoch import EVALUATION_BATCH, evaluate, require_finite, train_epoch
 from mupi.experiments.training.interrupt import interrupt_noted
+from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.memory import PeakMemory, stored_atoms, stored_bytes
 from mupi.experiments.training.progress import epoch_progress
 from mupi.experiments.training.run import Run
 from mupi.experiments.training.schedule import DropAndAnneal
+from mupi.experiments.training.size import size
 from mupi.experiments.training.state import Tally, TrainingState
 from mupi.experiments.training.warm_up import warm_up
 from mupi.features import Hermite
@@ -55,8 +55,7 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
         KeyboardInterrupt: After Ctrl-C, once the state is saved.
     """
     config.check()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
     run = Run(config)
     if not (config.resume or config.overwrite):
         run.refuse_if_present()
@@ -64,6 +63,7 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
 
     for_data, for_net, for_order, for_views = independent_generators(config.seed, 4)
     data = build_data(config, for_data)
+    require_room(*size(config, data), config.device)
     warm_up(config, data)
     memory = PeakMemory(data.train_x.device)
     net = build_architecture(config, data, for_net)

@@ -8,12 +8,15 @@ from tyro.conf import Positional, arg
 
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName
+from mupi.experiments.options import SET, DataFolder, Folder, Only, Seed, option
 from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.presets import PRESETS
 
 Model = Literal["pi-limit", "pi-net", "mu-net"]
 Part = Literal["kernel", "probe", "readout"]
 Baseline = Literal["nngp", "ntk", "unit-nngp", "unit-ntk"]
+
+REGRESSION = (Only(parts=("kernel",)), Only(baselines=SET))
 
 TARGETS: dict[DatasetName, DatasetName] = {
     "digits": "digits",
@@ -58,7 +61,7 @@ class EvaluationConfig:
     """Fit this many of its training images; None for all."""
     validation: int | None = None
     """Test on this many of its training images, held out, in place of the test images; None for none."""
-    data_seed: int = 0
+    data_seed: Seed = 0
     """Draws classes and images, of target."""
     epochs: tuple[int, ...] | None = None
     """After which epochs of the pretraining; the untrained network, epoch 0, is always evaluated. None for all."""
@@ -68,34 +71,34 @@ class EvaluationConfig:
     trained further where the classes are the same."""
     baselines: tuple[Baseline, ...] = get_args(Baseline)
     """Kernels of untrained infinite networks of the same depth; `unit`: of inputs scaled to norm 1."""
-    unit_norm: bool = True
+    unit_norm: Annotated[bool, Only(parts=("kernel",))] = True
     """Whether the features φ(h) of an image are scaled to norm 1 before regression, as in the paper."""
-    double: bool = False
+    double: Annotated[bool, *REGRESSION] = False
     """Whether kernel regression is in float64, which small ridges may need; twice the memory."""
     fit_size: int = 10_000
     """Training images that ridge, penalty and rate are tried on; at most two thirds of all."""
     validation_size: int = 5_000
     """Training images that they are chosen by; at most one third of all. No test image takes part."""
-    ridges: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    ridges: Annotated[tuple[float, ...], *REGRESSION] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """kernel: those tried, in units of the mean diagonal. The paper has the first four; kernels of finite networks, and
     of features that are much aligned with the labels, want larger ones."""
-    penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
+    penalties: Annotated[tuple[float, ...], Only(parts=("probe",))] = (1e-5, 1e-4, 1e-3, 1e-2)
     """probe: those tried, of ½|W|² beside the mean loss."""
-    rates: tuple[float, ...] = (0.01, 0.1, 1.0)
+    rates: Annotated[tuple[float, ...], Only(parts=("readout",))] = (0.01, 0.1, 1.0)
     """readout: learning rates tried."""
-    readout_epochs: int = 5
+    readout_epochs: Annotated[int, Only(parts=("readout",))] = 5
     """readout: passes over the training images."""
-    readout_batch_size: int = 128
+    readout_batch_size: Annotated[int, Only(parts=("readout",))] = 128
     """readout: images a step."""
     device: str = "cpu"
     """Where to compute, for example `cuda`."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     name: str | None = None
     """The folder of the results in that of each run; None for one made of target and sizes."""
-    out: Path | None = None
+    out: Annotated[Path | None, Folder(written=True)] = None
     """Where table and figure are written; None for `runs/transfer-NAME`."""
     overwrite: bool = False
     """Compute everything anew."""
@@ -108,8 +111,9 @@ class EvaluationConfig:
         """
         for field in ("fit_size", "validation_size", "readout_epochs", "readout_batch_size"):
             positive_int(option(field), getattr(self, field))
-        if self.threads is not None:
-            positive_int("--threads", self.threads)
+        for field in ("threads", "classes", "train_size", "validation"):
+            if getattr(self, field) is not None:
+                positive_int(option(field), getattr(self, field))
         if not self.parts:
             fail("--parts", "at least one of " + " ".join(get_args(Part)), "none")
         for field in ("ridges", "penalties", "rates"):
@@ -172,7 +176,7 @@ class BothConfig:
     """What to pretrain on."""
     pretrain_classes: int | Literal["all"] | None = None
     """Of its classes keep so many, the same for all models and seeds; None for as many as the protocols."""
-    pretrain_files: int | None = None
+    pretrain_files: Annotated[int | None, Only(dataset=("imagenet32",))] = None
     """imagenet32: read this many of the ten training files; None for all."""
     pretrain_size: int | None = None
     """Train on a random subset of this many images, the same for all; None for all."""
@@ -180,13 +184,13 @@ class BothConfig:
     """Passes over the images; None for the protocols'."""
     pretrain_lr: float | None = None
     """Learning rate of all models; None for the protocols'."""
-    rank: int | None = None
+    rank: Annotated[int | None, Only(models=("pi-limit", "pi-net"))] = None
     """r of π-limit and π-net; None for the protocols'."""
-    subspace: int | None = None
+    subspace: Annotated[int | None, Only(models=("pi-limit",), exact=(False,))] = None
     """π-limit: keep degree 2 in this many directions; None for the protocol's."""
-    width: int | None = None
+    width: Annotated[int | None, Only(models=("pi-net", "mu-net"))] = None
     """Of π-net and μ-net; None for the protocols'."""
-    exact: bool = False
+    exact: Annotated[bool, Only(models=("pi-limit",))] = False
     """Whether the π-limit keeps its atoms, whose time and memory grow."""
     evaluation: Annotated[EvaluationConfig, arg(name="")]
     """How features are evaluated; device, threads and directories are those of the pretraining too."""
@@ -198,14 +202,13 @@ class BothConfig:
             ValueError: With the option's name.
         """
         positive_int("--seeds", self.seeds)
-        for field in ("pretrain_epochs", "rank", "subspace", "width"):
+        for field in ("pretrain_files", "pretrain_size", "pretrain_epochs", "rank", "subspace", "width"):
             if getattr(self, field) is not None:
                 positive_int(option(field), getattr(self, field))
         if not self.models:
             fail("--models", "at least one of " + " ".join(get_args(Model)), "none")
+        if isinstance(self.pretrain_classes, int):
+            positive_int("--pretrain-classes", self.pretrain_classes)
+        if self.pretrain_lr is not None:
+            non_negative("--pretrain-lr", self.pretrain_lr)
         self.evaluation.check()
-
-
-def option(field: str) -> str:
-    """A field as it is written on the command line."""
-    return f"--{field.replace('_', '-')}"

@@ -2,11 +2,11 @@
 
 import json
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mupi.checks import fail
+from mupi.experiments.training.machine import require_device, set_threads
 from mupi.experiments.training.run import Run, read_config
 from mupi.experiments.transfer.config import EvaluateConfig
 from mupi.experiments.transfer.evaluation import Evaluation
@@ -29,8 +29,8 @@ def evaluate(config: EvaluateConfig) -> list[Evaluated]:
     how.check()
     if not config.runs:
         fail("mupi transfer evaluate", "given the directories of runs", "none", "try `mupi transfer evaluate runs/*`")
-    if how.threads is not None:
-        torch.set_num_threads(how.threads)
+    set_threads(how.threads)
+    require_device(how.device)
     runs = [read_config(path) for path in config.runs]
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

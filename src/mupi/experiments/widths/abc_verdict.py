@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 from rich.table import Table
 
+from mupi.experiments.options import File
 from mupi.experiments.widths.chosen import Chosen, named
 from mupi.figures.abc_map import plot_abc_map
 from mupi.parametrization import Parametrization, power
@@ -20,7 +22,7 @@ class AbcConfig(Chosen):
     all named ones are compared.
     """
 
-    map: Path | None = None
+    map: Annotated[Path | None, File(figure=True)] = None
     """Write the map of parametrizations, with those chosen marked, to this file."""
 
 

@@ -1,8 +1,10 @@
 """Choosing parametrizations on the command line."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from mupi.checks import fail, positive_int
+from mupi.experiments.options import SET, UNSET, Only
 from mupi.parametrization import Parametrization
 
 
@@ -24,7 +26,15 @@ class Chosen:
     """By hand: (b_1, …, b_{L+1}), initialisation exponents."""
     c: str | None = None
     """Learning-rate exponent, by hand or of SP; None for 0."""
-    depth: int = 2
+    depth: Annotated[
+        int,
+        Only(a=UNSET),
+        Only(standard=(True,)),
+        Only(ntk=(True,)),
+        Only(mean_field=(True,)),
+        Only(mup=(True,)),
+        Only(map=SET),
+    ] = 2
     """L, the number of hidden layers, of the named ones."""
 
     def __post_init__(self):

@@ -15,11 +15,15 @@ from torch.nn.functional import cross_entropy
 
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import Dataset, DatasetName, load
+from mupi.experiments.options import DataFolder, WrittenFolder
 from mupi.experiments.training.build import build_network, build_optimizer
 from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.training.presets import PRESETS
+from mupi.experiments.training.size import perceptron_bytes, projected_bytes
 from mupi.experiments.widths.widths import doublings
+from mupi.features import Random
 from mupi.figures.convergence import WidthSweep, plot_gaps, plot_losses
 from mupi.nets import MLP, PiMLP
 
@@ -37,7 +41,7 @@ class ConvergenceConfig:
 
     dataset: DatasetName = "digits"
     """The images; rates, clipping and multipliers are those of its presets."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     ranks: tuple[int, ...] = (2, 16, 100)
     """r, one sweep of π-nets each."""
@@ -58,7 +62,7 @@ class ConvergenceConfig:
     networks follow their limit through that."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
-    out: Path = Path("runs/convergence")
+    out: WrittenFolder = Path("runs/convergence")
     """Where `convergence.json`, `losses.png` and `gaps.png` are written."""
 
     def __post_init__(self):
@@ -105,11 +109,15 @@ def convergence(config: ConvergenceConfig) -> list[WidthSweep]:
         FloatingPointError: If a network diverges.
     """
     console = Console()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
     data = load(config.dataset, config.data_dir)
     presets = PRESETS[config.dataset]
     mu_widths = doublings(config.min_width, config.mu_max_width)
+    d, classes, depth = data.train_x.shape[1], len(data.classes), presets.mu_net.depth
+    require_room("--mu-max-width", perceptron_bytes(d, mu_widths[-1], depth, classes))
+    for rank in config.ranks:
+        widest = Random(config.widths(rank)[-1])
+        require_room("--max-width", projected_bytes(d, rank, presets.pi_limit.depth, classes, widest))
     total = sum(1 + config.seeds * len(config.widths(rank)) for rank in config.ranks) + config.seeds * len(mu_widths)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:

@@ -11,8 +11,11 @@ from torch import nn
 from mupi.activations import Activation
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName, load
+from mupi.experiments.options import DataFolder, WrittenFolder
 from mupi.experiments.training.config import ACTIVATIONS, ActivationName
+from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.plain import plain_fields
+from mupi.experiments.training.size import perceptron_bytes
 from mupi.experiments.widths.chosen import Chosen, named
 from mupi.experiments.widths.coordinates import CoordinateCheck, coordinate_check
 from mupi.experiments.widths.widths import doublings
@@ -31,7 +34,7 @@ class CoordCheckConfig(Chosen):
 
     dataset: DatasetName = "digits"
     """The images."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     activation: ActivationName = "tanh"
     """φ. The theorems are for smooth ones; relu scales alike."""
@@ -51,7 +54,7 @@ class CoordCheckConfig(Chosen):
     """How far a measured exponent may be from the predicted one."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
-    out: Path = Path("runs/coordcheck")
+    out: WrittenFolder = Path("runs/coordcheck")
     """Where `coordcheck.json` and `coordcheck.png` are written."""
 
     def __post_init__(self):
@@ -79,12 +82,13 @@ def coordcheck(config: CoordCheckConfig) -> dict[str, CoordinateCheck]:
         ValueError: If the data set has fewer images than a batch.
     """
     console = Console()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
     data = load(config.dataset, config.data_dir).take(config.batch_size, torch.Generator().manual_seed(0))
     # Norm 1 instead of √d: the input layer's update carries a factor |x|², which at small width would hide what the
     # other layers do. In float64, since SP's first layer moves by n^{−3/2}.
     x = data.train_x.double() / data.train_x.shape[1] ** 0.5
+    needed = perceptron_bytes(x.shape[1], config.widths[-1], config.depth, len(data.classes), x.itemsize)
+    require_room("--max-width", needed)
     checks: dict[str, CoordinateCheck] = {}
     titles: dict[str, str] = {}
     for name, p in (config.parametrizations() or named(config.depth)).items():

@@ -15,8 +15,11 @@ from torch.nn.functional import one_hot
 
 from mupi.checks import fail, positive_int
 from mupi.data import DatasetName, load
+from mupi.experiments.options import DataFolder, WrittenFolder
 from mupi.experiments.training.config import ACTIVATIONS, ActivationName
+from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.plain import plain_fields
+from mupi.experiments.training.size import perceptron_bytes
 from mupi.experiments.widths.chosen import Chosen
 from mupi.experiments.widths.coordcheck import preserving_std
 from mupi.figures.lr_transfer import LrSweep, plot_lr_transfer
@@ -35,7 +38,7 @@ class LrTransferConfig(Chosen):
 
     dataset: DatasetName = "digits"
     """The images."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     train_size: int | None = None
     """Train on a random subset of this many images; None for all."""
@@ -53,7 +56,7 @@ class LrTransferConfig(Chosen):
     """Images a step."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
-    out: Path = Path("runs/lr-transfer")
+    out: WrittenFolder = Path("runs/lr-transfer")
     """Where `lr_transfer.json` and `lr_transfer.png` are written."""
 
     def __post_init__(self):
@@ -78,12 +81,12 @@ def lr_transfer(config: LrTransferConfig) -> dict[str, LrSweep]:
         FloatingPointError: If at some width training diverges at every learning rate.
     """
     console = Console()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
     data = load(config.dataset, config.data_dir)
     if config.train_size is not None:
         data = data.take(config.train_size, torch.Generator().manual_seed(0))
     x, targets = data.train_x, one_hot(data.train_y, len(data.classes)).to(data.train_x)
+    require_room("--widths", perceptron_bytes(x.shape[1], max(config.widths), config.depth, targets.shape[1]))
     low, high = config.log2_lr
     lrs = tuple(2.0**k for k in range(low, high + 1))
     chosen = config.parametrizations()

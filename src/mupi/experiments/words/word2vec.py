@@ -12,6 +12,7 @@ from mupi.data.directory import data_directory
 from mupi.data.text8 import find_text
 from mupi.data.word_vectors import WordVectors
 from mupi.experiments.training.interrupt import interrupt_noted
+from mupi.experiments.training.machine import require_device, set_threads
 from mupi.experiments.training.memory import PeakMemory
 from mupi.experiments.words.word2vec_config import DTYPES, NORMALISERS, Word2VecConfig
 from mupi.experiments.words.word2vec_run import Word2VecRun
@@ -40,13 +41,13 @@ def word2vec(config: Word2VecConfig) -> list[Word2VecMetrics]:
         KeyboardInterrupt: After Ctrl-C, once the state is saved.
     """
     config.check()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
     console = Console()
     run = Word2VecRun(config)
     if not (config.resume or config.overwrite):
         run.refuse_if_present()
     saved = run.load() if config.resume else None
+    require_device(config.device)
     questions = load_questions(data_directory(config.data_dir))
     corpus = read_corpus(config, console)
     refuse_if_too_large(config, corpus)

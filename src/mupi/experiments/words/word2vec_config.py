@@ -9,6 +9,7 @@ import torch
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import wikifil
 from mupi.data.text import Normaliser
+from mupi.experiments.options import DataFolder, Seed, WrittenFolder
 from mupi.experiments.training.plain import run_fields
 from mupi.nets.embedding_start import Gaussian, Orthonormal, Start, UnitVectors
 
@@ -62,14 +63,14 @@ class Word2VecConfig:
     """Learning rate at the start; it falls linearly to zero."""
     weight_decay: float = 0.001
     """Of each row when it is used."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the initial vectors, and what is sampled."""
 
     name: str | None = None
     """The run's folder in runs-dir; None for one made of text, width and seed."""
-    runs_dir: Path = Path("runs")
+    runs_dir: WrittenFolder = Path("runs")
     """Where runs are kept; texts that were read, as numbers, are in its folder `corpora`."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     device: str = "cpu"
     """Where to compute, for example `cuda`."""

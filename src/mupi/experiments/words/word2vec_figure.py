@@ -3,10 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from tyro.conf import Positional
 
 from mupi.checks import fail
+from mupi.experiments.options import File
 from mupi.experiments.training.run import CONFIG, METRICS
 from mupi.figures.word2vec import Word2VecMetrics, plot_analogies, read_word2vec_metrics
 
@@ -17,7 +19,7 @@ class Word2VecFigureConfig:
 
     runs: Positional[tuple[Path, ...]]
     """The runs' directories."""
-    out: Path = Path("runs/figures/word2vec.png")
+    out: Annotated[Path, File(figure=True)] = Path("runs/figures/word2vec.png")
     """Where to write the figure."""
 
 

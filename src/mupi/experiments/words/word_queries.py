@@ -1,5 +1,6 @@
 """`mupi neighbours` and `mupi analogies`: asking saved word vectors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mupi.checks import fail
 from mupi.data.analogies import Score, load_questions, score_analogies, total
 from mupi.data.directory import data_directory
 from mupi.data.word_vectors import WordVectors
+from mupi.experiments.options import DataFolder
 from mupi.experiments.words.word2vec_run import VECTORS
 
 
@@ -21,7 +23,7 @@ class NeighboursConfig:
     vectors: Positional[Path]
     """A run of `mupi word2vec`, or a file in word2vec's format: binary if it ends in .bin, else text."""
     words: Positional[tuple[str, ...]]
-    """Words that are added; after `--`, one with a minus before it is subtracted."""
+    """Words that are added; one with a minus before it is subtracted."""
     count: int = 10
     """How many neighbours."""
 
@@ -32,8 +34,24 @@ class AnalogiesConfig:
 
     vectors: Positional[Path]
     """A run of `mupi word2vec`, or a file in word2vec's format: binary if it ends in .bin, else text."""
-    data_dir: Path | None = None
+    data_dir: DataFolder = None
     """Where questions-words.txt is; None for $MUPI_DATA or else the user's cache folder."""
+
+
+def with_words_apart(args: Sequence[str]) -> list[str]:
+    """The command line of `mupi neighbours` with its words, minus and all, after a `--`; of others as it is.
+
+    Of what begins with a minus only options with two, and `-h`, are options.
+    """
+    if args[:1] != ["neighbours"] or "--" in args:
+        return list(args)
+    options, words, rest = [args[0]], [], iter(args[1:])
+    for argument in rest:
+        if argument == "-h" or argument.startswith("--"):
+            options += [argument, *([next(rest, "")] if argument == "--count" else [])]
+        else:
+            words.append(argument)
+    return [*options, "--", *words] if words else options
 
 
 def neighbours(config: NeighboursConfig) -> list[tuple[str, float]]:
@@ -48,6 +66,8 @@ def neighbours(config: NeighboursConfig) -> list[tuple[str, float]]:
     """
     if not config.words:
         fail("neighbours", "given words", "none", "try `mupi neighbours RUN king`")
+    if any(word in ("", "-") for word in config.words):
+        fail("neighbours", "given words", "a minus alone", "write it before its word: king woman -man")
     added = [word for word in config.words if not word.startswith("-")]
     subtracted = [word[1:] for word in config.words if word.startswith("-")]
     nearest = load_vectors(config.vectors).nearest(added, subtracted, config.count)
