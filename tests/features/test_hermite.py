@@ -498,3 +498,80 @@ def test_polynomials_of_higher_degree_than_kept_differ():
     exact = layer_with(Atoms(), φ, b)(g)
     assert_close(layer_with(Hermite(3), φ, b)(g), exact, rtol=1e-12)
     assert (layer_with(Hermite(2), φ, b)(g) - exact).abs().max() > 1e-3 * exact.abs().max()
+
+
+# Steps that are not taken as usual
+
+
+@pytest.mark.parametrize("features", [Hermite(2, subspace=4), Hermite(3, subspace={2: 5, 3: 5})], ids=str)
+def test_a_pending_gradient_goes_along_when_directions_are_renewed(features):
+    """For inputs in both spans it becomes their gradient in the new basis."""
+    layer = layer_with(features, Polynomial((0.2, 1.0, 0.3, -0.1)), randn(4, 6))
+    layer(randn(50, 6) * torch.tensor([4.0, 3.0, 2.0, 1.0, 0.5, 0.5]).double()).sum().backward()
+    before, _ = snapshot(layer.weight)
+    renewed = copy.deepcopy(layer.weight)
+    renewed.renew_directions()
+    outside = torch.cat(
+        [torch.eye(6).double() - p @ p.T for w in (layer.weight, renewed) for p in directions(w).values()]
+    )
+    both = torch.linalg.svd(outside).Vh[-2:]  # a plane that all spans have in common
+    assert_close(outside @ both.T, torch.zeros(len(outside), 2).double(), scale=1.0)
+    g, delta = randn(20, 2) @ both, randn(20, 4)
+    layer.weight.weight.grad = layer.weight._features(g).detach().T @ delta
+    layer.weight.renew_directions()
+    assert max((p - before[k]).abs().max() for k, p in directions(layer.weight).items()) > 0.1
+    assert_close(layer.weight.weight.grad, layer.weight._features(g).T @ delta, rtol=1e-10)
+
+
+def test_directions_wait_for_a_gradient_that_is_kept_as_factors():
+    layer = mupi.factor_gradients(layer_with(Hermite(2, subspace=2), ReLU(), randn(3, 6)))
+    layer(randn(200, 6)).sum().backward()
+    start, _ = snapshot(layer.weight)
+    with torch.no_grad():
+        layer.weight.weight.mul_(0.5)  # not a step, which would have consumed the gradient
+    layer(randn(200, 6)).sum()
+    assert_equal(directions(layer.weight)[2], start[2])
+    mupi.SGD(layer.parameters(), lr=0.1).step()
+    layer(randn(2, 6)).sum()
+    assert not torch.equal(directions(layer.weight)[2], start[2])
+
+
+@pytest.mark.parametrize("features", [Hermite(2), Hermite(2, subspace=2)], ids=str)
+def test_trained_in_eval_mode_it_reports_the_error_of_that_training(features):
+    nets = [
+        PiMLP(4, 3, 5, 2, features=features, readout_std=0.3, generator=seeded(), dtype=torch.float64).train(mode)
+        for mode in (True, False)
+    ]
+    x, directions_before = randn(9, 4, seed=999), snapshot(nets[1].readout.weight)[0]
+    at_start = nets[1].error_report(x)
+    for net in nets:
+        optimizer = mupi.SGD(net.parameter_groups(lr=0.3), clip=0.1)
+        for step in range(10):  # of fewer inputs than a renewal is due after
+            ((net(randn(8, 4, seed=step)) - randn(8, 3, seed=100 + step)) ** 2).mean().backward()
+            optimizer.step()
+    report = nets[1].error_report(x)
+    assert report == nets[0].error_report(x)
+    assert [r.atoms for r in report] == [85, 85] and report != at_start
+    for step in range(20):
+        nets[1](randn(8, 4, seed=step)).sum().backward()
+    for k, p in directions_before.items():  # in eval mode a forward pass changes no function
+        assert_equal(directions(nets[1].readout.weight)[k], p)
+
+
+def test_a_report_on_atoms_of_other_steps_than_the_last_says_so():
+    net = PiMLP(4, 3, 5, 1, features=Hermite(2), readout_std=0.3, generator=seeded(), dtype=torch.float64)
+    optimizer, x = mupi.SGD(net.parameters(), lr=0.1), randn(8, 4)
+    net.error_report(x)  # warnings are errors in these tests
+    parameters = {name: p.detach() for name, p in net.named_parameters()}
+    gradients = torch.func.grad(lambda p: torch.func.functional_call(net, p, (x,)).square().sum())(parameters)
+    for name, p in net.named_parameters():
+        p.grad = gradients[name]
+    optimizer.step()
+    with pytest.warns(UserWarning, match="the weight has changed since the atoms that its error is measured on"):
+        net.error_report(x)
+    net(x).square().sum().backward()
+    optimizer.step()
+    net.error_report(x)
+    fresh = PiMLP(4, 3, 5, 1, features=Hermite(2), dtype=torch.float64)
+    fresh.load_state_dict(net.state_dict())
+    fresh.error_report(x)

@@ -1,5 +1,6 @@
 """`Hermite`: κ_φ up to a degree as the feature map. The π-limit at constant memory, to a stated error."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -110,19 +111,20 @@ class HermiteWeight(Weight, MatrixModule):
         if self._projected():
             self.tracker = Directions(rank, int(self.recent.seen), features.renew_every, like)
         self.weight = nn.Parameter(like.new_zeros(sum(self.sizes.values()), self.rank_out))
-        self._weight_version = self._renewal_version = -1
         with torch.no_grad():
             for i in range(0, len(initial), 256):
                 c, a, b = (t[i : i + 256] for t in (initial.c, initial.a, initial.b))
                 self.weight.add_(self._features(b).T @ (c[:, None] * a))
+        self._weight_version, self._renewal_version = self.weight._version, -1
+        self._moved_unseen = False
 
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """C ψ(g). In training it also looks at its inputs, for the directions and the error report."""
         rows = g.reshape(-1, self.rank_in)
-        if self.training:
+        if self._looks():
             self._before(rows)
         out = matmul(self._features(rows), self.weight)
-        if self.training:
+        if self._looks():
             self._after(rows, out)
         return out.reshape(*g.shape[:-1], self.rank_out)
 
@@ -131,12 +133,12 @@ class HermiteWeight(Weight, MatrixModule):
     ) -> Float[Tensor, "*batch rows columns rank_out"]:
         """C pool(ψ(g)); atoms are the positions before pooling, each with its share of the gradient."""
         rows = g.reshape(-1, self.rank_in)
-        if self.training:
+        if self._looks():
             self._before(rows)
         psi = pool(self._features(rows).reshape(*g.shape[:-1], len(self.weight)))
         out = matmul(psi.reshape(-1, len(self.weight)), self.weight)
         shape = (*psi.shape[:-1], self.rank_out)
-        if self.training:
+        if self._looks():
             # Spreading δ over all positions would cost more than the product; only the last are kept.
             positions = g.shape[-3] * g.shape[-2]
             last = -(-self.features.window // positions)
@@ -165,8 +167,17 @@ class HermiteWeight(Weight, MatrixModule):
         return basis @ self.weight / len(z) ** 0.5
 
     def sample_atoms(self) -> Expansion:
-        """The last atoms of the training, the initial ones first of all: see `RecentAtoms`."""
+        """The last atoms of the training, the initial ones first of all: see `RecentAtoms`.
+
+        Warns where the weight has been trained since without leaving any.
+        """
         self.settle()
+        if self._moved_unseen:
+            warnings.warn(
+                "the weight has changed since the atoms that its error is measured on: by steps in which a compiler in "
+                "eval mode or torch.func hid the layer's inputs, or by hand; the error is that of the training before",
+                stacklevel=2,
+            )
         return self.recent.expansion()
 
     @property
@@ -181,17 +192,26 @@ class HermiteWeight(Weight, MatrixModule):
     def pass_by(self, inputs: int) -> None:
         """Count inputs that were trained on where Python sees no values, as in the replay of a CUDA graph."""
         self.recent.seen += inputs
+        self._weight_version, self._moved_unseen = self.weight._version, False
 
     @torch.no_grad()
     def renew_directions(self) -> None:
-        """Look for the leading directions anew and carry the coefficients over; what leaves the span is lost."""
+        """Look for the leading directions anew and carry the coefficients over; what leaves the span is lost.
+
+        A pending gradient is one by these coefficients, and goes the same way.
+        """
         if self.tracker is None:
             return
         old = self._projected()
         new = self.tracker.renew(_polar(self.recent.expansion().b)[1], self.recent.seen, old)
-        parts = dict(zip(self.sizes, self.weight.split(list(self.sizes.values())), strict=True))
+        carried: list[Tensor] = [self.weight]
+        if self.weight.grad is not None and not isinstance(self.weight, MatrixParameter):
+            carried.append(self.weight.grad)
+        for tensor in carried:
+            parts = dict(zip(self.sizes, tensor.split(list(self.sizes.values())), strict=True))
+            for k, p in new.items():
+                parts[k].copy_(rotate(parts[k].T, k, p.T @ old[k]).T)
         for k, p in new.items():
-            parts[k].copy_(rotate(parts[k].T, k, p.T @ old[k]).T)
             old[k].copy_(p)
 
     def _features(self, g: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n features"]:
@@ -210,6 +230,13 @@ class HermiteWeight(Weight, MatrixModule):
         """P_k of the degrees that have one."""
         names = {k: f"directions_{k}" for k in self.sizes}
         return {k: getattr(self, name) for k, name in names.items() if hasattr(self, name)}
+
+    def _looks(self) -> bool:
+        """Whether this pass may be one of training, which it can be in eval mode too: as fine-tuning with fixed means.
+
+        A compiler's graph of a network in eval mode stays in one piece, and leaves no atoms.
+        """
+        return self.training or (torch.is_grad_enabled() and not torch.compiler.is_compiling())
 
     # Compilers leave their graph for these two: directions that are never renewed would be a silent error.
 
@@ -231,16 +258,20 @@ class HermiteWeight(Weight, MatrixModule):
     def settle(self) -> None:
         """Tell the recent atoms of the optimiser's step, which shows in the version counter of the weight."""
         if self.weight._version != self._weight_version:
+            # Steps in which a compiler or `torch.func` hid the layer's inputs leave no atoms to measure an error on.
+            self._moved_unseen = not self.recent.told
             self.recent.settle(getattr(self.weight, "step_size", 1.0))
             self._weight_version = self.weight._version
 
     def _after_step(self) -> None:
-        """Right after an optimiser's step, renew the directions when due.
+        """Right after an optimiser's step, renew the directions when due; not in eval mode, which changes no function.
 
-        Only there no earlier forward pass can still want the old coefficients for its backward pass.
+        Only there no earlier forward pass can still want the old coefficients for its backward pass. A gradient that
+        is pending all the same (torch's optimisers leave it) goes along; one that is kept as factors is waited for.
         """
-        if self.weight._version != self._renewal_version:
-            self.settle()
+        self.settle()
+        waits = isinstance(self.weight, MatrixParameter) and self.weight.grad is not None
+        if self.training and not waits and self.weight._version != self._renewal_version:
             if self.tracker is not None and self.tracker.due(self.recent.seen):
                 self.renew_directions()
             self._weight_version = self._renewal_version = self.weight._version
@@ -253,6 +284,12 @@ class HermiteWeight(Weight, MatrixModule):
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         self.settle()
         super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        """As of torch; the atoms that are loaded are those of the weight that is."""
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self.recent.forget_step()
+        self._weight_version, self._moved_unseen = self.weight._version, False
 
 
 def _polar(g: Float[Tensor, "n r"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n r"]]:

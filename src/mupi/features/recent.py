@@ -28,7 +28,12 @@ class RecentAtoms(nn.Module):
         self.register_buffer("b", initial.b.new_zeros(size, initial.b.shape[1]))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
         self.append(initial.c[:, None] * initial.a, initial.b)
-        self.unsettled = 0
+        self.forget_step()
+
+    def forget_step(self) -> None:
+        """Take the atoms as they are, as after the last step."""
+        self.unsettled = 0  # atoms since the last step
+        self.told = False  # whether a backward pass has been seen since, of no inputs perhaps
 
     def watch(
         self,
@@ -53,6 +58,7 @@ class RecentAtoms(nn.Module):
                 delta = delta.detach() if spread is None else spread(delta.detach())
                 self.append(-delta[-size:], g)
                 self.unsettled += len(g)
+                self.told = True
 
         out.register_hook(keep)
 
@@ -61,7 +67,7 @@ class RecentAtoms(nn.Module):
         size = len(self.a)
         rows = torch.arange(int(self.seen) - min(self.unsettled, size), int(self.seen)) % size
         self.a[rows] *= step_size
-        self.unsettled = 0
+        self.forget_step()
 
     def append(self, a: Float[Tensor, "n rank_out"], b: Float[Tensor, "n rank_in"]) -> None:
         """Add atoms; of more than fit, the last."""

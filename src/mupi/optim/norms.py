@@ -29,7 +29,7 @@ def row_norms(x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
 
 
 def power_of_two(x: Tensor, dim: int | None = None) -> Tensor:
-    """The power of two below the largest absolute entry, by which dividing rounds nothing; 1 for zeros, NaN and no entries."""
+    """The power of two below the largest absolute entry, by which dividing rounds nothing; 1 where there is none."""
     if x.numel() == 0:
         return x.new_ones(() if dim is None else x.sum(dim).shape)
     largest = x.abs().amax() if dim is None else x.abs().amax(dim)

@@ -40,7 +40,11 @@ class Training:
 
         def replay() -> None:
             self.net.eval()
+            for weight in self.weights():
+                vars(weight)["_in_training"] = lambda g: False
             step()
+            for weight in self.weights():
+                del vars(weight)["_in_training"]
             self.net.train()
 
         replay()
