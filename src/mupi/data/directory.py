@@ -13,8 +13,13 @@ def data_directory(chosen: Path | str | None = None) -> Path:
 
     Args:
         chosen: A directory that was asked for by name, on the command line say.
+
+    Raises:
+        FileNotFoundError: If that is not there: a name that was mistyped is not to become a folder of downloads.
     """
     if chosen is not None:
+        if not Path(chosen).is_dir():
+            raise FileNotFoundError(f"`{chosen}` is no folder; name one that exists as the data directory")
         return Path(chosen)
     if from_environment := os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(from_environment)

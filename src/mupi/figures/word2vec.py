@@ -20,7 +20,7 @@ class Word2VecMetrics:
         positions: Trained on in the epoch: the words that subsampling kept.
         words: Of the text, in the epoch.
         loss: Mean over these positions; None at the start.
-        accuracy: The share of analogies answered right, of those whose words are known.
+        accuracy: The share of analogies answered right, of those whose words are known; None if there are none.
         sections: Right answers and known questions of each section.
         seconds: Of training, without evaluation and saving.
         cpu_seconds: The same of processor time, of all threads.
@@ -32,7 +32,7 @@ class Word2VecMetrics:
     positions: int
     words: int
     loss: float | None
-    accuracy: float
+    accuracy: float | None
     sections: dict[str, tuple[int, int]]
     seconds: float
     cpu_seconds: float
@@ -66,14 +66,19 @@ def plot_analogies(runs: Mapping[str, Sequence[Sequence[Word2VecMetrics]]]) -> F
     """Draw accuracy by epoch, one line a width: the mean over seeds, and a band from the lowest to the highest.
 
     Args:
-        runs: For each label, the epochs of each seed; epochs that all seeds have are drawn.
+        runs: For each label, the epochs of each seed; epochs that all seeds have are drawn, where there are analogies.
     """
     figure = Figure(figsize=(5.2, 3.8), layout="constrained")
     axes = figure.subplots()
     for i, (label, seeds) in enumerate(runs.items()):
         epochs = min(len(seed) for seed in seeds)
         x = [m.epoch for m in seeds[0][:epochs]]
-        accuracy = 100 * np.array([[m.accuracy for m in seed[:epochs]] for seed in seeds])
+        accuracy = 100 * np.array(
+            [[np.nan if m.accuracy is None else m.accuracy for m in seed[:epochs]] for seed in seeds]
+        )
+        if np.isnan(accuracy).all():
+            axes.plot([], [], label=f"{label}: no analogy's words are known")
+            continue
         axes.plot(x, accuracy.mean(0), color=f"C{i}", marker="o", markersize=3, linewidth=1.4, label=label)
         axes.fill_between(x, accuracy.min(0), accuracy.max(0), color=f"C{i}", alpha=0.2, linewidth=0)
     finish(axes, "Word analogies", "% answered right")

@@ -200,6 +200,41 @@ def test_neighbours_analogies_and_the_figure_are_asked_for_on_the_command_line(c
     assert "among the 20 words" in capsys.readouterr().err
 
 
+def test_words_with_a_minus_are_subtracted_wherever_they_stand(config, no_figure, capsys):
+    word2vec(config)
+    run = str(config.directory)
+    vectors = WordVectors.load(config.directory / "vectors.bin", binary=True)
+    right = [word for word, _ in vectors.nearest(["word0", "word1"], ["word2"], 3)]
+    for args in (
+        [run, "word0", "word1", "-word2", "--count", "3"],
+        ["--count=3", "--", run, "-word2", "word0", "word1"],
+        [run, "-word2", "word0", "--count", "3", "word1"],
+    ):
+        capsys.readouterr()
+        assert main(["neighbours", *args]) == 0
+        assert [word for word in capsys.readouterr().out.split() if word[-1].isdigit() and word[0] == "w"] == right
+    assert main(["neighbours", run, "word0", "-"]) == 2
+    assert "write it before its word" in capsys.readouterr().err
+
+
+def test_another_text_than_text8_is_trained_without_analogies(config, tmp_path, monkeypatch, capsys):
+    def offline(*args: object, **kwargs: object):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("pooch.retrieve", offline)
+    (tmp_path / "text8").rename(tmp_path / "my.txt")
+    config = replace(config, text=str(tmp_path / "my.txt"))
+    (tmp_path / "questions-words.txt").write_text("zwei drei vier fünf\n")
+    assert [m.accuracy for m in word2vec(replace(config, name="none known"))] == [None] * 3
+    (tmp_path / "questions-words.txt").unlink()
+    metrics = word2vec(config)
+    assert [m.accuracy for m in metrics] == [None] * 3 and metrics[2].loss < metrics[1].loss
+    assert "no analogies are scored" in capsys.readouterr().out
+    (tmp_path / "my.txt").rename(tmp_path / "text8")
+    with pytest.raises(FileNotFoundError, match=r"questions-words\.txt"):
+        word2vec(replace(config, text="text8", name="other"))
+
+
 def test_the_command_needs_a_text_and_says_which(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "questions-words.txt").write_text("a b c d\n")

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from mupi.data.analogies import Score, Section, load_questions, score_analogies, total
 from mupi.data.corpus import Corpus, load_corpus
 from mupi.data.directory import data_directory
+from mupi.data.text8 import NAME as TEXT8
 from mupi.data.text8 import find_text
 from mupi.data.word_vectors import WordVectors
 from mupi.experiments.training.interrupt import interrupt_noted
@@ -48,7 +49,7 @@ def word2vec(config: Word2VecConfig) -> list[Word2VecMetrics]:
         run.refuse_if_present()
     saved = run.load() if config.resume else None
     require_device(config.device)
-    questions = load_questions(data_directory(config.data_dir))
+    questions = find_questions(config, console)
     corpus = read_corpus(config, console)
     refuse_if_too_large(config, corpus)
 
@@ -77,12 +78,27 @@ def word2vec(config: Word2VecConfig) -> list[Word2VecMetrics]:
             f"interrupted in epoch {training.done.epoch + 1} after {training.done.passage} passages of "
             f"{training.sampling.passages}; `{run.directory}` holds them all, and --resume goes on from there"
         ) from interrupted
-    if scores:
+    if total(scores).seen:
         console.print(score_table(scores))
     path = run.save_vectors(word_vectors(training.net, corpus))
     plot_analogies({f"width {config.width}": [run.metrics()]}).savefig(run.directory / "accuracy.png", dpi=150)
     console.print(f"wrote {path}", f"wrote {run.directory / 'accuracy.png'}", sep="\n", highlight=False)
     return run.metrics()
+
+
+def find_questions(config: Word2VecConfig, console: Console) -> tuple[Section, ...]:
+    """The analogies; of another text than text8, none if there are none to be had, said in a line.
+
+    Raises:
+        FileNotFoundError: If text8, whose results are accuracies on them, is to go without.
+    """
+    try:
+        return load_questions(data_directory(config.data_dir))
+    except FileNotFoundError as missing:
+        if config.text == TEXT8:
+            raise
+        console.print(f"no analogies are scored: {missing}", highlight=False, markup=False, soft_wrap=True)
+        return ()
 
 
 def train_epochs(
@@ -199,7 +215,7 @@ def measure(
         positions=done.positions,
         words=training.sampling.words_before(done.passage),
         loss=done.loss / done.positions if done.positions else None,
-        accuracy=all_sections.accuracy,
+        accuracy=all_sections.accuracy if all_sections.seen else None,
         sections={score.section: (score.right, score.seen) for score in scores},
         seconds=done.seconds,
         cpu_seconds=done.cpu_seconds,
@@ -212,8 +228,9 @@ def measure(
 def epoch_line(m: Word2VecMetrics, epochs: int) -> str:
     """What is printed of an epoch."""
     loss = "none" if m.loss is None else f"{m.loss:.4f}"
+    accuracy = "none known" if m.accuracy is None else f"{m.accuracy:.2%}"
     return (
-        f"epoch {m.epoch:>{len(str(epochs))}}/{epochs}  loss {loss}  analogies {m.accuracy:.2%}  "
+        f"epoch {m.epoch:>{len(str(epochs))}}/{epochs}  loss {loss}  analogies {accuracy}  "
         f"{m.seconds:.1f} s ({m.cpu_seconds:.1f} s of processor time, {m.words / m.cpu_seconds:,.0f} words/s)  "
         f"{m.stored_mb:,.0f} MB stored"
     )

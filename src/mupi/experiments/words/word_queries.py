@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from mupi.checks import fail
+from mupi.checks import fail, positive_int
 from mupi.data.analogies import Score, load_questions, score_analogies, total
 from mupi.data.directory import data_directory
 from mupi.data.word_vectors import WordVectors
@@ -66,6 +66,7 @@ def neighbours(config: NeighboursConfig) -> list[tuple[str, float]]:
     """
     if not config.words:
         fail("neighbours", "given words", "none", "try `mupi neighbours RUN king`")
+    positive_int("--count", config.count)
     if any(word in ("", "-") for word in config.words):
         fail("neighbours", "given words", "a minus alone", "write it before its word: king woman -man")
     added = [word for word in config.words if not word.startswith("-")]
@@ -102,5 +103,6 @@ def score_table(scores: tuple[Score, ...]) -> Table:
     """One row a section, and the total."""
     table = Table("analogies", "right", "known", "asked", "accuracy")
     for score in (*scores, total(scores)):
-        table.add_row(score.section, *map(str, (score.right, score.seen, score.asked)), f"{score.accuracy:.2%}")
+        accuracy = f"{score.accuracy:.2%}" if score.seen else "none known"
+        table.add_row(score.section, *map(str, (score.right, score.seen, score.asked)), accuracy)
     return table
