@@ -15,6 +15,7 @@ PACKAGES = [
     "__main__",
     "cli",
     "experiments",
+    "training",
     "figures",
     "data",
     "programs",

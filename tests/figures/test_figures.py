@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from mupi.figures import EpochMetrics, plot_cost, plot_curves, read_metrics, save_figures
+from mupi.figures import EpochMetrics, plot_cost, plot_curves
 from mupi.figures.compare import Result, plot_comparison, plot_learning_curves, summarise
 from mupi.layers import LayerError
+from mupi.training.figures import save_figures
+from mupi.training.records import read_records
 
 FIRST = EpochMetrics(
     epoch=1,
@@ -31,18 +33,18 @@ def lines(axes, label: str) -> list[list[float]]:
 def test_metrics_are_read_as_they_were_written(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(FIRST.to_json() + "\n" + SECOND.to_json() + "\n")
-    assert read_metrics(path) == [FIRST, SECOND]
+    assert read_records(path, EpochMetrics, "mupi train") == [FIRST, SECOND]
 
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(FIRST.to_json() + "\n" + SECOND.to_json()[:40])
-    assert read_metrics(path) == [FIRST]
+    assert read_records(path, EpochMetrics, "mupi train") == [FIRST]
 
 
 def test_missing_metrics_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.*is missing"):
-        read_metrics(tmp_path / "nowhere")
+        read_records(tmp_path / "nowhere", EpochMetrics, "mupi train")
 
 
 def test_curves_show_test_loss_and_accuracy_in_percent():

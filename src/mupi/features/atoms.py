@@ -172,6 +172,8 @@ class AtomWeight(Weight, AtomList):
         atoms = self.expansion()
         for name in ("c", "a", "b"):
             destination[prefix + name] = getattr(atoms, name)
+        # Sums go block by block: a resumed run rounds as a whole one does only if it has the same blocks.
+        destination[prefix + "blocks"] = torch.tensor([len(block.atoms) for block in self.blocks], dtype=torch.int64)
 
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
@@ -189,8 +191,19 @@ class AtomWeight(Weight, AtomList):
                 f"the checkpoint has {tuple(c.shape)}, {tuple(a.shape)}, {tuple(b.shape)}"
             )
             return
+        # Without it, of an earlier version: one block.
+        sizes = state_dict[prefix + "blocks"].tolist() if prefix + "blocks" in state_dict else [m] * (m > 0)
+        if min(sizes, default=1) < 1 or not sum(sizes[:-1]) <= m <= sum(sizes):
+            error_msgs.append(f"{prefix}blocks must be sizes of blocks that {m} atoms fill; got {sizes}")
+            return
         self.blocks = []
-        self.append(c, a, b)
+        for size in sizes:
+            block, start = Block(self._empty(size), 0), self.num_atoms
+            self.blocks.append(block)
+            block.used = min(size, m - start)
+            for stored, saved in zip((block.atoms.c, block.atoms.a, block.atoms.b), (c, a, b), strict=True):
+                stored[: block.used] = saved[start : start + block.used].detach()
+        self.version += 1
 
 
 class ExactSum(torch.autograd.Function):

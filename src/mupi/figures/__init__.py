@@ -2,7 +2,6 @@
 
 from mupi.figures.cost import plot_cost
 from mupi.figures.curves import plot_curves
-from mupi.figures.metrics import EpochMetrics, read_metrics
-from mupi.figures.save import save_figures
+from mupi.figures.metrics import EpochMetrics
 
-__all__ = ["EpochMetrics", "plot_cost", "plot_curves", "read_metrics", "save_figures"]
+__all__ = ["EpochMetrics", "plot_cost", "plot_curves"]

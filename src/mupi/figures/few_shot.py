@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -56,16 +55,14 @@ class Progress:
     validation_accuracy: float
     seconds: float
 
+    def to_json(self) -> str:
+        """One line of JSON, without its end."""
+        return json.dumps(asdict(self))
 
-def read_progress(path: Path) -> list[Progress]:
-    """Read a ``metrics.jsonl``; a last line that was cut off is left out.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi omniglot` has written")
-    return [Progress(**json.loads(line)) for line in path.read_text().split("\n")[:-1]]
+    @classmethod
+    def from_json(cls, line: str) -> "Progress":
+        """The inverse of `to_json`."""
+        return cls(**json.loads(line))
 
 
 def plot_few_shot_curves(runs: Mapping[str, Sequence[Progress]]) -> Figure:

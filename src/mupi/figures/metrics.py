@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from mupi.layers import LayerError
 
@@ -48,15 +47,3 @@ class EpochMetrics:
         fields = json.loads(line)
         errors = tuple(LayerError(**error) for error in fields.pop("layer_errors"))
         return cls(**fields, layer_errors=errors)
-
-
-def read_metrics(path: Path) -> list[EpochMetrics]:
-    """Read a ``metrics.jsonl``; a last line that was cut off, by a crash while it was written, is left out.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi train` has written")
-    complete = path.read_text().split("\n")[:-1]
-    return [EpochMetrics.from_json(line) for line in complete]

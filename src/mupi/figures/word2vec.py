@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -49,17 +48,6 @@ class Word2VecMetrics:
         fields = json.loads(line)
         sections = {name: (right, seen) for name, (right, seen) in fields.pop("sections").items()}
         return cls(**fields, sections=sections)
-
-
-def read_word2vec_metrics(path: Path) -> list[Word2VecMetrics]:
-    """Read a run's ``metrics.jsonl``; a last line that was cut off by a crash is left out.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi word2vec` has written")
-    return [Word2VecMetrics.from_json(line) for line in path.read_text().split("\n")[:-1]]
 
 
 def plot_analogies(runs: Mapping[str, Sequence[Sequence[Word2VecMetrics]]]) -> Figure:

@@ -13,7 +13,8 @@ from mupi.cli import main
 from mupi.experiments.few_shot.meta_training import MetaTraining
 from mupi.experiments.few_shot.omniglot import omniglot
 from mupi.experiments.few_shot.omniglot_config import PROTOCOLS, OmniglotConfig
-from mupi.figures.few_shot import read_progress
+from mupi.figures.few_shot import Progress
+from mupi.training.records import read_records
 from omniglot_archives import write_archives
 
 MODELS = [(paper, model) for paper, models in PROTOCOLS.items() for model in models]
@@ -71,13 +72,13 @@ def test_every_model_of_both_papers_runs_and_writes_its_result(small, paper, mod
     assert accuracy.episodes == 20
     result = json.loads((config.directory(0) / "result.json").read_text())
     assert result["test"]["mean"] == accuracy.mean
-    assert {"test", "validation", "seconds", "peak_mb"} == result.keys()
+    assert {"test", "validation", "seconds", "peak_mb", "crc32"} == result.keys()
 
 
 def test_meta_training_learns(small):
     """The strokes' places tell the characters apart; the loss of the first batches is that of chance."""
     omniglot(replace(small, batches=80, evaluate_every=20, lr=8.0, queries=5))
-    first, *_, last = read_progress(small.directory(0) / "metrics.jsonl")
+    first, *_, last = read_records(small.directory(0) / "metrics.jsonl", Progress, "mupi omniglot")
     assert last.train_loss < 0.8 * first.train_loss
     assert last.train_accuracy > 0.5  # chance is a third
 
@@ -95,7 +96,7 @@ def test_a_run_that_is_interrupted_and_resumed_gives_the_same_numbers(small, mon
             omniglot(parted)
     assert omniglot(replace(parted, resume=True)) == expected
     assert_same(state(parted), state(whole))
-    curves = [read_progress(c.directory(0) / "metrics.jsonl") for c in (whole, parted)]
+    curves = [read_records(c.directory(0) / "metrics.jsonl", Progress, "mupi omniglot") for c in (whole, parted)]
     assert [replace(p, seconds=0.0) for p in curves[1]] == [replace(p, seconds=0.0) for p in curves[0]]
 
 
@@ -146,7 +147,7 @@ def test_a_saved_run_is_not_replaced_or_resumed_as_another(small):
         omniglot(replace(small, lr=0.7, resume=True))
     omniglot(replace(small, lr=0.7, overwrite=True))
     (small.directory(0) / "checkpoint.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match="is damaged; start the run again with --overwrite"):
+    with pytest.raises(ValueError, match="is damaged or of another version; start the run again with --overwrite"):
         omniglot(replace(small, lr=0.7, resume=True))
 
 

@@ -61,7 +61,7 @@ def test_a_finite_network_of_the_limit_is_exported(small, tmp_path):
 def test_a_kept_epoch_is_exported_under_its_own_name(small, monkeypatch):
     config = replace(small, epochs=1, keep_epochs=True, readout_init=1.0)
     train_network(config)
-    modules, paths = [], []
+    modules: list = []
 
     class Program:
         def __init__(self, module, x):
@@ -71,10 +71,9 @@ def test_a_kept_epoch_is_exported_under_its_own_name(small, monkeypatch):
             return modules[-1]
 
     monkeypatch.setattr("mupi.experiments.training.export.export_module", Program)
-    monkeypatch.setattr(torch.export, "save", lambda program, path: paths.append(path.name))
-    for epoch in (0, None):
-        export(ExportConfig(config.directory, epoch=epoch))
-    assert paths == ["net-epoch0.pt2", "net.pt2"]
+    monkeypatch.setattr(torch.export, "save", lambda program, path: None)
+    paths = [export(ExportConfig(config.directory, epoch=epoch)) for epoch in (0, None)]
+    assert [path.name for path in paths] == ["net-epoch0.pt2", "net.pt2"]
     x = restore(config)[1].test_x[:5]
     assert torch.equal(modules[0](x), restore_epoch(config, 0)[0](x))
     assert torch.equal(modules[1](x), restore(config)[0](x))

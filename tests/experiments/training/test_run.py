@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mupi.experiments.training.run import Run
+from mupi.experiments.training.run import run_folder
 from mupi.figures import EpochMetrics
+from mupi.training.run_folder import RunFolder
 
 
 def epoch(n: int) -> EpochMetrics:
@@ -22,8 +23,8 @@ def epoch(n: int) -> EpochMetrics:
 
 
 @pytest.fixture
-def run(small) -> Run:
-    run = Run(small)
+def run(small) -> RunFolder[EpochMetrics]:
+    run = run_folder(small)
     run.start({"epoch": 0, "weight": torch.zeros(3)})
     return run
 
@@ -52,14 +53,14 @@ def test_a_save_that_fails_midway_leaves_the_old_checkpoint(run, monkeypatch):
 @pytest.mark.parametrize(
     "field, saved, got", [("rank", 6, 8), ("seed", 0, 1), ("features", "hermite", "atoms"), ("clip", 0.4, None)]
 )
-def test_a_checkpoint_of_another_configuration_is_refused_by_field_and_both_values(run, field, saved, got):
-    other = Run(replace(run.config, **{field: got}))
+def test_a_checkpoint_of_another_configuration_is_refused_by_field_and_both_values(small, run, field, saved, got):
+    other = run_folder(replace(small, **{field: got}))
     with pytest.raises(ValueError, match=rf"^`{field}` must be {saved!r} as in .*; got {got!r}; .*--name$"):
         other.load()
 
 
-def test_a_run_may_be_resumed_for_longer_and_on_another_device(run):
-    assert Run(replace(run.config, epochs=99, threads=2, device="cuda")).load()["epoch"] == 0
+def test_a_run_may_be_resumed_for_longer_and_on_another_device(small, run):
+    assert run_folder(replace(small, epochs=99, threads=2, device="cuda")).load()["epoch"] == 0
 
 
 def test_a_missing_checkpoint_is_named(run):
@@ -77,7 +78,7 @@ def test_a_damaged_checkpoint_is_refused(run, kept):
 
 
 def test_a_checkpoint_cannot_run_code(run):
-    torch.save({"config": run.config.identity(), "state": print}, run.checkpoint_path)
+    torch.save({"config": run.identity, "state": print}, run.checkpoint_path)
     with pytest.raises(ValueError, match=r"checkpoint\.pt` is damaged"):
         run.load()
 
@@ -87,8 +88,8 @@ def test_metrics_that_the_checkpoint_does_not_know_of_are_dropped(run):
     run.append(epoch(1))
     run.save({"epoch": 1})
     run.append(epoch(2))
-    with run.metrics_path.open("a") as file:
-        file.write('{"epoch": 3, "train_lo')
+    # As versions without checksums have left it.
+    run.metrics_path.write_text(epoch(1).to_json() + "\n" + epoch(2).to_json() + '\n{"epoch": 3, "train_lo')
     run.load()
     assert run.metrics() == [epoch(1)]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mupi.experiments.training.config import TrainConfig
-from mupi.experiments.training.run import Run
+from mupi.experiments.training.run import run_folder
 from mupi.experiments.training.train import train
 from mupi.figures import EpochMetrics
 
@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 KINDS: dict[str, dict[str, Any]] = {
     "atoms": dict(features="atoms"),
+    "many atoms": dict(features="atoms", train_size=300, batch_size=64, rank=20),
     "hermite": dict(features="hermite"),
     "random": dict(features="random"),
     "mup": dict(network="mup", lr=0.1),
@@ -32,7 +33,7 @@ def numbers(metrics: list[EpochMetrics]) -> list[EpochMetrics]:
 
 
 def saved_state(config: TrainConfig) -> dict:
-    return torch.load(Run(config).checkpoint_path, weights_only=True)["state"]
+    return torch.load(run_folder(config).checkpoint_path, weights_only=True)["state"]
 
 
 def assert_same(a: object, b: object) -> None:
@@ -51,7 +52,11 @@ def assert_same(a: object, b: object) -> None:
 
 @pytest.mark.parametrize(
     "kind, step",
-    [*((kind, 11) for kind in KINDS), *((kind, step) for kind in ("atoms", "augmented") for step in (1, 7))],
+    [
+        *((kind, 11) for kind in KINDS),
+        *((kind, step) for kind in ("atoms", "augmented") for step in (1, 7)),
+        ("many atoms", 9),
+    ],
 )
 def test_a_run_that_is_interrupted_and_resumed_gives_the_same_numbers(
     small: TrainConfig, press_ctrl_c: Callable[[int], None], kind: str, step: int
@@ -85,7 +90,7 @@ def test_ctrl_c_says_how_to_go_on_and_where(small, press_ctrl_c):
     with pytest.raises(KeyboardInterrupt, match=r"in epoch 2 after 2 steps; .*small` holds.*--resume"):
         train(small)
     assert saved_state(small)["step"] == 2
-    assert len(Run(small).metrics()) == 1
+    assert len(run_folder(small).metrics()) == 1
 
 
 def test_a_network_that_learns_gets_better_and_the_metrics_say_what_it_costs(small):
@@ -182,8 +187,8 @@ def make_it_diverge(config: TrainConfig) -> bytes:
     state = saved_state(config)
     for group in state["optimizer"]["param_groups"]:
         group.update(lr=1e30, clip=None)
-    Run(config).save(state)
-    return Run(config).checkpoint_path.read_bytes()
+    run_folder(config).save(state)
+    return run_folder(config).checkpoint_path.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["atoms", "hermite", "mup"])
@@ -193,8 +198,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     checkpoint = make_it_diverge(good)
     with pytest.raises(FloatingPointError, match=r"the loss became (nan|inf) in epoch 2, step 2; .*--lr"):
         train(replace(good, epochs=2, resume=True))
-    assert Run(good).checkpoint_path.read_bytes() == checkpoint
-    assert len(Run(good).metrics()) == 1
+    assert run_folder(good).checkpoint_path.read_bytes() == checkpoint
+    assert len(run_folder(good).metrics()) == 1
 
 
 def test_ctrl_c_right_after_the_step_that_ruined_the_network_does_not_save_it(small, press_ctrl_c):
@@ -203,7 +208,7 @@ def test_ctrl_c_right_after_the_step_that_ruined_the_network_does_not_save_it(sm
     press_ctrl_c(1)
     with pytest.raises(FloatingPointError, match=r"in epoch 2, step 1"):
         train(replace(small, epochs=2, resume=True))
-    assert Run(small).checkpoint_path.read_bytes() == checkpoint
+    assert run_folder(small).checkpoint_path.read_bytes() == checkpoint
 
 
 def test_a_saved_run_is_not_replaced_unless_asked_to(small):

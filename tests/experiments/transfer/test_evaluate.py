@@ -12,7 +12,7 @@ from mupi.cli import main
 from mupi.data import load_digits
 from mupi.experiments.training.build import independent_generators
 from mupi.experiments.training.restore import restore_epoch
-from mupi.experiments.training.run import Run
+from mupi.experiments.training.run import run_folder
 from mupi.experiments.training.train import train_network
 from mupi.experiments.transfer.config import EvaluateConfig, EvaluationConfig, pretraining_protocol
 from mupi.experiments.transfer.evaluate import evaluate
@@ -197,8 +197,8 @@ def test_runs_that_are_not_there_are_one_line(runs, words, capsys):
 
 def test_runs_on_several_data_sets_need_a_target(small, tmp_path):
     for name, data in (("a", "digits"), ("b", "cifar10")):
-        Run(replace(small, dataset=data, name=name)).start({"epoch": 0})
-        Run(replace(small, dataset=data, name=name)).keep(0, {})
+        run_folder(replace(small, dataset=data, name=name)).start({"epoch": 0})
+        run_folder(replace(small, dataset=data, name=name)).keep(0, {})
     with pytest.raises(ValueError, match="`--target` must be given for runs on several data sets"):
         evaluate(EvaluateConfig(runs=(tmp_path / "a", tmp_path / "b"), evaluation=QUICK))
 

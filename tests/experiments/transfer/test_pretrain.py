@@ -11,22 +11,23 @@ from mupi.experiments.training.architectures import build_architecture
 from mupi.experiments.training.build import build_data, independent_generators
 from mupi.experiments.training.presets import PRESETS
 from mupi.experiments.training.restore import restore, restore_epoch
-from mupi.experiments.training.run import Run
+from mupi.experiments.training.run import run_folder
 from mupi.experiments.training.train import train_network
 from mupi.experiments.transfer.config import PretrainConfig, pretraining_protocol
 from mupi.experiments.transfer.pretrain import pretrain
+from mupi.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def weights(config, epoch):
     """What is kept of an epoch."""
-    return torch.load(Run(config).epoch_path(epoch), weights_only=True)
+    return torch.load(run_folder(config).epoch_path(epoch), weights_only=True)
 
 
 def assert_same_epochs(a, b):
-    assert Run(a).kept_epochs() == Run(b).kept_epochs()
-    for epoch in Run(a).kept_epochs():
+    assert run_folder(a).kept_epochs() == run_folder(b).kept_epochs()
+    for epoch in run_folder(a).kept_epochs():
         one, other = weights(a, epoch)["state"]["net"], weights(b, epoch)["state"]["net"]
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -34,7 +35,7 @@ def assert_same_epochs(a, b):
 
 def test_the_untrained_network_and_that_of_every_epoch_are_kept_at_constant_size(small):
     pretrain(PretrainConfig(training=small))
-    run = Run(small)
+    run = run_folder(small)
     assert run.kept_epochs() == [0, 1, 2, 3]
     assert len({run.epoch_path(epoch).stat().st_size for epoch in run.kept_epochs()}) == 1
     for_data, for_net = independent_generators(small.seed, 2)
@@ -70,9 +71,9 @@ def test_a_death_between_the_writes_at_the_end_of_an_epoch_loses_nothing(small, 
 
     train_network(replace(parted, epochs=1))
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        patch.setattr(Run, "save", dies)
+        patch.setattr(RunFolder, "save", dies)
         train_network(replace(parted, resume=True))
-    assert Run(parted).kept_epochs() == [0, 1, 2]  # one more than the checkpoint knows of
+    assert run_folder(parted).kept_epochs() == [0, 1, 2]  # one more than the checkpoint knows of
     train_network(replace(parted, resume=True))
     assert_same_epochs(whole, parted)
 
@@ -80,9 +81,9 @@ def test_a_death_between_the_writes_at_the_end_of_an_epoch_loses_nothing(small, 
 def test_a_new_run_keeps_nothing_of_the_old_one(small):
     train_network(replace(small, keep_epochs=True))
     train_network(replace(small, keep_epochs=True, epochs=1, overwrite=True))
-    assert Run(small).kept_epochs() == [0, 1]
+    assert run_folder(small).kept_epochs() == [0, 1]
     train_network(replace(small, epochs=1, overwrite=True))
-    assert Run(small).kept_epochs() == []
+    assert run_folder(small).kept_epochs() == []
 
 
 def test_an_epoch_that_was_not_kept_is_named_with_those_that_were(small):
@@ -93,7 +94,7 @@ def test_an_epoch_that_was_not_kept_is_named_with_those_that_were(small):
 
 def test_a_run_of_an_earlier_version_without_a_field_is_read_at_its_default(small):
     train_network(replace(small, keep_epochs=True, epochs=1))
-    path = Run(small).epoch_path(1)
+    path = run_folder(small).epoch_path(1)
     saved = torch.load(path, weights_only=True)
     del saved["config"]["arch"]
     torch.save(saved, path)

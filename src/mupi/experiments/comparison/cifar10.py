@@ -1,6 +1,5 @@
 """`mupi cifar10`: the π-limit at the paper's scale and at constant memory, and what the constant memory costs."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +21,8 @@ from mupi.figures.compare import Summary, plot_comparison, plot_learning_curves,
 from mupi.figures.truncation import plot_truncation
 from mupi.kernels import centred_alignment
 from mupi.nets import PiMLP
+from mupi.training.atomic import write_figure, write_json
+from mupi.training.lock import held
 
 Part = Literal["relu", "quadratic", "augmented", "speed", "truncation", "exact", "kernel"]
 
@@ -122,10 +123,15 @@ def cifar10(config: Cifar10Config) -> None:
     """Do all parts; print tables, write JSON and figures.
 
     Raises:
-        ValueError: If a folder holds runs of another configuration.
+        ValueError: If a folder holds runs of another configuration, or another process writes into it.
         KeyboardInterrupt: After Ctrl-C, which loses nothing.
     """
-    console = Console()
+    with held(config.out, "choose another --out"):
+        _cifar10(config, Console())
+
+
+def _cifar10(config: Cifar10Config, console: Console) -> None:
+    """`cifar10` in a folder that is held."""
     for part in config.parts:
         directory = config.out / part
         if part == "kernel":
@@ -135,11 +141,11 @@ def cifar10(config: Cifar10Config) -> None:
         several = part in ("relu", "quadratic", "augmented")
         summaries = train_all(runs, config.seeds if several else 1, directory, console)
         titles = f"CIFAR-10, {part}"
-        plot_comparison(list(summaries.values()), titles).savefig(directory / "accuracy.png", dpi=150)
-        plot_learning_curves(list(summaries.values()), titles).savefig(directory / "curves.png", dpi=150)
+        write_figure(directory / "accuracy.png", plot_comparison(list(summaries.values()), titles))
+        write_figure(directory / "curves.png", plot_learning_curves(list(summaries.values()), titles))
         if part == "truncation":
             features = {label: feature_count(run) for label, run in runs.items()}
-            plot_truncation(summaries, features).savefig(directory / "truncation.png", dpi=150)
+            write_figure(directory / "truncation.png", plot_truncation(summaries, features))
         if part == "exact":
             report_alignment(runs, directory, console)
         console.print(f"wrote {directory}", highlight=False)
@@ -215,7 +221,7 @@ def train_all(runs: Mapping[str, TrainConfig], seeds: int, directory: Path, cons
     if any(s.layer_errors() for s in summaries):
         console.print(error_table(summaries))
     found = {"summaries": [s.to_json() for s in summaries], "results": [r.to_json() for r in results]}
-    (directory / "results.json").write_text(json.dumps(found, indent=1))
+    write_json(directory / "results.json", found)
     return {s.model: s for s in summaries}
 
 
@@ -236,7 +242,7 @@ def report_alignment(runs: Mapping[str, TrainConfig], directory: Path, console: 
         kernels[label] = net.readout.weight.feature_kernel(g, g).detach()
     exact = kernels.pop("Atoms")
     alignments = {label: float(centred_alignment(kernel, exact)) for label, kernel in kernels.items()}
-    (directory / "alignment.json").write_text(json.dumps(alignments, indent=1))
+    write_json(directory / "alignment.json", alignments)
     for label, alignment in alignments.items():
         console.print(f"{label}: alignment of the feature kernel with that of Atoms {alignment:.5f}", highlight=False)
 
@@ -257,4 +263,4 @@ def report_kernel(config: Cifar10Config, directory: Path, console: Console) -> N
             f"{score.kernel.alignment:.4f}",
         )
     console.print(shown)
-    (directory / "results.json").write_text(json.dumps([asdict(score) for score in scores], indent=1))
+    write_json(directory / "results.json", [asdict(score) for score in scores])

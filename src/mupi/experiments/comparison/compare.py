@@ -1,6 +1,5 @@
 """`mupi compare`: kernels, finite networks and infinite ones that learn features, in one table."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,9 @@ from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.training.presets import PRESETS
 from mupi.figures.compare import Result, Summary, plot_comparison, plot_learning_curves, summarise
 from mupi.kernels import NNGP, NTK
+from mupi.training.atomic import write_figure, write_json
+from mupi.training.folder_name import folder_name
+from mupi.training.lock import held
 
 Model = Literal["nngp", "ntk", "sp-net", "mu-net", "pi-net", "pi-limit"]
 MODELS: tuple[Model, ...] = ("nngp", "ntk", "sp-net", "mu-net", "pi-net", "pi-limit")
@@ -117,10 +119,17 @@ def compare(config: CompareConfig) -> list[Summary]:
         One summary a model.
 
     Raises:
-        ValueError: If the directory holds results of another configuration, or something cannot be computed.
+        ValueError: If the directory holds results of another configuration, another process writes into it, or
+            something cannot be computed.
         KeyboardInterrupt: After Ctrl-C, which loses nothing.
     """
-    console = Console()
+    folder_name("--name", config.name)
+    with held(config.directory):
+        return _compare(config, Console())
+
+
+def _compare(config: CompareConfig, console: Console) -> list[Summary]:
+    """`compare` in a folder that is held."""
     console.print(config.title, style="bold", highlight=False)
     results: list[Result] = []
     try:
@@ -198,12 +207,11 @@ def error_table(summaries: Sequence[Summary]) -> Table:
 
 def save(config: CompareConfig, summaries: Sequence[Summary], results: Sequence[Result]) -> list[Path]:
     """Write `compare.json`, `accuracy.png` and `curves.png`."""
-    config.directory.mkdir(parents=True, exist_ok=True)
     names = ("compare.json", "accuracy.png", "curves.png")
     path, accuracy, curves = (config.directory / name for name in names)
     settings = plain_fields(config)
     found = {"summaries": [s.to_json() for s in summaries], "results": [r.to_json() for r in results]}
-    path.write_text(json.dumps({"config": settings, **found}, indent=1))
-    plot_comparison(summaries, config.title).savefig(accuracy, dpi=150)
-    plot_learning_curves(summaries, config.title).savefig(curves, dpi=150)
+    write_json(path, {"config": settings, **found})
+    write_figure(accuracy, plot_comparison(summaries, config.title))
+    write_figure(curves, plot_learning_curves(summaries, config.title))
     return [path, accuracy, curves]

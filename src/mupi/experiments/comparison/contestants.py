@@ -1,6 +1,5 @@
 """The networks and kernels that `mupi compare` sets side by side, each in a process of its own."""
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,15 +11,16 @@ from rich.progress import Progress
 
 from mupi.experiments.training.build import build_data, independent_generators
 from mupi.experiments.training.config import TrainConfig
-from mupi.experiments.training.kept import kept
 from mupi.experiments.training.machine import set_threads
 from mupi.experiments.training.memory import PeakMemory
 from mupi.experiments.training.own_process import in_own_process
-from mupi.experiments.training.run import Run
+from mupi.experiments.training.run import run_folder
 from mupi.experiments.training.train import MB, train_network
 from mupi.figures import EpochMetrics
 from mupi.figures.compare import Result
 from mupi.kernels import KernelRegression, MLPKernel
+from mupi.training.cached import cached
+from mupi.training.sealed import read_sealed
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class NetContestant:
         config = replace(self.config, seed=seed, name=f"{self.config.name}-seed{seed}")
         metrics = None if overwrite else finished(config)
         if metrics is None:
-            saved = Run(config).config_path.exists()
-            config = replace(config, overwrite=overwrite, resume=saved and not overwrite)
+            resume = run_folder(config).present and not overwrite
+            config = replace(config, overwrite=overwrite, resume=resume)
             metrics = in_own_process(train_network, config, f"{self.label}, seed {seed}")
         last = metrics[-1]
         return Result(
@@ -88,8 +88,13 @@ class KernelContestant:
             ValueError: If the saved result is of another regression.
         """
         path = self.data.directory / "result.json"
-        found = kept(path, self.identity(), lambda: in_own_process(fit_kernel, self).to_json(), overwrite=overwrite)
-        return Result.from_json(found)
+        return cached(
+            path,
+            self.identity(),
+            lambda: in_own_process(fit_kernel, self).to_json(),
+            Result.from_json,
+            overwrite=overwrite,
+        )
 
     def identity(self) -> dict[str, Any]:
         """What decides the result."""
@@ -126,10 +131,10 @@ def fit_kernel(contestant: KernelContestant) -> Result:
 
 def finished(config: TrainConfig) -> list[EpochMetrics] | None:
     """The metrics of a saved run that is this one, and has all its epochs."""
-    run = Run(config)
-    if not (run.config_path.exists() and run.metrics_path.exists()):
+    run = run_folder(config)
+    if not (run.present and run.config_path.exists() and run.metrics_path.exists()):
         return None
-    saved: dict[str, Any] = json.loads(run.config_path.read_text())
+    saved = read_sealed(run.config_path)
     wanted = {**config.identity(), "epochs": config.epochs}
     metrics = run.metrics()
     if len(metrics) != config.epochs or any(saved.get(name) != value for name, value in wanted.items()):

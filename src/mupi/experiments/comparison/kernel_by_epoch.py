@@ -1,9 +1,8 @@
 """The learned feature kernel in the course of a training run, as judged by kernel regression."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -15,11 +14,12 @@ from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.machine import set_threads
 from mupi.experiments.training.own_process import in_own_process
 from mupi.experiments.training.restore import restore
-from mupi.experiments.training.run import Run
+from mupi.experiments.training.run import run_folder
 from mupi.experiments.training.train import train_network
 from mupi.nets import PiMLP
+from mupi.training.cached import cached
 
-SCORES = "kernel.json"
+SCORES = "kernel"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,11 @@ class EpochScore:
     network_accuracy: float
     kernel: LearnedKernelScore
 
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "EpochScore":
+        """From the fields as JSON has them."""
+        return cls(**{**fields, "kernel": LearnedKernelScore.from_json(fields["kernel"])})
+
 
 def kernel_by_epoch(config: TrainConfig, epochs: Iterable[int], train_images: int | None) -> Iterator[EpochScore]:
     """Train to each of some epochs, and score the feature kernel there.
@@ -48,29 +53,22 @@ def kernel_by_epoch(config: TrainConfig, epochs: Iterable[int], train_images: in
         train_images: How many training images a regression takes; None for all.
 
     Raises:
-        ValueError: If the saved run has gone beyond an epoch that has no score yet.
+        ValueError: If the saved run has gone beyond an epoch that has no score yet, or a score is of other settings.
     """
-    path = config.directory / SCORES
-    known = {score.epoch: score for score in read_scores(path)}
     for epoch in sorted(set(epochs)):
-        if epoch not in known:
-            known[epoch] = score_after(replace(config, epochs=epoch), train_images)
-            path.write_text(json.dumps([asdict(score) for score in known.values()], indent=1))
-        yield known[epoch]
-
-
-def read_scores(path: Path) -> list[EpochScore]:
-    """What `kernel_by_epoch` has written; nothing if there is no such file."""
-    if not path.exists():
-        return []
-    return [
-        EpochScore(**{**s, "kernel": LearnedKernelScore.from_json(s["kernel"])}) for s in json.loads(path.read_text())
-    ]
+        run = replace(config, epochs=epoch)
+        yield cached(
+            config.directory / SCORES / f"{epoch:03}.json",
+            {"run": run.identity(), "train_images": train_images},
+            lambda run=run: asdict(score_after(run, train_images)),
+            EpochScore.from_json,
+            advice="remove it, or choose another --out",
+        )
 
 
 def score_after(config: TrainConfig, train_images: int | None) -> EpochScore:
     """Train for the configuration's epochs, going on from what is saved, and score."""
-    resume = Run(config).config_path.exists()
+    resume = run_folder(config).present
     metrics = in_own_process(train_network, replace(config, resume=resume), f"to epoch {config.epochs}")
     if len(metrics) != config.epochs:
         fail("epochs", f"after {len(metrics)}, where `{config.directory}` is", config.epochs, "choose another name")

@@ -1,6 +1,7 @@
 """`mupi omniglot`: few-shot learning of characters, meta-trained and tested, one run for each seed."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from statistics import mean, stdev
 from typing import NoReturn
 
@@ -12,7 +13,7 @@ from rich.progress import Progress as Bar
 from mupi.data import data_directory
 from mupi.data.episodes import EpisodeSampler
 from mupi.data.omniglot import Characters, Omniglot, load_omniglot
-from mupi.experiments.few_shot.few_shot_run import FewShotRun
+from mupi.experiments.few_shot.few_shot_run import CLASSES, CURVES, KERNELS, RESULT, few_shot_folder
 from mupi.experiments.few_shot.learners import Kernel, Learner
 from mupi.experiments.few_shot.meta_training import MetaTraining, Tally, accuracy, half_cosine
 from mupi.experiments.few_shot.omniglot_build import D, build_kernel, build_learner, build_optimizer, feature_map
@@ -23,6 +24,10 @@ from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.memory import PeakMemory
 from mupi.experiments.training.size import MANY_LAYERS, perceptron_bytes, projected_bytes
 from mupi.figures.few_shot import Accuracy, Progress, plot_classes, plot_few_shot_curves
+from mupi.training.atomic import write_figure
+from mupi.training.damaged import understood
+from mupi.training.run_folder import RunFolder
+from mupi.training.sealed import write_sealed
 
 MB = 1e6
 SHOWN_CLASSES = 5
@@ -36,21 +41,26 @@ def omniglot(config: OmniglotConfig) -> dict[int, Accuracy]:
         The test accuracy of each seed.
 
     Raises:
-        ValueError: If a directory holds a run that is neither resumed nor overwritten, or the configuration asks for
-            what cannot be.
+        ValueError: If a directory holds a run that is neither resumed nor overwritten or files that are no run's,
+            another process writes into it, or the configuration asks for what cannot be.
         FloatingPointError: If the loss is no longer finite.
         KeyboardInterrupt: After Ctrl-C, once the state is saved.
     """
     config = config.settled()
     set_threads(config.threads)
     refuse_if_too_large(config)
-    runs = [FewShotRun(config, seed) for seed in config.seeds]
+    runs = {seed: few_shot_folder(config, seed) for seed in config.seeds}
     if not (config.resume or config.overwrite):
-        for run in runs:
+        for run in runs.values():
             run.refuse_if_present()
     data = load_omniglot(data_directory(config.data_dir))
     console = Console()
-    results = {run.seed: run_seed(run, data, console) for run in runs}
+    results = {}
+    for seed, run in runs.items():
+        with run.held():
+            if not (config.resume or config.overwrite):
+                run.refuse_if_present()
+            results[seed] = run_seed(config, seed, run, data, console)
     if len(results) > 1:
         means = [100 * result.mean for result in results.values()]
         tasks = 100 * mean(result.half_width for result in results.values())
@@ -80,19 +90,18 @@ def refuse_if_too_large(config: OmniglotConfig) -> None:
     require_room("--tasks", 4 * images * D)
 
 
-def run_seed(run: FewShotRun, data: Omniglot, console: Console) -> Accuracy:
-    """Train and test one seed.
+def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: Omniglot, console: Console) -> Accuracy:
+    """Train and test one seed, in a folder that is held.
 
     Returns:
         The test accuracy.
     """
-    config = run.config
     train, validation, test = (sampler(config, part) for part in (data.train, data.validation, data.test))
-    for_net, for_tasks, for_test = independent_generators(run.seed, 3)
+    for_net, for_tasks, for_test = independent_generators(seed, 3)
     memory = PeakMemory(torch.device("cpu"))
     learner = build_learner(config, for_net)
     before = learner.kernel(shown(data.test)[0]).detach()
-    saved = run.load() if config.resume and run.checkpoint_path.exists() else None
+    saved = run.load() if config.resume and run.present else None
     if saved is None:
         run.start()
     seconds = 0.0
@@ -110,33 +119,43 @@ def run_seed(run: FewShotRun, data: Omniglot, console: Console) -> Accuracy:
             schedule = half_cosine(optimizer, config.batches) if config.cosine else None
             state = MetaTraining(learner, optimizer, train, for_tasks, config.tasks, config.inner_steps, schedule)
             if saved is not None:
-                state.load_state_dict(saved)
-            meta_train(run, state, validation, bar)
+                with understood(run.checkpoint_path):
+                    state.load_state_dict(saved)
+            meta_train(config, f"{config.model}, seed {seed}", run, state, validation, bar)
             seconds = state.seconds
+        elif saved is None:
+            run.save({"batch": 0})
         task = bar.add_task("testing", total=2 * config.test_episodes, status="")
         tested, validated = (
             final(config, learner, part, generator, lambda n: bar.update(task, advance=n))
             for part, generator in ((test, for_test), (validation, validation_generator()))
         )
-    run.write_result(tested, validated, seconds, memory.growth() / MB)
+    accuracies = dict(test=asdict(tested), validation=asdict(validated))
+    result = accuracies | dict(seconds=seconds, peak_mb=memory.growth() / MB)
+    write_sealed(run.directory / RESULT, result, indent=2)
     x, labels = shown(data.test)
     kernels = {"after meta-training": learner.kernel(x).detach()}
     if run.metrics():
         kernels = {"before meta-training": before} | kernels
-        plot_few_shot_curves({run.directory.name: run.metrics()}).savefig(run.directory / "curves.png", dpi=150)
+        write_figure(run.directory / CURVES, plot_few_shot_curves({run.directory.name: run.metrics()}))
     if config.paper == "pi" and learner.net is not None:
         kernels = {"NNGP": fixed_kernel("nngp")(x, x), "NTK": fixed_kernel("ntk")(x, x)} | kernels
-    run.write_kernels(kernels, labels)
-    plot_classes(kernels, labels).savefig(run.directory / "classes.png", dpi=150)
+    write_sealed(run.directory / KERNELS, {"kernels": kernels, "labels": labels})
+    write_figure(run.directory / CLASSES, plot_classes(kernels, labels))
     console.print(f"{run.directory}: test {tested}, validation classes {validated}", highlight=False, soft_wrap=True)
     return tested
 
 
-def meta_train(run: FewShotRun, state: MetaTraining, validation: EpisodeSampler, bar: Bar) -> None:
+def meta_train(
+    config: OmniglotConfig,
+    label: str,
+    run: RunFolder[Progress],
+    state: MetaTraining,
+    validation: EpisodeSampler,
+    bar: Bar,
+) -> None:
     """Take the remaining steps, with a validation and a checkpoint every so many."""
-    config = run.config
     assert config.batches is not None
-    label = f"{config.model}, seed {run.seed}"
     task = bar.add_task(label, total=config.batches, completed=state.batch, status="")
     with interrupt_noted() as interrupted:
         while state.batch < config.batches:
@@ -194,7 +213,7 @@ def fixed_kernel(name: Model) -> Kernel:
     return build_kernel(OmniglotConfig(paper="pi", model=name).settled())
 
 
-def stop(run: FewShotRun, state: MetaTraining) -> NoReturn:
+def stop(run: RunFolder[Progress], state: MetaTraining) -> NoReturn:
     """Save the state between two steps.
 
     Raises:

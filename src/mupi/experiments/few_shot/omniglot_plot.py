@@ -1,6 +1,5 @@
 """`mupi omniglot-plot`: figures that compare saved few-shot runs: curves, classes, and accuracy over width."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -12,10 +11,16 @@ from torch import Tensor
 from tyro.conf import Positional
 
 from mupi.checks import fail
-from mupi.experiments.few_shot.few_shot_run import KERNELS
+from mupi.experiments.few_shot.few_shot_run import KERNELS, RESULT, WRITER
 from mupi.experiments.options import WrittenFolder
-from mupi.figures.few_shot import Accuracy, plot_classes, plot_few_shot_curves, plot_width, read_progress
+from mupi.figures.few_shot import Accuracy, Progress, plot_classes, plot_few_shot_curves, plot_width
+from mupi.training.atomic import write_figure
+from mupi.training.damaged import understood
+from mupi.training.records import check_fields, read_records
+from mupi.training.run_folder import CONFIG, METRICS
+from mupi.training.sealed import read_sealed
 
+ADVICE = f"name other directories that `{WRITER}` has finished"
 FIXED = ("NNGP", "NTK")
 """Kernels that are the same in all runs."""
 
@@ -52,21 +57,31 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
     panels: dict[str, Tensor] = {}
     classes = torch.empty(0)
     for run in config.runs:
-        settings, result = (_read(run / name) for name in ("config.json", "result.json"))
+        settings, result = (_read(run / name) for name in (CONFIG, RESULT))
         label = run.name.rpartition("-seed")[0] or run.name
-        accuracy = result["test"]["mean"]
-        tests.setdefault(label, []).append(Accuracy(**result["test"]))
-        validations.setdefault(label, []).append(Accuracy(**result["validation"]))
-        if settings["width"] is None:
-            limits.setdefault(label, []).append(accuracy)
+        with understood(run / RESULT, ADVICE):
+            test, validation = (Accuracy(**result[part]) for part in ("test", "validation"))
+            check_fields(test)
+            check_fields(validation)
+        with understood(run / CONFIG, ADVICE):
+            width, model = settings["width"], settings["model"]
+            if not (width is None or isinstance(width, int)):
+                raise TypeError(width)
+        tests.setdefault(label, []).append(test)
+        validations.setdefault(label, []).append(validation)
+        if width is None:
+            limits.setdefault(label, []).append(test.mean)
         else:
-            widths.setdefault(settings["width"], []).append(accuracy)
-        if progress := read_progress(run / "metrics.jsonl"):
+            widths.setdefault(width, []).append(test.mean)
+        if progress := read_records(run / METRICS, Progress, WRITER, ADVICE):
             curves[run.name] = progress
-        if (run / KERNELS).is_file():
-            saved = torch.load(run / KERNELS, weights_only=True)
-            classes, model = saved["labels"], settings["model"]
-            titled = {t if t in FIXED else f"{model}, {t}": kernel for t, kernel in saved["kernels"].items()}
+        if (path := run / KERNELS).is_file():
+            saved = read_sealed(path, ADVICE)
+            with understood(path, ADVICE):
+                classes = saved["labels"]
+                titled = {t if t in FIXED else f"{model}, {t}": kernel for t, kernel in saved["kernels"].items()}
+                if not all(kernel.shape == 2 * classes.shape for kernel in titled.values()):
+                    raise ValueError("kernels of other images")
             panels |= {title: kernel for title, kernel in titled.items() if title not in panels}
     table = Table("%", "test classes", "validation classes", "seeds")
     table.caption = (
@@ -85,15 +100,15 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
         figures["width.png"] = plot_width(widths, limits)
     config.out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(config.out / name, dpi=150)
+        write_figure(config.out / name, figure)
         console.print(f"wrote {config.out / name}", highlight=False)
     return [config.out / name for name in figures]
 
 
 def _read(path: Path) -> dict:
     if not path.is_file():
-        raise FileNotFoundError(f"`{path}` is missing: name a directory that `mupi omniglot` has finished")
-    return json.loads(path.read_text())
+        raise FileNotFoundError(f"`{path}` is missing: name a directory that `{WRITER}` has finished")
+    return read_sealed(path, ADVICE)
 
 
 def _spread(seeds: list[Accuracy]) -> str:

@@ -1,10 +1,12 @@
 """`mupi mu-limit`: the μ-limit of a deep perceptron on real images, beside finite networks of growing width."""
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,10 +17,10 @@ from torch import Tensor
 
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName, load
-from mupi.experiments.limits.kept import KeptCurves
 from mupi.experiments.options import DataFolder, WrittenFolder, option
 from mupi.experiments.training.config import ACTIVATIONS, ActivationName
 from mupi.experiments.training.machine import require_room, set_threads
+from mupi.experiments.training.memory import PeakMemory
 from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.training.size import perceptron_bytes
 from mupi.figures.mu_limit import Curve, Curves, plot_mu_limit
@@ -26,6 +28,13 @@ from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
 from mupi.programs import MuLimit
+from mupi.training.atomic import write_figure, write_json, write_text
+from mupi.training.cached import cached
+from mupi.training.lock import held
+from mupi.training.run_folder import CONFIG
+from mupi.training.sealed import read_sealed, write_sealed
+
+OTHERWISE = "choose another --out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +107,22 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
 
     Raises:
         KeyboardInterrupt: After Ctrl-C, which loses the network in training only.
-        ValueError: If the run's directory is of another configuration, or there are too few images.
+        ValueError: If the run's directory is of another configuration, another process writes into it, or there are
+            too few images.
     """
     console = Console()
     set_threads(config.threads)
     refuse_if_too_large(config)
-    free = {"widths", "seeds", "threads", "out", "data_dir"}  # which networks there are, not what they are
-    kept = KeptCurves(config.out, {name: value for name, value in asdict(config).items() if name not in free})
     x, y, test_x = images(config)
+    with held(config.out, OTHERWISE):
+        return _mu_limit(config, x, y, test_x, console)
+
+
+def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, console: Console) -> dict[int, float]:
+    """`mu_limit` in a folder that is held."""
+    free = {"widths", "seeds", "threads", "out", "data_dir"}  # which networks there are, not what they are
+    settings = {name: value for name, value in asdict(config).items() if name not in free}
+    keep_settings(config.out, settings)
     jobs: dict[str, Callable[[], dict[str, Tensor]]] = {
         "limit": lambda: limit_curves(config, Parametrization.mup(config.depth), x, y, test_x),
         "ntp": lambda: limit_curves(config, Parametrization.ntk(config.depth), x, y, test_x),
@@ -120,7 +137,14 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
         try:
             for name, job in jobs.items():
                 progress.update(task, description=name)
-                results[name] = kept.get(name, job)
+                results[name] = cached(
+                    config.out / f"{name}.pt",
+                    settings | {"network": name},
+                    lambda job=job: with_cost(job),
+                    curves_of,
+                    advice=f"remove it, or {OTHERWISE}",
+                )
+                write_progress(config.out, results)
                 progress.advance(task)
         except KeyboardInterrupt as error:
             done = f"interrupted with {len(results)} of {len(jobs)} networks trained"
@@ -140,6 +164,48 @@ def refuse_if_too_large(config: MuLimitConfig) -> None:
     require_room("--widths", perceptron_bytes(config.images, max(config.widths), config.depth, 1))
     # Of each random variable, one for every image, step and layer, its samples in float64.
     require_room("--samples", 8 * config.samples * config.images * config.steps * config.depth)
+
+
+def keep_settings(out: Path, settings: Mapping[str, Any]) -> None:
+    """Have a folder be of these settings.
+
+    Raises:
+        ValueError: If it is of others.
+        DamagedFile: If its ``config.json`` is of no use.
+    """
+    path, wanted = out / CONFIG, json.loads(json.dumps(settings))
+    if path.exists() and (saved := read_sealed(path, OTHERWISE)) != wanted:
+        changed = [name for name in saved | wanted if saved.get(name) != wanted.get(name)]
+        fail("--out", "a directory of the same settings, or a new one", out, f"{path} has other {', '.join(changed)}")
+    write_sealed(path, wanted)
+
+
+def with_cost(train: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """A network's curves, with seconds of processor time and the MB by which memory at its peak was above before."""
+    memory, start = PeakMemory(torch.device("cpu")), time.process_time()
+    curves = train()
+    cost = {"seconds": time.process_time() - start, "peak_mb": memory.growth() / 1e6}
+    return curves | {what: torch.tensor(number) for what, number in cost.items()}
+
+
+def curves_of(found: dict[str, Any]) -> dict[str, Tensor]:
+    """Curves as a file has them.
+
+    Raises:
+        TypeError: If they are none.
+    """
+    if not all(isinstance(values, Tensor) for values in found.values()) or "outputs" not in found:
+        raise TypeError("no curves")
+    return found
+
+
+def write_progress(out: Path, results: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write ``progress.jsonl``: a line for each network that is trained, with its cost."""
+    costs = [
+        {"network": name, "seconds": float(curves["seconds"]), "peak_mb": float(curves["peak_mb"])}
+        for name, curves in results.items()
+    ]
+    write_text(out / "progress.jsonl", "".join(json.dumps(cost) + "\n" for cost in costs))
 
 
 def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
@@ -170,8 +236,8 @@ def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
         "seconds_and_peak_mb": costs,
         "ranks": curves.limit["ranks"].tolist(),
     }
-    (config.out / "mu_limit.json").write_text(json.dumps(summary, indent=1))
-    plot_mu_limit(curves).savefig(config.out / "mu_limit.png", dpi=150)
+    write_json(config.out / "mu_limit.json", summary)
+    write_figure(config.out / "mu_limit.png", plot_mu_limit(curves))
     for name in ("mu_limit.json", "mu_limit.png"):
         console.print(f"wrote {config.out / name}", highlight=False)
 

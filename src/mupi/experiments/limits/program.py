@@ -1,6 +1,5 @@
 """`mupi program`: word-sized Tensor Programs, explained line by line, and at finite widths beside their limits."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,8 @@ from mupi.experiments.training.plain import plain_fields
 from mupi.figures.program import Convergence, plot_convergence
 from mupi.programs import Program
 from mupi.programs.demos import DEMOS
+from mupi.training.atomic import write_figure, write_json
+from mupi.training.lock import held
 
 CHOSEN = Only(demos=SET)
 
@@ -58,7 +59,7 @@ def program(config: ProgramConfig) -> dict[str, Convergence]:
         What was measured, by demo.
 
     Raises:
-        ValueError: If there is no such demo.
+        ValueError: If there is no such demo, or another process writes into the folder.
     """
     for name in config.demos:
         if name not in (*DEMOS, "all"):
@@ -70,6 +71,12 @@ def program(config: ProgramConfig) -> dict[str, Convergence]:
             table.add_row(name, demo.about)
         console.print(table)
         return {}
+    with held(config.out, "choose another --out"):
+        return _program(config, console)
+
+
+def _program(config: ProgramConfig, console: Console) -> dict[str, Convergence]:
+    """`program` with demos, into a folder that is held."""
     set_threads(config.threads)
     # One matrix of the largest run, and one vector's samples; in float64.
     require_room("--widths", 8 * max(config.widths) ** 2)
@@ -81,11 +88,10 @@ def program(config: ProgramConfig) -> dict[str, Convergence]:
             explain(name, config, console)
         results[name] = converge(name, config, console)
     console.print(summary(results))
-    config.out.mkdir(parents=True, exist_ok=True)
     settings = plain_fields(config)
     measured = {name: asdict(result) for name, result in results.items()}
-    (config.out / "program.json").write_text(json.dumps({"config": settings, "demos": measured}, indent=1))
-    plot_convergence(results).savefig(config.out / "program.png", dpi=150)
+    write_json(config.out / "program.json", {"config": settings, "demos": measured})
+    write_figure(config.out / "program.png", plot_convergence(results))
     for file in ("program.json", "program.png"):
         console.print(f"wrote {config.out / file}")
     return results

@@ -15,6 +15,7 @@ from mupi.experiments.training.restore import restore, restore_epoch
 from mupi.experiments.training.run import read_config
 from mupi.features import Atoms, Random
 from mupi.nets import PiMLP, PiNetwork, plain
+from mupi.training.atomic import replacing
 
 CHECKED_IMAGES = 64
 
@@ -69,7 +70,8 @@ def export(config: ExportConfig) -> Path:
     given = {"-epoch": config.epoch, "-": config.width}
     name = "net" + "".join(f"{label}{number}" for label, number in given.items() if number is not None)
     path = config.run / f"{name}.pt2" if config.out is None else config.out
-    torch.export.save(program, path)
+    with replacing(path) as partial:
+        torch.export.save(program, partial)
     with torch.no_grad():
         right = (module(data.test_x).argmax(1) == data.test_y).double().mean()
     Console().print(f"wrote {path}: {100 * float(right):.2f} % on the test images", highlight=False, soft_wrap=True)

@@ -7,8 +7,11 @@ from tyro.conf import Positional
 
 from mupi.checks import fail
 from mupi.experiments.options import WrittenFolder
-from mupi.experiments.training.run import METRICS
-from mupi.figures import read_metrics, save_figures
+from mupi.experiments.training.run import WRITER
+from mupi.figures import EpochMetrics
+from mupi.training.figures import save_figures
+from mupi.training.records import read_records
+from mupi.training.run_folder import METRICS
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ def plot(config: PlotConfig) -> list[Path]:
     """
     if not config.runs:
         fail("plot", "given the directories of runs", "none", "try `mupi plot runs/*`")
-    paths = save_figures({str(run): read_metrics(run / METRICS) for run in config.runs}, config.out)
+    advice = f"name other directories that `{WRITER}` has written"
+    metrics = {str(run): read_records(run / METRICS, EpochMetrics, WRITER, advice) for run in config.runs}
+    paths = save_figures(metrics, config.out)
     print(*(f"wrote {path}" for path in paths), sep="\n")
     return paths

@@ -9,8 +9,9 @@ from mupi.data import Dataset
 from mupi.experiments.training.architectures import build_architecture
 from mupi.experiments.training.build import build_data, independent_generators
 from mupi.experiments.training.config import TrainConfig
-from mupi.experiments.training.run import Run
+from mupi.experiments.training.run import run_folder
 from mupi.nets import MLP, MuCNN, PiNetwork
+from mupi.training.damaged import understood
 
 
 def restore(config: TrainConfig) -> tuple[PiNetwork | MLP | MuCNN, Dataset]:
@@ -20,12 +21,13 @@ def restore(config: TrainConfig) -> tuple[PiNetwork | MLP | MuCNN, Dataset]:
         FileNotFoundError: If there is no checkpoint.
         ValueError: If it is damaged, or of another configuration.
     """
-    run = Run(config)
+    run = run_folder(config)
     saved = run.read(run.checkpoint_path)
     for_data, for_net = independent_generators(config.seed, 2)
     data = build_data(config, for_data)
     net = build_architecture(config, data, for_net)
-    net.load_state_dict(saved["net"])
+    with understood(run.checkpoint_path):
+        net.load_state_dict(saved["net"])
     return net.eval(), data
 
 
@@ -40,15 +42,17 @@ def restore_epoch(config: TrainConfig, epoch: int) -> tuple[PiNetwork | MLP | Mu
         FileNotFoundError: If the epoch was not kept.
         ValueError: If the file is damaged, or of another configuration.
     """
-    run = Run(config)
+    run = run_folder(config)
     if not run.epoch_path(epoch).is_file():
         kept = ", ".join(map(str, run.kept_epochs())) or "none"
         raise FileNotFoundError(f"`{run.epoch_path(epoch)}` is missing; kept epochs: {kept} (train with --keep-epochs)")
-    saved = run.read(run.epoch_path(epoch))
-    description = without_images(config.dataset, saved["image_shape"], saved["classes"])
+    path = run.epoch_path(epoch)
+    saved = run.read(path)
     _, for_net = independent_generators(config.seed, 2)
-    net = build_architecture(config, description, for_net)
-    net.load_state_dict(saved["net"])
+    with understood(path):
+        description = without_images(config.dataset, saved["image_shape"], saved["classes"])
+        net = build_architecture(config, description, for_net)
+        net.load_state_dict(saved["net"])
     return net.eval(), description
 
 

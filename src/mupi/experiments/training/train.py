@@ -12,14 +12,17 @@ from mupi.experiments.training.interrupt import interrupt_noted
 from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.memory import PeakMemory, stored_atoms, stored_bytes
 from mupi.experiments.training.progress import epoch_progress
-from mupi.experiments.training.run import Run
+from mupi.experiments.training.run import run_folder
 from mupi.experiments.training.schedule import DropAndAnneal
 from mupi.experiments.training.size import size
 from mupi.experiments.training.state import Tally, TrainingState
 from mupi.experiments.training.warm_up import warm_up
 from mupi.features import Hermite
-from mupi.figures import EpochMetrics, save_figures
+from mupi.figures import EpochMetrics
 from mupi.nets import PiNetwork
+from mupi.training.damaged import understood
+from mupi.training.figures import save_figures
+from mupi.training.run_folder import RunFolder
 
 # Few, since the allocator may keep what a report takes (every kept atom by every image) and it would then be counted
 # as the training's. The errors are within some 10 % of those on all images.
@@ -29,8 +32,11 @@ MB = 1e6
 
 def train(config: TrainConfig) -> list[EpochMetrics]:
     """`train_network`, and draw the figures."""
-    metrics = train_network(config)
-    save_figures({config.directory.name: metrics}, config.directory)
+    config.check()
+    run = run_folder(config)
+    with run.held():
+        metrics = _train(config, run)
+        save_figures({config.directory.name: metrics}, config.directory)
     return metrics
 
 
@@ -49,14 +55,20 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
         The metrics of all epochs, those before a resumption included.
 
     Raises:
-        ValueError: If the directory holds a run that is neither resumed nor overwritten, or the configuration
-            asks for what cannot be.
+        ValueError: If the directory holds a run that is neither resumed nor overwritten or files that are no run's,
+            another process writes into it, or the configuration asks for what cannot be.
         FloatingPointError: If the loss is no longer finite; the checkpoint is from when it was.
         KeyboardInterrupt: After Ctrl-C, once the state is saved.
     """
     config.check()
+    run = run_folder(config)
+    with run.held():
+        return _train(config, run, title)
+
+
+def _train(config: TrainConfig, run: RunFolder[EpochMetrics], title: str | None = None) -> list[EpochMetrics]:
+    """`train_network` in a folder that is held."""
     set_threads(config.threads)
-    run = Run(config)
     if not (config.resume or config.overwrite):
         run.refuse_if_present()
     saved = run.load() if config.resume else None
@@ -74,9 +86,10 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
     if saved is None:
         run.start(state.state_dict())
     else:
-        state.load_state_dict(saved)
+        with understood(run.checkpoint_path):
+            state.load_state_dict(saved)
     if (state.epoch, state.step) == (0, 0):
-        keep(run, state, data)
+        keep(config, run, state, data)
 
     with interrupt_noted() as interrupted, epoch_progress(config.epochs, title) as progress:
 
@@ -92,7 +105,7 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
             state.finish_epoch()
             run.append(metrics)
             # Before the checkpoint: an epoch that the checkpoint has is then never without its network.
-            keep(run, state, data)
+            keep(config, run, state, data)
             run.save(state.state_dict())
             progress.finish(metrics)
     return run.metrics()
@@ -127,14 +140,14 @@ def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: Pe
     )
 
 
-def keep(run: Run, state: TrainingState, data: Dataset) -> None:
+def keep(config: TrainConfig, run: RunFolder[EpochMetrics], state: TrainingState, data: Dataset) -> None:
     """Keep the network as it is, if the configuration asks for it."""
-    if run.config.keep_epochs:
+    if config.keep_epochs:
         made_for = {"image_shape": list(data.image_shape), "classes": list(data.classes)}
         run.keep(state.epoch, {"net": state.net.state_dict(), **made_for})
 
 
-def stop(run: Run, state: TrainingState, data: Dataset) -> NoReturn:
+def stop(run: RunFolder[EpochMetrics], state: TrainingState, data: Dataset) -> NoReturn:
     """Save the state between two steps, unless the last of them has ruined it.
 
     Raises:

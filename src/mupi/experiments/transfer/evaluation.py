@@ -12,13 +12,13 @@ from mupi.checks import fail
 from mupi.data import Dataset, DatasetName
 from mupi.experiments.training.build import build_data
 from mupi.experiments.training.config import ACTIVATIONS, TrainConfig
-from mupi.experiments.training.kept import kept
-from mupi.experiments.training.run import Run
+from mupi.experiments.training.run import run_folder
 from mupi.experiments.transfer.config import TARGETS, Baseline, EvaluationConfig, Part
 from mupi.experiments.transfer.representation import Representation
 from mupi.experiments.transfer.score import Score
 from mupi.experiments.transfer.scoring import Scoring
 from mupi.kernels import NNGP, NTK
+from mupi.training.cached import cached
 
 FOLDER = "transfer"
 
@@ -57,7 +57,7 @@ class Evaluation:
         Raises:
             FileNotFoundError: If it has kept none.
         """
-        epochs = Run(run).kept_epochs()
+        epochs = run_folder(run).kept_epochs()
         if not epochs:
             raise FileNotFoundError(
                 f"`{run.directory}` has no networks of its epochs: pretrain with `mupi transfer pretrain`, or with "
@@ -70,15 +70,16 @@ class Evaluation:
         self.progress.update(self.bar, description=name)
         run = self.runs[0]
         kernel = (NNGP if name.endswith("nngp") else NTK)(run.depth, ACTIVATIONS[run.activation])
-        found = kept(
+        score = cached(
             self.out / f"{name}.json",
             {"kernel": repr(kernel), "target": self.target, **self.how.data(), **self.how.settings("kernel")},
             lambda: self.scoring.baseline(kernel, self.images, unit_norm=name.startswith("unit")).to_json(),
+            Score.from_json,
             overwrite=self.how.overwrite,
-            otherwise="choose another --out",
+            advice="replace it with --overwrite, or choose another --out",
         )
         self.progress.advance(self.bar)
-        return Score.from_json(found)
+        return score
 
     def scores(self, run: TrainConfig, epoch: int) -> dict[Part, Score]:
         """All parts for the network that a run has kept of an epoch."""
@@ -90,13 +91,13 @@ class Evaluation:
         scores = {}
         for part in self.how.parts:
             self.progress.update(self.bar, description=f"{run.directory.name}, epoch {epoch}, {part}")
-            found = kept(
+            scores[part] = cached(
                 run.directory / FOLDER / self.how.folder(self.target) / f"{part}-{epoch:03}.json",
                 {"run": run.identity(), "target": self.target, **self.how.data(), **self.how.settings(part)},
                 lambda part=part: self.scoring.part(part, pretrained()).to_json(),
+                Score.from_json,
                 overwrite=self.how.overwrite,
             )
-            scores[part] = Score.from_json(found)
             self.progress.advance(self.bar)
         return scores
 

@@ -54,10 +54,18 @@ class Score:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Score":
-        """The inverse of `to_json`, after JSON has made strings of the numbers that are keys."""
+        """The inverse of `to_json`, after JSON has made strings of the numbers that are keys.
+
+        Raises:
+            ValueError: If the accuracy that is written is not that of the answers.
+        """
+        accuracy = fields.get("accuracy")
         fields = {name: value for name, value in fields.items() if name != "accuracy"}
         validation = {float(value): accuracy for value, accuracy in fields["validation"].items()}
-        return cls(**{**fields, "validation": validation})
+        score = cls(**{**fields, "validation": validation})
+        if accuracy is not None and (accuracy != score.accuracy or score.value not in validation):
+            raise ValueError("a result that contradicts itself")
+        return score
 
 
 def pack(right: Bool[Tensor, " n"]) -> str:

@@ -12,6 +12,7 @@ from mupi.experiments.options import File
 from mupi.experiments.widths.chosen import Chosen, named
 from mupi.figures.abc_map import plot_abc_map
 from mupi.parametrization import Parametrization, power
+from mupi.training.atomic import write_figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ def abc(config: AbcConfig) -> None:
     console.print(predictions(chosen))
     if config.map is not None:
         config.map.parent.mkdir(parents=True, exist_ok=True)
-        plot_abc_map(named(config.depth) | chosen, depth=config.depth).savefig(config.map, dpi=150)
+        write_figure(config.map, plot_abc_map(named(config.depth) | chosen, depth=config.depth))
         console.print(f"wrote {config.map}")
 
 

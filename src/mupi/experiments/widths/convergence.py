@@ -1,6 +1,5 @@
 """`mupi convergence`: finite networks approach their limits at the rate 1/√width, at every step of training."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,8 @@ from mupi.experiments.widths.widths import doublings
 from mupi.features import Random
 from mupi.figures.convergence import WidthSweep, plot_gaps, plot_losses
 from mupi.nets import MLP, PiMLP
+from mupi.training.atomic import write_figure, write_json
+from mupi.training.lock import held
 
 HELD_OUT = 200
 """Test images on which networks are compared."""
@@ -106,9 +107,15 @@ def convergence(config: ConvergenceConfig) -> list[WidthSweep]:
         One sweep for each rank of π-nets, and one of μ-nets.
 
     Raises:
+        ValueError: If another process writes into the folder.
         FloatingPointError: If a network diverges.
     """
-    console = Console()
+    with held(config.out, "choose another --out"):
+        return _convergence(config, Console())
+
+
+def _convergence(config: ConvergenceConfig, console: Console) -> list[WidthSweep]:
+    """`convergence` into a folder that is held."""
     set_threads(config.threads)
     data = load(config.dataset, config.data_dir)
     presets = PRESETS[config.dataset]
@@ -258,10 +265,9 @@ def table(sweeps: list[WidthSweep], config: ConvergenceConfig) -> Table:
 
 def save(config: ConvergenceConfig, sweeps: list[WidthSweep]) -> list[Path]:
     """Write everything."""
-    config.out.mkdir(parents=True, exist_ok=True)
     path, losses, gaps = (config.out / name for name in ("convergence.json", "losses.png", "gaps.png"))
     settings = plain_fields(config)
-    path.write_text(json.dumps({"config": settings, "sweeps": [sweep.to_json() for sweep in sweeps]}))
-    plot_losses(sweeps).savefig(losses, dpi=150)
-    plot_gaps(sweeps).savefig(gaps, dpi=150)
+    write_json(path, {"config": settings, "sweeps": [sweep.to_json() for sweep in sweeps]}, indent=None)
+    write_figure(losses, plot_losses(sweeps))
+    write_figure(gaps, plot_gaps(sweeps))
     return [path, losses, gaps]

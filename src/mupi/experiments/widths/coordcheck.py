@@ -1,6 +1,5 @@
 """`mupi coordcheck`: real networks of many widths against the predicted exponents."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from mupi.figures.coordcheck import plot_coordinate_checks
 from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization, Scalings
+from mupi.training.atomic import write_figure, write_json
+from mupi.training.lock import held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +80,14 @@ def coordcheck(config: CoordCheckConfig) -> dict[str, CoordinateCheck]:
         The check of each, by its name.
 
     Raises:
-        ValueError: If the data set has fewer images than a batch.
+        ValueError: If the data set has fewer images than a batch, or another process writes into the folder.
     """
-    console = Console()
+    with held(config.out, "choose another --out"):
+        return _coordcheck(config, Console())
+
+
+def _coordcheck(config: CoordCheckConfig, console: Console) -> dict[str, CoordinateCheck]:
+    """`coordcheck` into a folder that is held."""
     set_threads(config.threads)
     data = load(config.dataset, config.data_dir).take(config.batch_size, torch.Generator().manual_seed(0))
     # Norm 1 instead of √d: the input layer's update carries a factor |x|², which at small width would hide what the
@@ -96,14 +102,13 @@ def coordcheck(config: CoordCheckConfig) -> dict[str, CoordinateCheck]:
         steps, lr, _ = protocol(p, config)
         titles[name] = f"L = {p.depth}, {config.activation}, {steps} step{'s' if steps > 1 else ''} at η = {lr:.2g}"
         console.print(checks[name].table(f"{name}: {titles[name]}"), p.verdict, "", highlight=False)
-    config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / "coordcheck.json"
     settings = plain_fields(config)
     results = {name: result.to_json() for name, result in checks.items()}
-    path.write_text(json.dumps({"config": settings, "checks": results}, indent=1))
+    write_json(path, {"config": settings, "checks": results})
     figure = config.out / "coordcheck.png"
     laws = {f"{name}\n{titles[name]}": result.laws for name, result in checks.items()}
-    plot_coordinate_checks(laws).savefig(figure, dpi=150)
+    write_figure(figure, plot_coordinate_checks(laws))
     console.print(f"wrote {path}", f"wrote {figure}", sep="\n", highlight=False)
     failed = [name for name, result in checks.items() if not result.passed]
     verdict = f"[red]differ from the predictions: {', '.join(failed)}[/]" if failed else "[green]all as predicted[/]"

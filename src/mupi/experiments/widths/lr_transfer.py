@@ -1,6 +1,5 @@
 """`mupi lr-transfer`: the best learning rate over widths, stable in μP and drifting in SP."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,8 @@ from mupi.figures.lr_transfer import LrSweep, plot_lr_transfer
 from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
+from mupi.training.atomic import write_figure, write_json
+from mupi.training.lock import held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +79,15 @@ def lr_transfer(config: LrTransferConfig) -> dict[str, LrSweep]:
         The losses, by the parametrization's name.
 
     Raises:
+        ValueError: If another process writes into the folder.
         FloatingPointError: If at some width training diverges at every learning rate.
     """
-    console = Console()
+    with held(config.out, "choose another --out"):
+        return _lr_transfer(config, Console())
+
+
+def _lr_transfer(config: LrTransferConfig, console: Console) -> dict[str, LrSweep]:
+    """`lr_transfer` into a folder that is held."""
     set_threads(config.threads)
     data = load(config.dataset, config.data_dir)
     if config.train_size is not None:
@@ -129,7 +136,6 @@ def report(config: LrTransferConfig, sweeps: dict[str, LrSweep], console: Consol
         best = [sweep.best_lr(i) for i in range(len(sweep.widths))]
         table.add_row(name, *(f"{lr:.3g}" for lr in best), f"{sweep.drift:+.2f}")
     console.print(table)
-    config.out.mkdir(parents=True, exist_ok=True)
     path, figure = config.out / "lr_transfer.json", config.out / "lr_transfer.png"
     settings = plain_fields(config)
     results = {
@@ -142,8 +148,8 @@ def report(config: LrTransferConfig, sweeps: dict[str, LrSweep], console: Consol
         }
         for name, sweep in sweeps.items()
     }
-    path.write_text(json.dumps({"config": settings, "sweeps": results}, indent=1))
-    plot_lr_transfer(sweeps).savefig(figure, dpi=150)
+    write_json(path, {"config": settings, "sweeps": results})
+    write_figure(figure, plot_lr_transfer(sweeps))
     console.print(f"wrote {path}", f"wrote {figure}", sep="\n", highlight=False)
 
 

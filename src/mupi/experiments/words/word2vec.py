@@ -16,12 +16,15 @@ from mupi.experiments.training.interrupt import interrupt_noted
 from mupi.experiments.training.machine import require_device, set_threads
 from mupi.experiments.training.memory import PeakMemory
 from mupi.experiments.words.word2vec_config import DTYPES, NORMALISERS, Word2VecConfig
-from mupi.experiments.words.word2vec_run import Word2VecRun
+from mupi.experiments.words.word2vec_run import FIGURE, VECTORS, word2vec_folder
 from mupi.experiments.words.word2vec_training import Progressed, Training, build
 from mupi.experiments.words.word_queries import score_table
 from mupi.figures.word2vec import Word2VecMetrics, plot_analogies
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.nets.cbow import CBOW, state_bytes
+from mupi.training.atomic import replacing, write_figure
+from mupi.training.damaged import understood
+from mupi.training.run_folder import RunFolder
 
 MB = 1e6
 
@@ -35,19 +38,26 @@ def word2vec(config: Word2VecConfig) -> list[Word2VecMetrics]:
         The metrics of the start and of all epochs.
 
     Raises:
-        ValueError: If the directory holds a run that is neither resumed nor overwritten, the vectors do not fit into
-            memory, or the configuration asks for what cannot be.
+        ValueError: If the directory holds a run that is neither resumed nor overwritten or files that are no run's,
+            another process writes into it, the vectors do not fit into memory, or the configuration asks for what
+            cannot be.
         FileNotFoundError: If text or questions are missing.
         FloatingPointError: If the loss is no longer finite; the checkpoint is from when it was.
         KeyboardInterrupt: After Ctrl-C, once the state is saved.
     """
     config.check()
+    run = word2vec_folder(config)
+    with run.held():
+        return _word2vec(config, run)
+
+
+def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[Word2VecMetrics]:
+    """`word2vec` in a folder that is held."""
     set_threads(config.threads)
     console = Console()
-    run = Word2VecRun(config)
     if not (config.resume or config.overwrite):
         run.refuse_if_present()
-    saved = run.load() if config.resume else None
+    saved = run.load(mapped=True) if config.resume else None
     require_device(config.device)
     questions = find_questions(config, console)
     corpus = read_corpus(config, console)
@@ -59,8 +69,9 @@ def word2vec(config: Word2VecConfig) -> list[Word2VecMetrics]:
         run.start()
         run.append(measure(training, corpus, questions, memory)[0])
     else:
-        training.net.load_state_dict(saved["net"])
-        training.done = Progressed(**saved["progress"])
+        with understood(run.checkpoint_path):
+            training.net.load_state_dict(saved["net"])
+            training.done = Progressed(**saved["progress"])
         del saved
     error = config.initial.gram_error(corpus.vocabulary.counts * training.sampling.kept_share)
     console.print(
@@ -80,9 +91,11 @@ def word2vec(config: Word2VecConfig) -> list[Word2VecMetrics]:
         ) from interrupted
     if total(scores).seen:
         console.print(score_table(scores))
-    path = run.save_vectors(word_vectors(training.net, corpus))
-    plot_analogies({f"width {config.width}": [run.metrics()]}).savefig(run.directory / "accuracy.png", dpi=150)
-    console.print(f"wrote {path}", f"wrote {run.directory / 'accuracy.png'}", sep="\n", highlight=False)
+    vectors, figure = run.directory / VECTORS, run.directory / FIGURE
+    with replacing(vectors) as partial:
+        word_vectors(training.net, corpus).save(partial, binary=True)
+    write_figure(figure, plot_analogies({f"width {config.width}": [run.metrics()]}))
+    console.print(f"wrote {vectors}", f"wrote {figure}", sep="\n", highlight=False)
     return run.metrics()
 
 
@@ -103,7 +116,7 @@ def find_questions(config: Word2VecConfig, console: Console) -> tuple[Section, .
 
 def train_epochs(
     training: Training,
-    run: Word2VecRun,
+    run: RunFolder[Word2VecMetrics],
     corpus: Corpus,
     questions: tuple[Section, ...],
     memory: PeakMemory,

@@ -1,6 +1,5 @@
 """`mupi word2vec-figure`: accuracy by epoch at several widths."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +8,13 @@ from tyro.conf import Positional
 
 from mupi.checks import fail
 from mupi.experiments.options import File
-from mupi.experiments.training.run import CONFIG, METRICS
-from mupi.figures.word2vec import Word2VecMetrics, plot_analogies, read_word2vec_metrics
+from mupi.experiments.words.word2vec_run import WRITER
+from mupi.figures.word2vec import Word2VecMetrics, plot_analogies
+from mupi.training.atomic import write_figure
+from mupi.training.damaged import understood
+from mupi.training.records import read_records
+from mupi.training.run_folder import CONFIG, METRICS
+from mupi.training.sealed import read_sealed
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,16 @@ def word2vec_figure(config: Word2VecFigureConfig) -> Path:
     """
     if not config.runs:
         fail("word2vec-figure", "given the directories of runs", "none", "try `mupi word2vec-figure runs/word2vec-*`")
+    advice = f"name other directories that `{WRITER}` has written"
     runs: dict[str, list[list[Word2VecMetrics]]] = {}
     for run in config.runs:
-        metrics = read_word2vec_metrics(run / METRICS)
-        settings = json.loads((run / CONFIG).read_text())
-        start = "" if settings["start"] == "gaussian" else f", {settings['start']}"
-        width = "∞" if settings["width"] == "inf" else settings["width"]
+        metrics = read_records(run / METRICS, Word2VecMetrics, WRITER, advice)
+        with understood(run / CONFIG, advice):
+            settings = read_sealed(run / CONFIG, advice)
+            start = "" if settings["start"] == "gaussian" else f", {settings['start']}"
+            width = "∞" if settings["width"] == "inf" else settings["width"]
         runs.setdefault(f"width {width}{start}", []).append(metrics)
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    plot_analogies(runs).savefig(config.out, dpi=150)
+    write_figure(config.out, plot_analogies(runs))
     print(f"wrote {config.out}")
     return config.out

@@ -6,6 +6,7 @@ from pathlib import Path
 from mupi.figures.cost import plot_cost
 from mupi.figures.curves import plot_curves
 from mupi.figures.metrics import EpochMetrics
+from mupi.training.atomic import write_figure
 
 
 def save_figures(runs: Mapping[str, Sequence[EpochMetrics]], directory: Path) -> list[Path]:
@@ -21,5 +22,5 @@ def save_figures(runs: Mapping[str, Sequence[EpochMetrics]], directory: Path) ->
     directory.mkdir(parents=True, exist_ok=True)
     figures = {"curves.png": plot_curves(runs), "cost.png": plot_cost(runs)}
     for name, figure in figures.items():
-        figure.savefig(directory / name, dpi=150)
+        write_figure(directory / name, figure)
     return [directory / name for name in figures]
