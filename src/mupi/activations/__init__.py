@@ -1,12 +1,10 @@
 """Activations φ with their Gaussian expectations: one file per family."""
 
-from collections.abc import Callable
-
-from torch import Tensor
-
 from mupi.activations.activation import Activation
+from mupi.activations.conversion import as_activation
 from mupi.activations.error_function import GELU, Erf
 from mupi.activations.normalized import NormalizedPolynomial
+from mupi.activations.piecewise_linear import PiecewiseLinear
 from mupi.activations.polynomial import Identity, Polynomial
 from mupi.activations.quadrature import Quadrature
 from mupi.activations.rectifiers import Abs, LeakyReLU, ReLU
@@ -22,6 +20,7 @@ __all__ = [
     "Identity",
     "LeakyReLU",
     "NormalizedPolynomial",
+    "PiecewiseLinear",
     "Polynomial",
     "Quadrature",
     "ReLU",
@@ -29,8 +28,3 @@ __all__ = [
     "Tanh",
     "as_activation",
 ]
-
-
-def as_activation(activation: Activation | Callable[[Tensor], Tensor]) -> Activation:
-    """Return an `Activation` as it is, and any other callable as `Quadrature` of it."""
-    return activation if isinstance(activation, Activation) else Quadrature(activation)

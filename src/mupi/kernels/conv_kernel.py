@@ -66,7 +66,7 @@ class ConvKernel(ABC):
             fail(f"{name}(kernel_size=...)", "odd", self.kernel_size)
         non_negative(f"{name}(sigma_w=...)", self.sigma_w)
         non_negative(f"{name}(sigma_b=...)", self.sigma_b)
-        object.__setattr__(self, "activation", as_activation(self.activation))
+        object.__setattr__(self, "activation", as_activation(self.activation, f"{name}(activation=...)"))
 
     @property
     def φ(self) -> Activation:

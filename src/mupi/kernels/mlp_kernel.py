@@ -57,7 +57,7 @@ class MLPKernel(ABC):
         positive_int(f"{name}(depth=...)", self.depth)
         non_negative(f"{name}(sigma_w=...)", self.sigma_w)
         non_negative(f"{name}(sigma_b=...)", self.sigma_b)
-        object.__setattr__(self, "activation", as_activation(self.activation))
+        object.__setattr__(self, "activation", as_activation(self.activation, f"{name}(activation=...)"))
 
     @property
     def φ(self) -> Activation:

@@ -17,15 +17,18 @@ class LayerError:
 
     Attributes:
         layer: The layer's name.
-        output: ‖approximate − exact‖/‖exact‖ of the layer's output, without its bias.
-        gradient: The same of (∂output/∂g)ᵀ δ, the gradient that the layer hands down.
+        output: ‖approximate − exact‖/‖exact‖ of the layer's output, without its bias; and the quadrature's error of
+            E φφ, where φ has no closed form.
+        gradient: The same of (∂output/∂g)ᵀ δ, the gradient that the layer hands down, and of E φ'φ'.
         atoms: On how many atoms it was measured.
+        quadrature: What of ``output`` and ``gradient`` is the activation's: see `mupi.Quadrature`.
     """
 
     layer: str
     output: float
     gradient: float
     atoms: int
+    quadrature: tuple[float, float] = (0.0, 0.0)
 
 
 def layer_error(
@@ -35,6 +38,8 @@ def layer_error(
     delta: Float[Tensor, "n rank_out"] | None = None,
 ) -> LayerError:
     """Compare Σ_m c_m a_m k(b_m, g) under the layer's own kernel k and under κ_φ, on the weight's sample of atoms.
+
+    κ_φ of a `mupi.Quadrature` has an error of its own, which is measured too and added.
 
     Args:
         name: For the report.
@@ -60,7 +65,10 @@ def layer_error(
             part = weight.kernel(inputs, b) @ (c[:, None] * a)
         near_gradient += torch.autograd.grad(part, inputs, delta)[0]
         near += part.detach()
-    return LayerError(name, relative_error(near, exact), relative_error(near_gradient, exact_gradient), len(atoms))
+    # What both sides share does not show in their difference.
+    own = weight.activation.error(torch.cat([x.norm(dim=1) for x in (g, atoms.b.to(g))]))
+    output, gradient = relative_error(near, exact) + own[0], relative_error(near_gradient, exact_gradient) + own[1]
+    return LayerError(name, output, gradient, len(atoms), own)
 
 
 def relative_error(value: Tensor, reference: Tensor) -> float:

@@ -77,7 +77,7 @@ class PiConv2d(nn.Module):
         self.pool = AveragePool(pool)
         self.scale = scale
         self.bias_scale = bias_scale
-        self.weight: Weight = features.weight(initial, as_activation(activation), generator)
+        self.weight: Weight = features.weight(initial, as_activation(activation, "PiConv2d(activation=...)"), generator)
         self.bias = nn.Parameter(initial.c.new_zeros(rank_out)) if bias and bias_scale else None
 
     @property

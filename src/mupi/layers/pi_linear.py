@@ -61,7 +61,7 @@ class PiLinear(nn.Module):
         initial = initial.to(dtype or torch.get_default_dtype(), device)
         self.scale = scale
         self.bias_scale = bias_scale
-        self.weight: Weight = features.weight(initial, as_activation(activation), generator)
+        self.weight: Weight = features.weight(initial, as_activation(activation, "PiLinear(activation=...)"), generator)
         self.bias = nn.Parameter(initial.c.new_zeros(rank_out)) if bias and bias_scale else None
 
     def forward(

@@ -185,7 +185,7 @@ class MLP(nn.Module):
         p = Parametrization.mup(depth) if parametrization is None else parametrization
         if p.depth != depth:
             fail("MLP(parametrization=...)", f"of depth {depth}", f"depth {p.depth}", "make it with the net's depth")
-        self.activation = ReLU() if activation is None else as_activation(activation)
+        self.activation = ReLU() if activation is None else as_activation(activation, "MLP(activation=...)")
         hidden = [(width, width, hidden_scale, sigma_w)] * (depth - 1)
         sizes = [(d_in, width, input_scale, first_std), *hidden, (width, d_out, output_scale, last_std)]
         self.d_in = d_in

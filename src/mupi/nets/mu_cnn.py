@@ -62,7 +62,7 @@ class MuCNN(nn.Module):
         check_pools("MuCNN", image_shape, input_stride, pools)
         self.image_shape, self.stride, self.pools = image_shape, input_stride, tuple(pools)
         self.normalized, self.output_scale, self.bias_scale = normalized, output_scale, bias_scale
-        self.activation = CENTRED if activation is None else as_activation(activation)
+        self.activation = CENTRED if activation is None else as_activation(activation, "MuCNN(activation=...)")
         dtype = dtype or torch.get_default_dtype()
 
         def kernel(d: int, size: int, fan: int) -> nn.Parameter:

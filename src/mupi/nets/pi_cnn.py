@@ -92,7 +92,7 @@ class PiCNN(PiNetwork):
         self.normalized = normalized
         layer: dict[str, Any] = dict(
             features=LEAN if features is None else features,
-            activation=CENTRED if activation is None else as_activation(activation),
+            activation=CENTRED if activation is None else as_activation(activation, "PiCNN(activation=...)"),
             bias_scale=bias_scale,
             generator=generator,
             dtype=dtype,

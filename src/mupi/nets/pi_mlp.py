@@ -72,7 +72,7 @@ class PiMLP(PiNetwork):
             non_negative(f"PiMLP({name}=...)", value)
         layer: dict[str, Any] = dict(
             features=Hermite() if features is None else features,
-            activation=ReLU() if activation is None else as_activation(activation),
+            activation=ReLU() if activation is None else as_activation(activation, "PiMLP(activation=...)"),
             bias_scale=bias_scale,
             generator=generator,
             dtype=dtype,

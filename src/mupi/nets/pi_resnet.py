@@ -101,7 +101,7 @@ class PiResNet(PiNetwork):
         initial = [conv_initialisation(rank, rank, kernel_size, generator=generator) for _ in range(depth)]
         last = pi_initialisation(rank, d_out, readout_std, generator)
         stream = (LEAN if features is None else features).at_junction(rank, generator)
-        φ = CENTRED if activation is None else as_activation(activation)
+        φ = CENTRED if activation is None else as_activation(activation, "PiResNet(activation=...)")
         layer: dict[str, Any] = dict(features=stream, activation=φ, bias_scale=bias_scale, **like)
         branches = [PiConv2d(rank, rank, kernel_size, scale=branch, initial=atoms, **layer) for atoms in initial]
         self.centres = centres(1 + depth, rank, subtract_mean, dtype=dtype, device=device)

@@ -94,7 +94,7 @@ class PiTransformer(PiNetwork):
         last = pi_initialisation(rank, d_out, readout_std, generator)
         layer: dict[str, Any] = dict(
             features=LEAN if features is None else features,
-            activation=CENTRED if activation is None else as_activation(activation),
+            activation=CENTRED if activation is None else as_activation(activation, "PiTransformer(activation=...)"),
             bias_scale=bias_scale,
             **like,
         )

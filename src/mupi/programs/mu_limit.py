@@ -116,7 +116,8 @@ class MuLimit:
             fail("MuLimit(parametrization=...)", "stable and nontrivial", f"one that is not: {p.verdict}")
         if p.kernel_regime and weight_decay:
             fail("MuLimit(weight_decay=...)", "0 in the kernel regime, where the kernel would move", weight_decay)
-        self.depth, self.activation = depth, Tanh() if activation is None else as_activation(activation)
+        self.depth = depth
+        self.activation = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
         # An initial readout smaller than 1/n is not seen in the limit.
         readout_std = 0.0 if p.learns_features and not p.readout_maximally_initialised else readout_std
         self.loss = squared_distance if loss is None else loss
