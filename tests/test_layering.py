@@ -26,6 +26,7 @@ PACKAGES = [
     "kernels",
     "parametrization",
     "activations",
+    "conventions",
     "arrays",
     "checks",
     "version",

@@ -10,6 +10,7 @@ from torch import Tensor
 from mupi.activations import Activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail
+from mupi.conventions import KEY
 from mupi.features.expansion import (
     Expansion,
     exact_input_gradient,
@@ -99,6 +100,11 @@ class AtomWeight(Weight, AtomList):
         return total / len(z) ** 0.5
 
     @property
+    def feature_map(self) -> str:
+        """All of them."""
+        return "Atoms"
+
+    @property
     def num_atoms(self) -> int:
         """How many atoms are stored."""
         return sum(block.used for block in self.blocks)
@@ -174,10 +180,12 @@ class AtomWeight(Weight, AtomList):
             destination[prefix + name] = getattr(atoms, name)
         # Sums go block by block: a resumed run rounds as a whole one does only if it has the same blocks.
         destination[prefix + "blocks"] = torch.tensor([len(block.atoms) for block in self.blocks], dtype=torch.int64)
+        destination[prefix + KEY] = self.get_extra_state()
 
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     ):
+        self.check_conventions(state_dict, prefix)
         keys = [prefix + name for name in ("c", "a", "b")]
         absent = [key for key in keys if key not in state_dict]
         if absent:

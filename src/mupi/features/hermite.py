@@ -181,6 +181,13 @@ class HermiteWeight(Weight, MatrixModule):
         return self.recent.expansion()
 
     @property
+    def feature_map(self) -> str:
+        """Its degrees, and in how many directions each is."""
+        projected = self._projected()
+        degrees = [f"{k} in {projected[k].shape[1]} directions" if k in projected else str(k) for k in self.sizes]
+        return f"Hermite of degrees {', '.join(degrees)}"
+
+    @property
     def inputs_seen(self) -> int:
         """How many inputs training has shown the weight, the initial atoms included."""
         return int(self.recent.seen)

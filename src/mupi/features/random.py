@@ -104,6 +104,11 @@ class RandomWeight(Weight, MatrixModule):
             "`Random`, which is finite already",
         )
 
+    @property
+    def feature_map(self) -> str:
+        """With its width."""
+        return f"Random(width={len(self.omega)})"
+
     def _features(self, g: Tensor) -> Tensor:
         return self.activation(g @ self.omega.T) / len(self.omega) ** 0.5
 

@@ -1,17 +1,19 @@
 """What a feature map has to provide: a weight matrix between two junctions."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mupi.activations import Activation
+from mupi.conventions import Conventional, function
 from mupi.features.average_pool import AveragePool
 from mupi.features.expansion import Expansion, gram
 
 
-class Weight(nn.Module, ABC):
+class Weight(Conventional, ABC):
     """A weight matrix of a π-network between junctions of ranks r_in and r_out, acting as g ↦ C ψ(g).
 
     In coordinates: the layer before has pre-activations ⟨g, z⟩ and the layer after ⟨g_out, z'⟩.
@@ -50,6 +52,15 @@ class Weight(nn.Module, ABC):
         Raises:
             ValueError: If the weight is that of a finite network already.
         """
+
+    @property
+    @abstractmethod
+    def feature_map(self) -> str:
+        """ψ in words, with all that decides it but what tensors say."""
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return {"features": self.feature_map, "activation": function(self.activation, next(self.parameters()))}
 
     @property
     def dtype(self) -> torch.dtype:

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, positive_int
+from mupi.conventions import Conventional
 from mupi.layers.input_layer import InputLayer
 
 
 @takes_numpy
-class Attention(nn.Module):
+class Attention(Conventional):
     """o(p) = scale·Σ_h O_h Σ_p' A_h(p, p') V_h g(p'),  A_h(p, ·) = softmax(logit_scale·⟨Q_h g(p), K_h g(·)⟩).
 
     A weight between two junctions that follows no nonlinearity is an ordinary matrix: h' = W h with
@@ -82,6 +83,10 @@ class Attention(nn.Module):
 
     def _by_head(self, x: Tensor) -> Float[Tensor, "*batch heads positions rank_head"]:
         return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return {"heads": self.heads, "causal": self.causal, "logit_scale": self.logit_scale}
 
     def extra_repr(self) -> str:
         """Shown in the module's printed form."""

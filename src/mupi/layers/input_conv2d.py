@@ -1,16 +1,19 @@
 """The first layer of a convolutional network: from images to the first junction at each position."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
+from mupi.conventions import Conventional
 from mupi.layers.pi_conv2d import odd_kernel
 
 
 @takes_numpy
-class InputConv2d(nn.Module):
+class InputConv2d(Conventional):
     """x ↦ scale·(A ∗ x + bias_scale·β), an ordinary convolution d_in → r whose filters have norm 1 at the start.
 
     Args:
@@ -70,6 +73,14 @@ class InputConv2d(nn.Module):
         if self.bias is not None:
             g = g + self.bias_scale * self.bias
         return self.scale * g
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return {
+            "stride": self.stride,
+            "scale": self.scale,
+            "bias_scale": self.bias_scale if self.bias is not None else 0.0,
+        }
 
     def extra_repr(self) -> str:
         """Shown in the module's printed form."""

@@ -1,16 +1,19 @@
 """The first layer, from data to the first junction; and every other weight that follows no nonlinearity."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import last_axis, non_negative, positive_int
+from mupi.conventions import Conventional
 from mupi.optim import MatrixModule, matmul
 
 
 @takes_numpy
-class InputLayer(MatrixModule):
+class InputLayer(Conventional, MatrixModule):
     """x ↦ scale·(x A + bias_scale·β), an ordinary matrix A of shape (d, r) with columns of norm 1 at the start.
 
     Args:
@@ -53,6 +56,10 @@ class InputLayer(MatrixModule):
         if self.bias is not None:
             g = g + self.bias_scale * self.bias
         return self.scale * g
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return {"scale": self.scale, "bias_scale": self.bias_scale if self.bias is not None else 0.0}
 
     def extra_repr(self) -> str:
         """Shown in the module's printed form."""

@@ -1,6 +1,7 @@
 """`PiConv2d`: a convolution between junctions that every position of an image has."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,12 +10,13 @@ from torch import Tensor, nn
 from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, positive_int
+from mupi.conventions import Conventional
 from mupi.features import AveragePool, Expansion, Features, Weight
 from mupi.layers.pi_linear import check_options, check_ranks, pi_initialisation
 
 
 @takes_numpy
-class PiConv2d(nn.Module):
+class PiConv2d(Conventional):
     """g'(p) = scale·(Σ_o C_o ψ̄(g)(p+o) + bias_scale·β): an infinitely wide convolution of φ of a layer.
 
     Position p has channels ⟨g(p), z⟩, with the z of its junction the same at all positions; o runs over the kernel's
@@ -99,6 +101,15 @@ class PiConv2d(nn.Module):
         if self.bias is not None:
             out = out + self.bias_scale * self.bias
         return self.scale * out
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return {
+            "kernel_size": self.kernel_size,
+            "pool": self.pool.height,
+            "scale": self.scale,
+            "bias_scale": self.bias_scale if self.bias is not None else 0.0,
+        }
 
     def extra_repr(self) -> str:
         """Shown in the module's printed form."""

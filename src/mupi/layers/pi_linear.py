@@ -1,6 +1,7 @@
 """`PiLinear`, the layer of every π-network, and π-initialisation."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,11 +10,12 @@ from torch import Tensor, nn
 from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, non_negative, positive_int
+from mupi.conventions import Conventional
 from mupi.features import AveragePool, Expansion, Features, Weight
 
 
 @takes_numpy
-class PiLinear(nn.Module):
+class PiLinear(Conventional):
     """g ↦ scale·(C ψ(g) + bias_scale·β): an infinitely wide weight matrix applied to φ of a layer.
 
     A junction of the network is described by g ∈ R^r: its coordinates are ⟨g, z⟩, z ~ N(0, I_r). The matrix reads
@@ -73,6 +75,10 @@ class PiLinear(nn.Module):
         if self.bias is not None:
             out = out + self.bias_scale * self.bias
         return self.scale * out
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return {"scale": self.scale, "bias_scale": self.bias_scale if self.bias is not None else 0.0}
 
     def extra_repr(self) -> str:
         """Shown in the module's printed form."""

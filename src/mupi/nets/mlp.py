@@ -1,6 +1,7 @@
 """`MLP`: the finite perceptron in any abc-parametrization."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from mupi.activations import Activation, ReLU, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
+from mupi.conventions import Conventional, function
 from mupi.optim import check_rates, rate_groups
 from mupi.parametrization import LearningRates, Parametrization
 
@@ -114,7 +116,7 @@ def _gaussian(
 
 
 @takes_numpy
-class MLP(nn.Module):
+class MLP(Conventional):
     """A perceptron with L hidden layers of width n in an abc-parametrization (Yang & Hu 2021).
 
     h^1 = input_scale·(n^{-a_1} w^1 x + bias_scale·n^{-a_β} β^1),
@@ -206,6 +208,10 @@ class MLP(nn.Module):
             )
             for layer, (fan_in, fan_out, scale, std) in enumerate(sizes, start=1)
         )
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`; each `ScaledLinear` compares its multipliers."""
+        return {"activation": function(self.activation, self.readout.weight)}
 
     @property
     def parametrization(self) -> Parametrization:

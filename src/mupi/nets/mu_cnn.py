@@ -1,6 +1,7 @@
 """`MuCNN`: the finite convolutional network in μP, beside `PiCNN`."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import non_negative, positive_int
-from mupi.layers import odd_kernel
+from mupi.conventions import Conventional, function
+from mupi.layers import Centre, odd_kernel
 from mupi.nets.centred import CENTRED
 from mupi.nets.images import ImageShape, as_images, check_image_shape
 from mupi.nets.pi_cnn import centres, check_pools
@@ -17,7 +19,7 @@ from mupi.optim import check_rates, rate_groups
 
 
 @takes_numpy
-class MuCNN(nn.Module):
+class MuCNN(Conventional):
     """A convolutional network of n channels in μP (Yang & Hu 2021), of the same shape as a `mupi.PiCNN`.
 
     h^1 = N(√n (w^1 ∗ x + bias_scale·β^1)),  h^{l+1} = N(w^{l+1} ∗ φ̄(h^l) + √n·bias_scale·β^{l+1}),
@@ -76,6 +78,19 @@ class MuCNN(nn.Module):
         sizes = [*[width] * (1 + len(pools)), d_out]
         self.centres = centres(1 + len(pools), width, subtract_mean, dtype=dtype, device=device)
         self.biases = nn.ParameterList([torch.zeros(n, dtype=dtype, device=device) for n in sizes])
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return {
+            "activation": function(self.activation, self.last),
+            "image_shape": list(self.image_shape),
+            "pools": list(self.pools),
+            "input_stride": self.stride,
+            "normalized": self.normalized,
+            "subtract_mean": isinstance(self.centres[0], Centre),
+            "output_scale": self.output_scale,
+            "bias_scale": self.bias_scale,
+        }
 
     @property
     def width(self) -> int:

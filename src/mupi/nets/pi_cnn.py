@@ -120,6 +120,17 @@ class PiCNN(PiNetwork):
         self.centres = centres(1 + len(pools), rank, subtract_mean, dtype=dtype, device=device)
         self.layers = nn.ModuleList([*convolutions, PiLinear(rank, d_out, scale=output_scale, initial=last, **layer)])
 
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return super().conventions() | {
+            "image_shape": list(self.image_shape),
+            "pools": [layer.pool.height for layer in self.layers if isinstance(layer, PiConv2d)],
+            "input_stride": self.input.stride,
+            "normalized": self.normalized,
+            "subtract_mean": isinstance(self.centres[0], Centre),
+            "input_scale": self.input.scale,
+        }
+
     @property
     def pi_layers(self) -> list[PiLayer]:
         """The convolutions after the first layer, and the readout."""

@@ -183,6 +183,10 @@ class PiMLP(PiNetwork):
         """
         return self.readout(self.hidden(x)[-1])
 
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return super().conventions() | {"input_scale": self.input.scale}
+
     @property
     def pi_layers(self) -> list[PiLinear]:
         """The hidden layers after the first, and the readout."""

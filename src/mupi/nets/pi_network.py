@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import deepcopy
 from math import prod
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
+from mupi.conventions import Conventional
 from mupi.features import AveragePool, RandomWeight, whitened_gaussian
 from mupi.layers import LayerError, PiConv2d, PiLinear, layer_error
 from mupi.optim import check_rates, rate_groups
@@ -28,7 +29,7 @@ KERNEL_ENTRIES = 2**22
 
 
 @takes_numpy
-class PiNetwork(nn.Module, ABC):
+class PiNetwork(Conventional, ABC):
     """A network of π-layers: ``input`` leads to the first junction, each of ``pi_layers`` from one to another.
 
     Junctions are vectors g ∈ R^r with coordinates ⟨g, z⟩, one at each position (pixel, token) where there are any;
@@ -55,6 +56,12 @@ class PiNetwork(nn.Module, ABC):
     def junctions(self) -> list[Sequence[PiLayer]]:
         """The layers that read each junction; those of one junction share the Ω̃ of a finite network."""
         return [[layer] for layer in self.pi_layers]
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`; subclasses add their own arguments."""
+        own = self.readout.conventions()
+        activation = self.readout.weight.conventions()["activation"]
+        return {"activation": activation, "output_scale": own["scale"], "bias_scale": own["bias_scale"]}
 
     def forward(self, x: Tensor) -> Tensor:
         """f(x).

@@ -11,7 +11,7 @@ from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import AveragePool, Features
-from mupi.layers import InputConv2d, PiConv2d, PiLinear, conv_initialisation, normalize, pi_initialisation
+from mupi.layers import Centre, InputConv2d, PiConv2d, PiLinear, conv_initialisation, normalize, pi_initialisation
 from mupi.nets.centred import CENTRED, LEAN
 from mupi.nets.images import ImageShape, as_images, check_image_shape
 from mupi.nets.pi_cnn import centres, check_pools
@@ -106,6 +106,17 @@ class PiResNet(PiNetwork):
         branches = [PiConv2d(rank, rank, kernel_size, scale=branch, initial=atoms, **layer) for atoms in initial]
         self.centres = centres(1 + depth, rank, subtract_mean, dtype=dtype, device=device)
         self.layers = nn.ModuleList([*branches, PiLinear(rank, d_out, scale=output_scale, initial=last, **layer)])
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        return super().conventions() | {
+            "image_shape": list(self.image_shape),
+            "blocks": list(self.blocks),
+            "input_stride": self.input.stride,
+            "branch_scale": self.pi_layers[0].scale,
+            "subtract_mean": isinstance(self.centres[0], Centre),
+            "input_scale": self.input.scale,
+        }
 
     @property
     def pi_layers(self) -> list[PiLayer]:

@@ -83,7 +83,7 @@ class PiTransformer(PiNetwork):
         for name, value in dict(**scales, readout_std=readout_std).items():
             non_negative(f"PiTransformer({name}=...)", value)
         like: dict[str, Any] = dict(generator=generator, dtype=dtype, device=device)
-        self.causal = tokens.causal
+        self.tokens, self.heads, self.causal = tokens, heads, tokens.causal
         self.input = tokens.embedding(rank, **like)
         attention = [
             Attention(rank, heads, rank_head or rank // heads, causal=tokens.causal, scale=branch, **like)
@@ -102,6 +102,11 @@ class PiTransformer(PiNetwork):
         self.attention = nn.ModuleList(attention)
         self.matrices = nn.ModuleList(matrices)
         self.layers = nn.ModuleList([*branches, PiLinear(rank, d_out, scale=output_scale, initial=last, **layer)])
+
+    def conventions(self) -> dict[str, Any]:
+        """See `Conventional`."""
+        branch = self.pi_layers[0].scale
+        return super().conventions() | {"tokens": str(self.tokens), "heads": self.heads, "branch_scale": branch}
 
     @property
     def pi_layers(self) -> list[PiLinear]:
