@@ -200,7 +200,8 @@ class AtomWeight(Weight, AtomList):
             )
             return
         # Without it, of an earlier version: one block.
-        sizes = state_dict[prefix + "blocks"].tolist() if prefix + "blocks" in state_dict else [m] * (m > 0)
+        blocks = state_dict.get(prefix + "blocks", torch.tensor([m] * (m > 0)))
+        sizes = blocks.round().long().tolist()  # averages of state dicts make floats of them
         if min(sizes, default=1) < 1 or not sum(sizes[:-1]) <= m <= sum(sizes):
             error_msgs.append(f"{prefix}blocks must be sizes of blocks that {m} atoms fill; got {sizes}")
             return
