@@ -24,8 +24,9 @@ test: env
 slow: env
 	$(BIN)/pytest -m slow
 
+# As users meet the library: without the shape checks of the other tests.
 attack: env
-	$(BIN)/pytest -m attack tests/attacks
+	$(BIN)/pytest -o addopts='-ra --strict-markers' -m attack tests/attacks
 
 check: env
 	$(BIN)/ruff check

@@ -145,7 +145,7 @@ def test_a_pickle_that_asks_for_anything_else_is_not_run(tmp_path):
         def __reduce__(self):
             return Path.touch, (tmp_path / "harm",)
 
-    with pytest.raises(pickle.UnpicklingError, match="must not ask for"):
+    with pytest.raises(ValueError, match="must not ask for"):
         module._decode(pickle.dumps(Harmful()))
     assert not (tmp_path / "harm").exists()
 

@@ -62,7 +62,7 @@ def test_gensim_reads_ours_and_we_read_gensim_s(tmp_path, binary):
     "content, binary, message",
     [
         (b"hello world\n", True, "beginning with `V n`"),
-        (b"3 2\na " + b"0" * 8, True, "must be 3 words long; got 1 whole ones"),
+        (b"3 2\na " + b"0" * 8, True, "must be at least 30 bytes for 3 × 2 numbers, one or more; got 14 bytes"),
         (b"2 2\na 1 2\nb 1\n", False, "v:3` must be a word and 2 numbers"),
         (b"2 2\na 1 2\nb 1 x\n", False, "v:3` must be a word and 2 numbers"),
     ],

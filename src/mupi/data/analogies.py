@@ -83,7 +83,7 @@ def read_questions(path: Path) -> tuple[Section, ...]:
     """
     sections: dict[str, list[tuple[str, ...]]] = {}
     name = ""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         fields = line.lower().split()
         if fields[:1] == [":"]:
             name = " ".join(fields[1:])

@@ -2,20 +2,20 @@
 
 import gzip
 import hashlib
-import io
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import pooch
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from mupi.data.bounded import AtMost, TooLargeError
 from mupi.data.dataset import Dataset
-from mupi.data.pickled_arrays import ArrayUnpickler
+from mupi.data.pickled_arrays import load_arrays
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -30,6 +30,9 @@ FILE_MD5 = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+MOST_BYTES = 32 << 20
+"""Of a file; the largest official one has 31,035,999."""
 
 # Per channel, after scaling to [0, 1]: the constants of Yang, Santacroce & Hu (2022).
 MEAN = (0.49137255, 0.48235294, 0.44666667)
@@ -79,6 +82,8 @@ def _read_folder(folder: Path) -> Iterator[bytes]:
                 f"`{path}` is missing; wanted CIFAR-10's python version, the files {', '.join(FILE_MD5)}; "
                 f"remove `{folder}` to have {URL} downloaded, or unpack that archive there"
             )
+        if (size := path.stat().st_size) > MOST_BYTES:
+            _damaged(str(path), f"it has {size:,} bytes", f"remove `{folder}` to have {URL} downloaded")
         content = path.read_bytes()
         _verify(str(path), content, md5, f"remove `{folder}` to have {URL} downloaded")
         yield content
@@ -88,17 +93,30 @@ def _read_archive(archive: Path) -> Iterator[bytes]:
     """The same from the packed archive."""
     again = f"remove `{archive}` to have {URL} downloaded again"
     try:
-        with tarfile.open(archive, "r:gz") as tar:
-            members = {Path(member.name).name: member for member in tar}
-            for name, md5 in FILE_MD5.items():
-                stream = tar.extractfile(members[name]) if name in members else None
-                if stream is None:
-                    _damaged(str(archive), f"it has no file {FOLDER}/{name}", again)
-                content = stream.read()
-                _verify(f"{archive}:{FOLDER}/{name}", content, md5, again)
-                yield content
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        with gzip.open(archive) as packed:
+            # As a stream, so that no more is unpacked than the official files have, whatever the archive says.
+            bounded = AtMost(packed, 2 * len(FILE_MD5) * MOST_BYTES)
+            with tarfile.open(fileobj=cast(Any, bounded), mode="r|") as tar:
+                files = dict(_regular_files(tar, archive, again))
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, TooLargeError, ValueError) as error:
         _damaged(str(archive), f"it cannot be unpacked ({error})", again)
+    for name, md5 in FILE_MD5.items():
+        if name not in files:
+            _damaged(str(archive), f"it has no file {FOLDER}/{name}", again)
+        content = files.pop(name)
+        _verify(f"{archive}:{FOLDER}/{name}", content, md5, again)
+        yield content
+
+
+def _regular_files(tar: tarfile.TarFile, archive: Path, again: str) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the members that are wanted; links lead nowhere, since none of the official ones is one."""
+    for member in tar:
+        name = Path(member.name).name
+        stream = tar.extractfile(member) if name in FILE_MD5 and member.isreg() and not member.issparse() else None
+        if stream is not None:
+            if member.size > MOST_BYTES:
+                _damaged(f"{archive}:{member.name}", f"it has {member.size:,} bytes", again)
+            yield name, stream.read()
 
 
 def _download(archive: Path) -> None:
@@ -125,7 +143,7 @@ def _damaged(place: str, reason: str, remedy: str) -> NoReturn:
 
 def _decode(content: bytes) -> tuple[Float[Tensor, "n 3072"], Int64[Tensor, " n"]]:
     """Normalised images and labels of one batch file: a pickle of a dict, rows of 1,024 R, then G, then B."""
-    batch = ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    batch: Any = load_arrays(content, encoding="bytes")
     x = torch.from_numpy(batch[b"data"]).float()
     channels = x.view(-1, 3, 1024)
     channels.sub_(255 * torch.tensor(MEAN)[:, None]).div_(255 * torch.tensor(STD)[:, None])

@@ -19,6 +19,9 @@ from mupi.data.vocabulary import Vocabulary, choose
 
 WORDS_AT_ONCE = 1 << 20
 
+DIGESTS = "blake2b.txt"
+"""Of the files of a kept corpus."""
+
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
@@ -81,9 +84,9 @@ def load_corpus(
 
     Args:
         path: The text, see `mupi.data.text.words`.
-        folder: Where corpora are kept, each in a folder of its own with ``vocabulary.txt`` and ``ids.npy``. The
-            folder's name depends on the file's name and contents and on all settings, so that none is mistaken, and
-            may be taken to another machine.
+        folder: Where corpora are kept, each in a folder of its own with ``vocabulary.txt`` and ``ids.npy``,
+            and their digests, which are checked when they are read again. The folder's name depends on the file's name
+            and contents and on all settings, so that none is mistaken, and may be taken to another machine.
         min_count: See `encode`.
         max_vocabulary: See `encode`.
         max_words: Only so many words of the text are read; None for all.
@@ -92,31 +95,53 @@ def load_corpus(
 
     Raises:
         FileNotFoundError: If there is no such text.
-        ValueError: If it is damaged or too short, or a number is not positive.
+        ValueError: If the text or what was kept of it is damaged or too short, or a number is not positive.
     """
     if max_words is not None:
         positive_int("max_words", max_words)
     if not path.is_file():
         next(words(path))  # raises with what to do
     kept = folder / f"{path.name.split('.')[0]}-{_key(path, min_count, max_vocabulary, max_words, normalise)}"
-    if not (kept / "ids.npy").exists():
+    if not (kept / DIGESTS).exists():
         _save(encode(islice(words(path, normalise, read), max_words), min_count, max_vocabulary), kept)
+    return _load(kept)
+
+
+def _key(path: Path, *settings: object) -> str:
+    named = [getattr(setting, "__name__", setting) for setting in settings]
+    return hashlib.sha256(json.dumps([path.name, _digest(path), *named]).encode()).hexdigest()[:12]
+
+
+def _load(kept: Path) -> Corpus:
+    """What `_save` has written.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if (kept / DIGESTS).read_bytes() != _digests(kept):
+        raise ValueError(f"`{kept}` is damaged or of another version; remove it to have it made again")
     # Copied on write, so that torch may hold it; nothing writes.
     ids = torch.from_numpy(np.load(kept / "ids.npy", mmap_mode="c"))
     return Corpus(Vocabulary.load(kept / "vocabulary.txt"), ids)
 
 
-def _key(path: Path, *settings: object) -> str:
+def _digests(kept: Path) -> bytes:
+    """As `b2sum` writes and checks them; of a file that is missing, none."""
+    files = [kept / name for name in ("vocabulary.txt", "ids.npy")]
+    return "".join(f"{_digest(file)}  {file.name}\n" for file in files if file.is_file()).encode()
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        contents = hashlib.file_digest(file, "blake2b").hexdigest()
-    named = [getattr(setting, "__name__", setting) for setting in settings]
-    return hashlib.sha256(json.dumps([path.name, contents, *named]).encode()).hexdigest()[:12]
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _save(corpus: Corpus, kept: Path) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     corpus.vocabulary.save(kept / "vocabulary.txt")
+    ids = corpus.ids.numpy().astype(np.uint16 if len(corpus.vocabulary) <= 1 << 16 else np.int32)
+    np.save(kept / "ids.npy", ids)
     # Last, and in one go: where it is, all is.
-    partial = kept / "ids.partial.npy"
-    np.save(partial, corpus.ids.numpy().astype(np.uint16 if len(corpus.vocabulary) <= 1 << 16 else np.int32))
-    os.replace(partial, kept / "ids.npy")
+    partial = kept / f"{DIGESTS}.partial"
+    partial.write_bytes(_digests(kept))
+    os.replace(partial, kept / DIGESTS)

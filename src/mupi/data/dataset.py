@@ -1,12 +1,13 @@
 """A classification data set as tensors in memory."""
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from mupi.checks import fail
+from mupi.checks import fail, finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +22,10 @@ class Dataset:
         test_y: Their classes.
         image_shape: Channels, height and width; their product is d.
         classes: The classes' names.
+
+    Raises:
+        ValueError: If images and labels are not equally many, of other sizes than ``image_shape`` says, or not
+            finite, or a label is no class.
     """
 
     name: str
@@ -30,6 +35,19 @@ class Dataset:
     test_y: Int64[Tensor, " test"]
     image_shape: tuple[int, int, int]
     classes: tuple[str, ...]
+
+    def __post_init__(self):
+        for part, x, y in (("train", self.train_x, self.train_y), ("test", self.test_x, self.test_y)):
+            size = prod(self.image_shape)
+            if x.ndim != 2 or x.shape[1] != size or y.shape != x.shape[:1]:
+                shapes = f"shapes {tuple(x.shape)} and {tuple(y.shape)}"
+                fail(f"Dataset({part}_x=..., {part}_y=...)", f"of shapes (n, {size}) and (n,)", shapes)
+            finite(f"Dataset({part}_x=...)", x)
+            if y.dtype != torch.int64:
+                fail(f"Dataset({part}_y=...)", "of dtype int64", y.dtype, "use y.long() if these are classes")
+            if len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(self.classes):
+                labels = f"labels from {int(y.min())} to {int(y.max())}"
+                fail(f"Dataset({part}_y=...)", f"from 0 to {len(self.classes) - 1}, one of the classes", labels)
 
     def take(self, n_train: int, generator: torch.Generator) -> "Dataset":
         """Keep a random subset of the training images; the test images stay.

@@ -1,8 +1,7 @@
 """Downsampled ImageNet at 32 × 32 pixels (Chrabaszcz, Loshchilov & Hutter 2017), from its official batches."""
 
-import pickle
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from mupi.checks import fail, positive_int
 from mupi.data.dataset import Dataset
-from mupi.data.pickled_arrays import ArrayUnpickler
+from mupi.data.pickled_arrays import load_arrays
 
 FOLDER = "imagenet32"
 TRAIN = tuple(f"train_data_batch_{i}" for i in range(1, 11))
@@ -22,6 +21,10 @@ SOURCE = "image-net.org (free registration; 'Download downsampled image data (32
 # Per channel, after scaling to [0, 1]: the constants that ImageNet is usually normalised by.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+MOST_CLASSES = 1000
+MOST_BYTES = 1 << 29
+"""Of a file; the largest official one, a tenth of the training images, has 394 MB."""
 
 
 def load_imagenet32(
@@ -86,17 +89,29 @@ def load_imagenet32(
 
 def _read(path: Path) -> tuple[Tensor, Int64[Tensor, " n"]]:
     """Bytes (n, 3072) and labels from 0."""
+    if (size := path.stat().st_size) > MOST_BYTES:
+        _damaged(path, f"it has {size:,} bytes, more than the {MOST_BYTES:,} of any official file")
     try:
-        with path.open("rb") as file:
-            batch: dict[str, Any] = ArrayUnpickler(file, encoding="latin1").load()
-        pixels, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
-    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
-        _damaged(path, f"it is no pickle of data and labels ({type(error).__name__}: {error})")
+        batch = load_arrays(path.read_bytes(), encoding="latin1")
+    except ValueError as error:
+        _damaged(path, str(error))
+    if not isinstance(batch, dict) or not {"data", "labels"} <= batch.keys():
+        _damaged(path, "it is no pickle of a dict with data and labels")
+    pixels, numbers = batch["data"], batch["labels"]
+    if isinstance(numbers, list) and any(type(label) is not int for label in numbers):
+        _damaged(path, "its labels are no integers")
+    if not isinstance(pixels, np.ndarray) or not isinstance(numbers, (list, np.ndarray)):
+        _damaged(path, "its data are no array, or its labels no list")
+    labels = np.asarray(numbers) if len(numbers) else np.zeros(0, np.int64)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        _damaged(path, f"its labels are {labels.dtype} of shape {labels.shape}, not integers (n,)")
+    if len(labels) == 0 or not (int(labels.min()) >= 1 and int(labels.max()) <= MOST_CLASSES):
+        _damaged(path, f"its labels are not from 1 to {MOST_CLASSES:,}")
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072):
         _damaged(
             path, f"its data are {pixels.dtype} of shape {pixels.shape} for {len(labels)} labels, not bytes (n, 3072)"
         )
-    return torch.from_numpy(pixels), torch.from_numpy(labels).long() - 1
+    return torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)) - 1
 
 
 def _select(x: Tensor, y: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import io
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pooch
 import torch
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -25,6 +26,10 @@ ARCHIVE_MD5 = {
 }
 CHARACTERS = {"images_background.zip": 964, "images_evaluation.zip": 659}
 DRAWINGS = 20
+MOST_ARCHIVE_BYTES = 64 << 20
+"""Of an archive; the official ones have 9.5 and 6.5 MB."""
+MOST_DRAWING_BYTES = 1 << 16
+"""Of a drawing, packed as PNG or not; the official ones have some 250."""
 DRAWN_SIZE = 105
 SIZE = 28
 
@@ -131,19 +136,25 @@ def _select(*parts) -> Characters:
 
 def _read_archive(path: Path) -> Characters:
     """All images of an archive, by name; its 20 drawings make a class."""
+    if (size := path.stat().st_size) > MOST_ARCHIVE_BYTES:
+        _damaged(path, f"it has {size:,} bytes")
     try:
         with zipfile.ZipFile(path) as archive:
             names = sorted(n for n in archive.namelist() if n.endswith(".png") and n.startswith(f"{path.stem}/"))
-            classes = sorted({name.rpartition("/")[0] for name in names})
+            drawings = Counter(name.rpartition("/")[0] for name in names)
+            classes = sorted(drawings)
             wanted = (CHARACTERS[path.name], CHARACTERS[path.name] * DRAWINGS)
-            if (len(classes), len(names)) != wanted:
+            if (len(classes), len(set(names))) != wanted:
                 _damaged(
                     path, f"it holds {len(names)} images of {len(classes)} characters, not {wanted[1]} of {wanted[0]}"
                 )
+            if uneven := [name for name in classes if drawings[name] != DRAWINGS]:
+                _damaged(path, f"it holds {drawings[uneven[0]]} images of {uneven[0]}, not {DRAWINGS}")
             drawn = np.stack(
                 [_read_image(archive, name) for name in track(names, f"reading {path.name}", transient=True)]
             )
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    # A method that Python has not, or a password that nobody gave.
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         _damaged(path, f"it cannot be unpacked ({error})")
     shrunk = torch.cat([_shrink(part) for part in _parts(drawn)])
     return Characters(shrunk.view(len(classes), DRAWINGS, SIZE**2), tuple(name.partition("/")[2] for name in classes))
@@ -152,14 +163,18 @@ def _read_archive(path: Path) -> Characters:
 def _read_image(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """A drawing as booleans, True for ink."""
     where = f"{archive.filename}:{name}"
+    if (size := archive.getinfo(name).file_size) > MOST_DRAWING_BYTES:
+        _damaged(Path(where), f"it unpacks to {size:,} bytes")
+    content = io.BytesIO(archive.read(name))
     try:
-        with Image.open(io.BytesIO(archive.read(name))) as image:
-            pixels = np.asarray(image.convert("1"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        _damaged(Path(where), f"it is no image ({error})")
-    if pixels.shape != (DRAWN_SIZE, DRAWN_SIZE):
-        _damaged(Path(where), f"it is {pixels.shape[1]} × {pixels.shape[0]} pixels, not {DRAWN_SIZE} × {DRAWN_SIZE}")
-    return ~pixels
+        # The size is known before any pixel is.
+        with Image.open(content, formats=["PNG"]) as image:
+            if image.size == (DRAWN_SIZE, DRAWN_SIZE):
+                return ~np.asarray(image.convert("1"))
+            found = f"it is {image.width} × {image.height} pixels, not {DRAWN_SIZE} × {DRAWN_SIZE}"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        found = f"it is no image ({error})"
+    _damaged(Path(where), found)
 
 
 def _parts(drawn: np.ndarray) -> Iterator[np.ndarray]:

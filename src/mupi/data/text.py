@@ -16,6 +16,12 @@ from mupi.checks import fail
 PIECE = 1 << 20
 """Characters held at a time: what a file's size does not change."""
 
+LONGEST_WORD = 1 << 16
+"""Characters; German has some of eighty."""
+
+MOST_UNPACKED = 200
+"""Times its size that a packed file may unpack to, beyond the first `PIECE`; text unpacks to 3 to 10 times."""
+
 Normaliser = Callable[[Iterable[str]], Iterator[str]]
 """From pieces of text to pieces of text, cut anywhere."""
 
@@ -30,17 +36,18 @@ def words(path: Path, normalise: Normaliser | None = None, read: Callable[[int],
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, or a zip of more or less than one file.
+        ValueError: If it is damaged, a zip of more or less than one file, or no text: it has a word that is longer than
+            `LONGEST_WORD`, or unpacks to more than `MOST_UNPACKED` times its size.
     """
     pieces = read_pieces(path, read)
     rest = ""
     for piece in pieces if normalise is None else normalise(pieces):
-        rest += piece
-        # A word may go on in the next piece; only what is before the last space is known to be whole.
-        head, space, tail = rest.rpartition(" ") if " " in piece else rest.rpartition("\n")
-        if space:
-            yield from head.split()
-            rest = tail
+        found = (rest + piece).split()
+        # A word may go on in the next piece; only what is before a space is known to be whole.
+        rest = found.pop() if found and not piece[-1:].isspace() else ""
+        if len(rest) > LONGEST_WORD:
+            fail(str(path), f"a text, of words of at most {LONGEST_WORD:,} characters", "a longer one")
+        yield from found
     yield from rest.split()
 
 
@@ -51,11 +58,24 @@ def read_pieces(path: Path, read: Callable[[int], None] | None = None) -> Iterat
     try:
         with path.open("rb") as raw, unpacked(path, raw) as stream:
             text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace")
+            size, unpacked_size = path.stat().st_size, 0
             while piece := text.read(PIECE):
+                unpacked_size += len(piece)
+                if unpacked_size > PIECE + MOST_UNPACKED * size:
+                    fail(str(path), f"a text that unpacks to at most {MOST_UNPACKED} times its size", "more")
                 if read is not None:
                     read(raw.tell())
                 yield piece
-    except (lzma.LZMAError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    # The last two: a method that Python has not, or a password that nobody gave.
+    except (
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the system; those of gzip and bz2 have no number
         raise ValueError(f"`{path}` is damaged: it cannot be unpacked ({error}); fetch it again") from error

@@ -59,12 +59,13 @@ class Vocabulary:
         """Read what `save` has written.
 
         Raises:
-            ValueError: If a line is no word and count.
+            ValueError: If a line is no word and count, or the file no text.
         """
         words, counts = [], []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        # A byte that is not UTF-8 becomes a �, and its line no word that was saved.
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             word, _, count = line.rpartition(" ")
-            if not (word and count.isdecimal()):
+            if not (word and count.isdecimal() and len(count) < 19):
                 fail(f"{path}:{number}", "`word count`", repr(line), "remove the file to have it made again")
             words.append(word)
             counts.append(int(count))

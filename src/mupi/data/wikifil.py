@@ -4,6 +4,8 @@ import re
 import string
 from collections.abc import Iterable, Iterator
 
+from mupi.checks import fail
+
 # Applied in this order to what lies inside <text> … </text>, piece by piece, each piece ending in ">".
 RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.ASCII | (re.IGNORECASE if ignore_case else 0)), replacement)
@@ -70,11 +72,21 @@ def wikifil(pieces: Iterable[str]) -> Iterator[str]:
         yield NO_LETTERS.sub(" ", f" {record} ".translate(SPELLED))[:-1]
 
 
+LONGEST_RECORD = 1 << 24
+"""Characters between two ">"; the longest of Wikipedia are articles of some two million."""
+
+
 def split_after(pieces: Iterable[str], end: str) -> Iterator[str]:
-    """Cut a stream after each ``end``."""
+    """Cut a stream after each ``end``.
+
+    Raises:
+        ValueError: If there is none in `LONGEST_RECORD` characters.
+    """
     rest = ""
     for piece in pieces:
         *records, rest = (rest + piece).split(end)
+        if len(rest) > LONGEST_RECORD:
+            fail("text", f"a dump of Wikipedia, with {end!r} at least every {LONGEST_RECORD:,} characters", "none")
         yield from (record + end for record in records)
     if rest:
         yield rest

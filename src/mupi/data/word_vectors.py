@@ -15,6 +15,12 @@ from mupi.checks import fail, positive_int
 
 ROWS_AT_ONCE = 256
 
+LONGEST_WORD = 1 << 14
+"""Bytes."""
+
+LONGEST_NUMBER = 64
+"""Bytes of a number as text."""
+
 
 @dataclass(frozen=True, eq=False)
 class WordVectors:
@@ -33,8 +39,8 @@ class WordVectors:
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """The row of each word."""
-        return {word: i for i, word in enumerate(self.words)}
+        """The row of each word; of a word that is there twice the first, as gensim has it."""
+        return {word: i for i, word in reversed(list(enumerate(self.words)))}
 
     @cached_property
     def directions(self) -> Float[Tensor, "V n"]:
@@ -85,7 +91,7 @@ class WordVectors:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is of another format, or cut off.
+            ValueError: If it is of another format, or cut off, or has a number that is not finite.
         """
         if not path.is_file():
             raise FileNotFoundError(f"`{path}` is missing; name a file of word vectors, such as `mupi word2vec` writes")
@@ -94,11 +100,21 @@ class WordVectors:
             if len(first) != 2 or not all(number.isdigit() for number in first):
                 fail(str(path), "a file of word vectors, beginning with `V n`", repr(b" ".join(first)[:40]))
             count, n = map(int, first)
+            # A word and a space, then numbers: so much is there at least, or the first line is not to be believed.
+            least, size = count * (2 + (4 if binary else 2) * n), path.stat().st_size
+            if count < 1 or n < 1 or size < least:
+                fail(
+                    str(path), f"at least {least:,} bytes for {count:,} × {n:,} numbers, one or more", f"{size:,} bytes"
+                )
             vectors = np.empty((count, n), dtype=np.float32)
             words = []
             for i, (word, row) in enumerate((_read_binary if binary else _read_text)(file, path, count, n)):
+                if not np.isfinite(row).all():
+                    fail(f"{path}:{i + 2}", "finite numbers", f"the word {word!r} with NaN or infinite ones")
                 words.append(word)
                 vectors[i] = row
+            if file.read(1000).strip():
+                fail(str(path), f"of {count:,} words, as its first line says", "more after them")
         return cls(tuple(words), torch.from_numpy(vectors))
 
     def _row(self, word: str) -> int:
@@ -109,9 +125,11 @@ class WordVectors:
 
 def _read_text(file: IO[bytes], path: Path, count: int, n: int) -> Iterator[tuple[str, np.ndarray]]:
     for number in range(2, count + 2):
-        fields = file.readline().rstrip(b" \n").rsplit(b" ", n)
+        fields = file.readline(LONGEST_WORD + LONGEST_NUMBER * n).rstrip(b" \r\n").rsplit(b" ", n)
         try:
-            row = np.array(fields[1:], dtype=np.float32)
+            # Beyond float32 is infinite, which the caller refuses.
+            with np.errstate(over="ignore"):
+                row = np.array(fields[1:], dtype=np.float64).astype(np.float32)
         except ValueError:
             row = np.empty(0)
         if len(row) != n:
@@ -123,9 +141,14 @@ def _read_binary(file: IO[bytes], path: Path, count: int, n: int) -> Iterator[tu
     for number in range(1, count + 1):
         word = bytearray()
         # The program ends a row with a line feed, some others do not: it is taken off the next word.
-        while (byte := file.read(1)) not in (b" ", b""):
+        while (byte := file.read(1)) not in (b" ", b"") and len(word) <= LONGEST_WORD:
             word += byte
+        if len(word) > LONGEST_WORD:
+            fail(str(path), f"of words of at most {LONGEST_WORD:,} bytes", "a longer one", "a text file? then say so")
         numbers = file.read(4 * n)
+        # Numbers that are all figures: the bytes of text, which now and then are as many as those of floats.
+        if number == 1 and not numbers.strip(b"0123456789+-.eE \r\n"):
+            fail(str(path), "binary", "numbers as text", "then say so")
         if len(numbers) < 4 * n:
             fail(str(path), f"{count} words long", f"{number - 1} whole ones", "a text file? then say so")
         yield word.lstrip(b"\n").decode(errors="replace"), np.frombuffer(numbers, "<f4")
