@@ -33,7 +33,7 @@ fits = pytest.mark.parametrize("name", FITS)
 
 
 @fits
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(labels=st.lists(st.integers(-1, 4), min_size=1, max_size=8), wider=st.integers(0, 2))
 def test_integers_are_classes_if_all_occur_or_k_is_said(name, labels, wider):
     fit, Y, X, k = FITS[name], torch.tensor(labels), randn(len(labels), 3), max(labels) + 1
