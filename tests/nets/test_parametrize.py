@@ -122,3 +122,52 @@ def test_wrong_arguments_are_refused():
         parametrize(perceptron(), sigma_w=-1.0)
     with pytest.raises(ValueError, match="a model that `parametrize` returned; got Sequential"):
         parameter_groups(perceptron(), 0.1)
+
+
+class Functional(nn.Module):
+    """Three layers, with what is between them in the forward pass."""
+
+    def __init__(self, forward: Callable[[nn.Module, torch.Tensor], torch.Tensor]):
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.run = forward
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.run(self, x)
+
+
+def test_activations_may_be_in_the_forward_pass_and_inputs_and_outputs_are_free():
+    for run in (
+        lambda net, x: net.third(net.second(net.first(x).relu()).tanh()),
+        lambda net, x: net.third(net.second(net.first(x / x.norm(dim=1, keepdim=True)).sign()).tanh()).softmax(1),
+    ):
+        parametrize(Functional(run))
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (lambda net, x: net.third(x + net.second(net.first(x).relu())), "another way to `third` than through `second`"),
+        (lambda net, x: net.third((h := net.first(x)) + net.second(h.relu())), "another way to `third`"),
+        (lambda net, x: net.third(net.second(net.first(x).relu())) + x[:, :3], "another way around `third`"),
+        (lambda net, x: net.third(net.second(net.first(x).softmax(1))), "coordinates of `first` mixed before `second`"),
+        (lambda net, x: net.third(nn.functional.layer_norm(net.second(net.first(x)), (8,))), "coordinates of `second`"),
+        (lambda net, x: net.third(net.second(net.second(net.first(x)))), "`second` used twice"),
+        (lambda net, x: net.third(net.first(net.second(x))), "the order second, first, third"),
+        (lambda net, x: net.third(net.first(x) @ net.second.weight.T), "the order first, third"),
+        (lambda net, x: net.third(net.second(net.first(x[:, 0]))), r"`parametrize\(example=...\)` must be a batch"),
+    ],
+)
+def test_a_model_that_is_no_chain_is_refused_by_what_it_does(run, message: str):
+    model = Functional(run)
+    with pytest.raises(ValueError, match=message) as error:
+        parametrize(model)
+    assert "\n" not in str(error.value)
+    assert model.training and not model.first._forward_hooks
+
+
+def test_a_model_of_other_inputs_is_tried_on_an_example():
+    model = Functional(lambda net, x: net.third(net.second(net.first(x.mean((2, 3))).relu())))
+    with pytest.raises(ValueError, match="pass a batch of its inputs"):
+        parametrize(model)
+    parametrize(model, example=randn(4, 8, 2, 2, dtype=torch.float32))

@@ -42,3 +42,39 @@ def test_it_is_made_of_linear_layers_of_the_width_and_pytorchs_own_activation():
 def test_a_limit_is_refused_and_told_to_be_sampled():
     with pytest.raises(ValueError, match=r"HermiteWeight.*plain\(net.sample\(width\)\)"):
         plain(PiMLP(5, 3, rank=4, features=Hermite(2)))
+
+
+class Residual(PiMLP):
+    """A user's own network of the same layers."""
+
+    def hidden(self, x):
+        g = [self.input(x)]
+        for layer in self.pi_layers[:-1]:
+            g.append(g[-1] + layer(g[-1]))
+        return g
+
+
+class Clamped(PiMLP):
+    def forward(self, x):
+        return super().forward(x.clamp(-2, 2))
+
+
+def of_random_features(make, **options):
+    return make(5, 3, rank=4, depth=3, features=Random(11), readout_std=1.0, generator=seeded(), **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("make", [Residual, Clamped])
+def test_a_network_that_does_more_than_its_layers_is_refused(make, dtype):
+    with pytest.raises(ValueError, match=rf"function is that of its layers one after the other; got {make.__name__}"):
+        plain(of_random_features(make, dtype=dtype))
+
+
+def test_a_hook_that_changes_outputs_is_refused_and_modes_stay():
+    net = of_random_features(PiMLP)
+    plain(net)
+    assert net.training
+    net.layers[0].register_forward_hook(lambda module, inputs, output: 1.01 * output)
+    with pytest.raises(ValueError, match="or a hook is in no layer"):
+        plain(net)
+    assert net.training and not plain(of_random_features(PiMLP).eval())[0].weight.grad_fn

@@ -4,10 +4,11 @@ from copy import deepcopy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative
+from mupi.nets.chains import refuse_other_than_chains
 from mupi.nets.mlp import ScaledLinear, scaled_groups
 from mupi.parametrization import LearningRates, Parametrization
 
@@ -26,15 +27,18 @@ def parametrize(
     sigma_b: float = 0.0,
     input_std: float | None = None,
     readout_std: float | None = None,
+    example: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Model:
     """A copy of a perceptron in an abc-parametrization: other initial weights, with multipliers before them.
 
     Every `torch.nn.Linear`, in the order of ``model.modules()``, becomes a `ScaledLinear`; biases, where there are
-    any, get multipliers too. n is the width of the hidden layer that a weight reads (for the first weight, that it
-    writes), so hidden widths may differ. Learning rates come from `parameter_groups`, and are as much a part of the
-    parametrization as the weights. The ``state_dict`` has the same keys as before and one more for each layer, with
-    which it fits no model that is not in the same parametrization; save and load it, and the optimiser's, as usual.
+    any, get multipliers too. The model is tried on random rows: between two ``nn.Linear`` there must be nothing but a
+    function of each coordinate, whether in modules or in the forward pass, and no way around a weight. n is the width
+    of the hidden layer that a weight reads (for the first weight, that it writes), so hidden widths may differ.
+    Learning rates come from `parameter_groups`, and are as much a part of the parametrization as the weights. The
+    ``state_dict`` has the same keys as before and one more for each layer, with which it fits no model that is not in
+    the same parametrization; save and load it, and the optimiser's, as usual.
 
     >>> net = parametrize(nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 10)))
     >>> optimizer = torch.optim.SGD(parameter_groups(net, lr=0.1))
@@ -46,16 +50,19 @@ def parametrize(
         sigma_b: σ of the biases; 0 starts them at 0.
         input_std: σ_1, if not sigma_w/√d_in.
         readout_std: σ_{L+1}, if not sigma_w.
+        example: A batch of inputs to try the model on; None for random rows of the first weight's size.
         generator: Randomness.
 
     Raises:
         ValueError: If a module is of another kind (named in the message), the model has fewer than two
-            ``nn.Linear``, these do not fit one after the other, or the parametrization has another depth.
+            ``nn.Linear``, these do not fit one after the other or are not used so, or the parametrization has another
+            depth.
     """
     for name, value in dict(sigma_w=sigma_w, sigma_b=sigma_b).items():
         non_negative(f"parametrize({name}=...)", value)
     model = deepcopy(model)
     linears = _linears(model)
+    refuse_other_than_chains(model, linears, example)
     depth = len(linears) - 1
     p = Parametrization.mup(depth) if parametrization is None else parametrization
     if p.depth != depth:

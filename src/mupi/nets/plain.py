@@ -6,7 +6,11 @@ from torch import Tensor, nn
 from mupi.activations import GELU, Activation, Identity, LeakyReLU, ReLU, Tanh
 from mupi.checks import fail
 from mupi.features import RandomWeight
+from mupi.layers import relative_error
 from mupi.nets.pi_mlp import PiMLP
+
+ROWS = 16
+"""Random inputs of each size that outputs are compared on."""
 
 
 class Coordinatewise(nn.Module):
@@ -53,8 +57,11 @@ def plain(net: PiMLP) -> nn.Sequential:
         net: For example ``PiMLP.sample(width)`` of a trained limit.
 
     Raises:
-        ValueError: If the features are others.
+        ValueError: If the features are others, or the network does not compute what its layers do one after the
+            other, as a subclass or a hook may: outputs on random inputs are compared.
     """
+    if not isinstance(net, PiMLP):
+        fail("plain(net)", "a PiMLP", type(net).__name__, "other architectures are no chain of linear layers")
     weights: list[RandomWeight] = []
     for layer in net.pi_layers:
         if not isinstance(layer.weight, RandomWeight):
@@ -69,7 +76,35 @@ def plain(net: PiMLP) -> nn.Sequential:
         matrix = layer.scale * weight.weight.T / len(weight.weight) ** 0.5
         bias = None if layer.bias is None else layer.scale * layer.bias_scale * layer.bias
         modules += [activation_module(weight.activation), linear(omega, matrix, bias)]
-    return nn.Sequential(*modules)
+    chain = nn.Sequential(*modules)
+    _refuse_other_outputs(net, chain)
+    return chain
+
+
+def _refuse_other_outputs(net: PiMLP, chain: nn.Sequential) -> None:
+    """Compare on inputs of several sizes, which see more of a function than those of one."""
+    d_in = len(net.input.weight)
+    x = torch.randn(ROWS, d_in, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) / d_in**0.5
+    # Half of the digits are left by rounding in sums over many neurons.
+    training, most, worst = net.training, torch.finfo(net.input.weight.dtype).eps ** 0.5, 0.0
+    net.eval()
+    try:
+        for size in (1.0, 0.1, 10.0):
+            rows = (size * x).to(net.input.weight)
+            right, got = net(rows), chain(rows)
+            if size > 1 and not torch.isfinite(right).all():
+                continue  # a steep activation has no number there
+            error = relative_error(got, right) if right.shape == got.shape else torch.inf
+            worst = error if not error <= most else worst
+    finally:
+        net.train(training)
+    if worst:
+        fail(
+            "plain(net)",
+            "a net whose function is that of its layers one after the other",
+            f"{type(net).__name__}, whose outputs on random inputs are {worst:.2g} of their size from that",
+            "a changed forward pass, a residual say, or a hook is in no layer",
+        )
 
 
 def linear(omega: Tensor | None, matrix: Tensor, bias: Tensor | None) -> nn.Linear:
