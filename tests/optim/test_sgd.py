@@ -165,7 +165,7 @@ def test_one_joint_norm_covers_atoms_and_ordinary_parameters():
         else:
             norms.append(exact_layer.gradient_norm(ReLU(), *gradient).detach())
     total = float(torch.stack(norms).norm())
-    start = {name: p.detach().clone() for name, p in net.named_parameters()}
+    start = {name: p.detach().clone() for name, p in net.named_parameters() if p.numel()}
     counts = [layer.weight.num_atoms for layer in net.layers]
     mupi.SGD(net.parameters(), lr=1.0, clip=0.5 * total, clip_jointly=True).step()
     ordinary = [(name, p) for name, p in net.named_parameters() if p.numel()]
@@ -262,7 +262,8 @@ def test_zero_grad_forgets_the_gradient(name, owner, set_to_none):
     other.step()
     assert net.num_atoms == twin.num_atoms
     for p, q in zip(net.parameters(), twin.parameters(), strict=True):
-        assert_close(p, q)
+        if p.numel():  # atoms are compared by the function
+            assert_close(p, q)
     assert_close(net(batch(9)[0]), twin(batch(9)[0]))
 
 
@@ -547,7 +548,7 @@ def test_a_gradient_that_is_no_number_is_refused_and_nothing_changed(name, bad, 
         optimizer.step()
     assert "\n" not in str(error.value)
     for p, old in zip(net.parameters(), parameters[0], strict=True):
-        assert torch.equal(p, old)
+        assert p.numel() == 0 or torch.equal(p, old)  # atoms are seen in the function
         assert p.grad is not None, "to be looked at"
     assert str(optimizer.state_dict()) == str(parameters[1])
     assert_equal(net.eval()(x), before)

@@ -9,16 +9,17 @@ from torch import Tensor
 
 from mupi.activations import Activation
 from mupi.arrays import takes_numpy
-from mupi.checks import fail
+from mupi.checks import fail, is_eager
 from mupi.conventions import KEY
 from mupi.features.expansion import (
     Expansion,
+    differentiable_sum,
     exact_input_gradient,
     exact_sum,
     kernel_norm_squared,
 )
 from mupi.features.weight import Features, Weight
-from mupi.optim import AtomList, AtomParameter
+from mupi.optim import AtomList, AtomParameter, FactoredGradient, GuardedCoefficients, asked_for, own_precision
 
 
 @takes_numpy
@@ -78,12 +79,38 @@ class AtomWeight(Weight, AtomList):
         self.atoms = AtomParameter.of(self, self.like)
         self.append(initial.c, initial.a, initial.b)
 
+    # In a compiler's graph the list of atoms would be that of the time of compilation.
+    @torch.compiler.disable(recursive=True)
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
-        """Σ_m c_m a_m κ_φ(b_m, g)."""
-        trigger = self.atoms.trigger if self.atoms.requires_grad else self.atoms.trigger.detach()
-        out = ExactSum.apply(g.reshape(-1, self.rank_in), trigger, self)
-        assert isinstance(out, Tensor)
+        """Σ_m c_m a_m κ_φ(b_m, g); in autocast, too, in the dtype of the atoms.
+
+        Raises:
+            TypeError: If `torch.func.functional_call` put something in the place of the atoms.
+        """
+        if not isinstance(self.atoms, AtomParameter) or self.atoms.atoms is not self:
+            raise TypeError(
+                "the atoms of `mupi.Atoms` must be the module's own in `functional_call`, whose transforms cannot "
+                f"differentiate by them; got {type(self.atoms).__name__} from elsewhere; leave them out, or use "
+                "constant-memory features such as `mupi.Hermite`"
+            )
+        rows = g.reshape(-1, self.rank_in)
+        with own_precision(g.device):
+            if torch.is_autocast_enabled(g.device.type):
+                rows = rows.to(self.dtype)
+            if is_eager(rows):
+                out = ExactSum.apply(rows, self.atoms, self)
+                assert isinstance(out, Tensor)
+            else:
+                out = self.differentiable(rows)
         return out.reshape(*g.shape[:-1], self.rank_out)
+
+    def differentiable(self, g: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
+        """The same, for transforms and to be differentiated twice; refuses to be differentiated by the atoms."""
+        blocks = (
+            Expansion(GuardedCoefficients.apply(block.c, self.atoms), block.a, block.b)  # pyright: ignore
+            for block in self.expansion_blocks()
+        )
+        return differentiable_sum(self.activation, blocks, g, self.rank_out)
 
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
         """κ_φ(g, g')."""
@@ -158,11 +185,12 @@ class AtomWeight(Weight, AtomList):
 
     def _empty(self, size: int) -> Expansion:
         dtype = self.storage or self.like.dtype
-        return Expansion(
-            self.like.new_empty(size),
-            self.like.new_empty(size, self.rank_out, dtype=dtype),
-            self.like.new_empty(size, self.rank_in, dtype=dtype),
-        )
+        with torch.inference_mode(False):  # where atoms are loaded in that mode, training goes on outside of it
+            return Expansion(
+                self.like.new_empty(size),
+                self.like.new_empty(size, self.rank_out, dtype=dtype),
+                self.like.new_empty(size, self.rank_in, dtype=dtype),
+            )
 
     def _apply(self, fn, recurse=True):
         """Move the atoms along with `Module.to`; half-precision storage keeps its dtype."""
@@ -173,6 +201,13 @@ class AtomWeight(Weight, AtomList):
             a, b = ((fn(t) if self.storage is None else t.to(self.like.device)) for t in (old.a, old.b))
             block.atoms = Expansion(fn(old.c), a, b)
         return self
+
+    def __setstate__(self, state: dict) -> None:
+        """Processes send each other shared memory; but atoms that one of them appends are not the other's."""
+        super().__setstate__(state)
+        for block in self.blocks:
+            if block.atoms.c.is_shared():
+                block.atoms = Expansion(*(t.clone() for t in (block.atoms.c, block.atoms.a, block.atoms.b)))
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         atoms = self.expansion()
@@ -216,26 +251,31 @@ class AtomWeight(Weight, AtomList):
 
 
 class ExactSum(torch.autograd.Function):
-    """`exact_sum` with `exact_input_gradient`; the backward pass also hands (δ, g) to the layer's `AtomParameter`."""
+    """`exact_sum` with `exact_input_gradient`; the atoms' gradient is the rows (δ, g)."""
 
     @staticmethod
-    def forward(ctx, g: Tensor, trigger: Tensor, weight: AtomWeight) -> Tensor:
+    def forward(ctx, g: Tensor, atoms: AtomParameter, weight: AtomWeight) -> Tensor:
         """Evaluate the sum tile by tile."""
         ctx.save_for_backward(g)
         ctx.weight, ctx.version = weight, weight.version
         return exact_sum(weight.activation, weight.expansion_blocks(), g, weight.rank_out)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, delta: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Recompute the kernel tile by tile."""
+        """Recompute the kernel tile by tile; with ``create_graph``, all at once."""
         (g,) = ctx.saved_tensors
         weight: AtomWeight = ctx.weight
         if weight.version != ctx.version:
             raise RuntimeError("the atoms changed between this forward pass and its backward pass; run forward again")
-        d_g = None
-        if ctx.needs_input_grad[0]:
-            d_g = exact_input_gradient(weight.activation, weight.expansion_blocks(), g, delta)
-        if ctx.needs_input_grad[1]:
-            weight.atoms.record(delta.detach(), g.detach())
-        return d_g, torch.zeros(0) if ctx.needs_input_grad[1] else None, None
+        d_g = d_atoms = None
+        with own_precision(g.device):
+            if ctx.needs_input_grad[0] and torch.is_grad_enabled():
+                inputs = g.view_as(g)  # hooks on g are not for this
+                (d_g,) = torch.autograd.grad(weight.differentiable(inputs), inputs, delta, create_graph=True)
+            elif ctx.needs_input_grad[0]:
+                d_g = exact_input_gradient(weight.activation, weight.expansion_blocks(), g, delta)
+        if asked_for(ctx, 1) != "nothing":
+            # With create_graph the norm of this gradient, say, can be differentiated.
+            rows = (delta, g) if torch.is_grad_enabled() else (delta.detach(), g.detach())
+            d_atoms = FactoredGradient(weight.atoms.shape, [rows])
+        return d_g, d_atoms, None

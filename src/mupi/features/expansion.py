@@ -42,6 +42,17 @@ def exact_sum(
     return out
 
 
+def differentiable_sum(
+    activation: Activation, blocks: Iterable[Expansion], g: Float[Tensor, "n rank_in"], rank_out: int
+) -> Float[Tensor, "n rank_out"]:
+    """`exact_sum` of operations that can be differentiated as often as κ; autograd keeps n × m numbers a block."""
+    out = g.new_zeros(len(g), rank_out)
+    for block in blocks:
+        c, a, b = (t.to(g.dtype) for t in (block.c, block.a, block.b))
+        out = out + activation.dual(*gram(b, g)) @ (c[:, None] * a)
+    return out
+
+
 def exact_input_gradient(
     activation: Activation,
     blocks: Iterable[Expansion],

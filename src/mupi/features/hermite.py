@@ -17,7 +17,7 @@ from mupi.features.expansion import Expansion
 from mupi.features.recent import RecentAtoms
 from mupi.features.symmetric import hermite_tensor, power_size, rotate, symmetric_power
 from mupi.features.weight import Features, Weight
-from mupi.optim import MatrixModule, MatrixParameter, matmul
+from mupi.optim import FactoredGradient, MatrixModule, matmul
 
 MOST_FEATURES = 2_000_000
 
@@ -212,7 +212,7 @@ class HermiteWeight(Weight, MatrixModule):
         old = self._projected()
         new = self.tracker.renew(_polar(self.recent.expansion().b)[1], self.recent.seen, old)
         carried: list[Tensor] = [self.weight]
-        if self.weight.grad is not None and not isinstance(self.weight, MatrixParameter):
+        if self.weight.grad is not None and not isinstance(self.weight.grad, FactoredGradient):
             carried.append(self.weight.grad)
         for tensor in carried:
             parts = dict(zip(self.sizes, tensor.split(list(self.sizes.values())), strict=True))
@@ -255,8 +255,7 @@ class HermiteWeight(Weight, MatrixModule):
     @torch.compiler.disable(recursive=True)
     def _after(self, g: Tensor, out: Tensor, spread: Callable[[Tensor], Tensor] | None = None) -> None:
         if self._in_training(g) and self.weight.requires_grad:
-            leaf = self.weight.trigger if isinstance(self.weight, MatrixParameter) else self.weight
-            self.recent.watch(g, out, leaf, spread)
+            self.recent.watch(g, out, self.weight, spread)
 
     def _in_training(self, g: Tensor) -> bool:
         """Whether this pass trains the module; weights that are no parameter come from `functional_call`."""
@@ -277,7 +276,7 @@ class HermiteWeight(Weight, MatrixModule):
         is pending all the same (torch's optimisers leave it) goes along; one that is kept as factors is waited for.
         """
         self.settle()
-        waits = isinstance(self.weight, MatrixParameter) and self.weight.grad is not None
+        waits = isinstance(self.weight.grad, FactoredGradient)
         if self.training and not waits and self.weight._version != self._renewal_version:
             if self.tracker is not None and self.tracker.due(self.recent.seen):
                 self.renew_directions()

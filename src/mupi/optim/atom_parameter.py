@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.optim.factored import FactoredParameter, Step
+from mupi.optim.factored import OPERATORS, FactoredGradient, FactoredParameter, Step
 from mupi.optim.norms import row_norms
+from mupi.optim.precision import own_precision
 
 
 class AtomList(ABC):
@@ -35,7 +37,8 @@ class AtomList(ABC):
 class AtomParameter(FactoredParameter):
     """Stands for an `AtomList` in ``module.parameters()``. As a tensor it is empty.
 
-    Its gradient Σ_i δ_i ⊗ κ(g_i, ·) is the list of the atoms which the next step appends.
+    Its gradient Σ_i δ_i ⊗ κ(g_i, ·) is the list of the atoms which the next step appends. Whatever would compute with
+    it, to average, share, count or regularise it, is refused: it would see no atoms, and say nothing.
     """
 
     atoms: AtomList
@@ -47,9 +50,53 @@ class AtomParameter(FactoredParameter):
         self.atoms = atoms
         return self
 
+    @property
+    def grad(self) -> FactoredGradient | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The factors of the backward passes since the last step, or None."""
+        return super().grad  # pyright: ignore[reportReturnType]
+
+    @grad.setter
+    def grad(self, value: FactoredGradient | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        if value is not None and not isinstance(value, FactoredGradient):
+            raise TypeError("a factored gradient comes from backward passes; it can only be set to None")
+        torch.Tensor.grad.__set__(self, value)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        """Let it be detached, moved as `Module.to` does, and asked for new tensors like it, as optimisers do.
+
+        Raises:
+            TypeError: For any other operation.
+            RuntimeError: For an operator such as ``*``.
+        """
+        name = func.overloadpacket.__name__
+        makes_new = name.startswith("new_") or name in ("zeros_like", "ones_like", "full_like")
+        if not makes_new and name not in ("detach", "alias", "_to_copy", "empty_like"):
+            refuse_atoms(name)
+        with torch._C._DisableTorchDispatch():
+            result = func(*args, **(kwargs or {}))
+        if makes_new:
+            return result
+        self = torch.Tensor._make_subclass(cls, result)
+        if hasattr(args[0], "atoms"):
+            self.atoms = args[0].atoms
+        return self
+
+    def share_memory_(self) -> "AtomParameter":
+        """Refused: other processes would not see atoms that are appended later.
+
+        Raises:
+            TypeError: Always.
+        """
+        return refuse_atoms("share_memory_")
+
+    def __repr__(self, *, tensor_contents=None) -> str:
+        return f"AtomParameter({self.dtype}, requires_grad={self.requires_grad})"
+
     def squared_norm(self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m rank_in"]) -> Float[Tensor, ""]:
         """Σ_ij δ_i·δ_j κ(g_i, g_j), the squared norm of the (projected) gradient at infinite width."""
-        return self.atoms.squared_norm(delta, x)
+        with own_precision(x.device):
+            return self.atoms.squared_norm(delta, x)
 
     def descend(
         self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m rank_in"], step: Step, state: dict
@@ -75,9 +122,59 @@ class AtomParameter(FactoredParameter):
 
     def __deepcopy__(self, memo: dict) -> "AtomParameter":
         """A copy that belongs to the copied atoms; pending gradients stay behind, as with any leaf."""
-        copy = memo[id(self)] = type(self)(self.data.clone(), self.requires_grad)
+        copy = memo[id(self)] = type(self)(self._empty(), self.requires_grad)
         copy.atoms = deepcopy(self.atoms, memo)
         return copy
 
     def __reduce_ex__(self, protocol) -> tuple:
-        return type(self).of, (self.atoms, self.data, self.requires_grad)
+        return type(self).of, (self.atoms, self._empty(), self.requires_grad)
+
+    def _empty(self) -> Tensor:
+        """What it is as a tensor."""
+        return torch.empty(0, dtype=self.dtype, device=self.device)
+
+
+def refuse_atoms(name: str) -> Any:
+    """Say what computes with atoms.
+
+    Raises:
+        TypeError: If Python lets it pass.
+        RuntimeError: Else.
+    """
+    raise (RuntimeError if name in OPERATORS else TypeError)(
+        f"the parameter of `mupi.Atoms` is a list that grows, not a tensor, and cannot be computed with (`{name}`): "
+        "copy it by `copy.deepcopy` or `state_dict`; to average, share, regularise or train it in several processes "
+        "use constant-memory features such as `mupi.Hermite`"
+    )
+
+
+class GuardedCoefficients(torch.autograd.Function):
+    """c, in expressions that are differentiated twice or transformed: their gradient by the atoms is refused.
+
+    It is no sum of atoms: the derivative of ∂_g Σ_m c_m a_m κ(b_m, g) by the weight is made of ∂_g κ(b, g).
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(c: Tensor, parameter: AtomParameter) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As it is."""
+        return c.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx, delta: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Refused.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError(
+            "the gradient by the atoms of `mupi.Atoms` cannot be had where the layer is differentiated twice "
+            "(create_graph=True, a gradient penalty) or transformed (torch.func): freeze them by "
+            "requires_grad_(False), name other inputs (backward(inputs=...)), or use constant-memory features such as "
+            "`mupi.Hermite`"
+        )

@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.optim.factored import FactoredParameter
+from mupi.optim.factored import FactoredGradient, FactoredParameter
 from mupi.optim.matrix_parameter import MatrixParameter
 from mupi.optim.norms import norm, power_of_two
 
 
 def gradient_norm(parameter: Tensor) -> Float[Tensor, ""]:
     """The Frobenius norm of ``parameter.grad``; for atoms, that of the infinite-width weight matrix's gradient."""
-    if isinstance(parameter, FactoredParameter):
+    if isinstance(parameter, FactoredParameter) and isinstance(parameter.grad, FactoredGradient):
         delta, x = _parts(parameter)
         # The norm is linear in δ, for a matrix in x too: divided by powers of two, which round nothing, their squares
         # do not overflow.
@@ -36,8 +36,9 @@ def bad_entries(parameter: Tensor) -> int:
 
 def _parts(parameter: Tensor) -> tuple[Tensor, ...]:
     """``grad``, or its factors."""
-    assert parameter.grad is not None
-    return parameter.grad.factors() if isinstance(parameter, FactoredParameter) else (parameter.grad,)
+    gradient = parameter.grad
+    assert gradient is not None
+    return gradient.factors() if isinstance(gradient, FactoredGradient) else (gradient,)
 
 
 def joint_norm(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -19,33 +20,27 @@ class Step:
     """What clipping multiplies the gradient by; None for 1."""
 
 
-READ_ONLY = frozenset(
-    {
-        "__get__",
-        "__set__",
-        "is_floating_point",
-        "is_complex",
-        "requires_grad_",
-        "dim",
-        "_has_compatible_shallow_copy_type",
-    }
-)
-# What optimisers ask of every gradient before the first parameter moves.
-REFUSED = (torch.Tensor.is_sparse.__get__,)  # pyright: ignore[reportAttributeAccessIssue]
+# Where these raise a TypeError, Python says that it does not know the operator, and drops what we said.
+OPERATORS = frozenset({"add", "sub", "mul", "div", "matmul", "mm", "pow", "neg", "eq", "ne", "lt", "le", "gt", "ge"})
 
 
 class FactoredGradient(Tensor):
     """The factors (δ, x) of a gradient Σ_i δ_i ⊗ x_i: δ = ∂loss/∂output, x the layer's input.
 
-    An empty tensor to those who only look; whatever would compute with it is told what to use instead.
+    A tensor without numbers, with the parameter's shape. Autograd's engine adds it up as it adds any gradient, under
+    its locks: so uses of a layer in one graph, backward passes, threads, and passes inside of passes all count, each
+    once. The order of the rows is that in which the engine came to them, and decides nothing but rounding. To sums
+    with a dense gradient of a matrix it contributes Σ_i x_i δ_iᵀ. Whatever else would compute with it is told what to
+    use instead.
     """
 
     rows: list[tuple[Tensor, Tensor]]
 
     @staticmethod
-    def __new__(cls, rows: list[tuple[Tensor, Tensor]]):
-        """From the (δ, x) of each backward pass."""
-        self = torch.Tensor._make_subclass(cls, rows[0][0].new_empty(0))
+    def __new__(cls, shape: torch.Size, rows: list[tuple[Tensor, Tensor]]):
+        """A gradient of a parameter of this shape, from the (δ, x) of each use of the layer."""
+        (delta, _), *_ = rows
+        self = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=delta.dtype, device=delta.device)
         self.rows = rows
         return self
 
@@ -56,51 +51,110 @@ class FactoredGradient(Tensor):
         delta, x = zip(*self.rows, strict=True)
         return torch.cat(delta), torch.cat(x)
 
+    def __repr__(self, *, tensor_contents=None) -> str:
+        return f"FactoredGradient({sum(len(delta) for delta, _ in self.rows)} rows, {self.dtype})"
+
+    def __deepcopy__(self, memo: dict) -> "FactoredGradient":
+        return type(self)(self.shape, [(delta.clone(), x.clone()) for delta, x in self.rows])
+
+    def __reduce_ex__(self, protocol) -> tuple:
+        return type(self), (self.shape, self.rows)
+
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
-        """Let attributes be read; move with `Module.to`; forget in `zero_grad`; refuse the rest.
+        """All as if this were not there, but for two attributes.
+
+        Raises:
+            TypeError: For ``is_sparse``, which optimisers ask of every gradient before the first parameter moves.
+        """
+        if func == torch.Tensor.is_sparse.__get__:  # pyright: ignore[reportAttributeAccessIssue]
+            refuse_gradient("is_sparse")
+        with torch._C.DisableTorchFunctionSubclass():
+            result = func(*args, **(kwargs or {}))
+        if func == torch.Tensor.data.__set__:  # pyright: ignore[reportAttributeAccessIssue]
+            args[0].rows = args[1].rows  # as `Module.to` sets the gradients that it moved
+        return result
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        """What the engine, ``zero_grad`` and `Module.to` do with gradients; all else is refused.
 
         Raises:
             TypeError: For any computation.
+            RuntimeError: For an operator such as ``*``.
         """
-        name, kwargs = func.__name__, kwargs or {}
-        if name == "to":
-            rows = args[0].rows
-            rows[:] = [(delta.to(*args[1:], **kwargs), x.to(*args[1:], **kwargs)) for delta, x in rows]
-            return cls(rows)
+        name, kwargs = func.overloadpacket.__name__, kwargs or {}
+        first: Any = args[0]
+        if name in ("add", "add_") and not kwargs and isinstance(args[1], Tensor) and args[1].shape == first.shape:
+            return cls._add(first, args[1], in_place=name == "add_")
+        if name in ("detach", "alias", "clone"):
+            return cls(first.shape, list(first.rows))
+        if name == "_to_copy":
+            options = {key: value for key, value in kwargs.items() if key in ("dtype", "device", "non_blocking")}
+            return cls(first.shape, [(delta.to(**options), x.to(**options)) for delta, x in first.rows])
         if name == "zero_":
-            args[0].rows.clear()
-            return args[0]
-        if name in READ_ONLY and func not in REFUSED:
-            return super().__torch_function__(func, types, args, kwargs)
-        raise TypeError(
-            f"this gradient is kept as factors, not as a tensor, and cannot be computed with (`{name}`): the optimizer "
-            "or clipping function cannot drive `mupi.Atoms` or `mupi.factor_gradients`; use `mupi.SGD(..., clip=...)`, "
-            "or constant-memory features such as `mupi.Hermite` as they come"
-        )
+            first.rows = [(delta[:0], x[:0]) for delta, x in first.rows[:1]]
+            return first
+        return refuse_gradient(name)
+
+    @classmethod
+    def _add(cls, first: Tensor, second: Tensor, in_place: bool) -> Tensor:
+        """The sum of two gradients, of which one has factors at least."""
+        if isinstance(first, cls) and isinstance(second, cls):
+            if not in_place:
+                return cls(first.shape, first.rows + second.rows)
+            first.rows = first.rows + second.rows
+            return first
+        if first.ndim != 2:
+            refuse_gradient("add")
+        if isinstance(second, cls):
+            return first.add_(second.dense()) if in_place else first + second.dense()
+        assert isinstance(first, cls)
+        if not in_place:
+            return first.dense() + second
+        first.rows = [*first.rows, (second, torch.eye(len(second), dtype=second.dtype, device=second.device))]
+        return first
+
+    def dense(self) -> Float[Tensor, "inputs rank_out"]:
+        """Σ_i x_i δ_iᵀ, the gradient of a matrix, multiplied out."""
+        delta, x = self.factors()
+        return x.T @ delta
+
+
+def refuse_gradient(name: str) -> Any:
+    """Say what computes with factored gradients.
+
+    Raises:
+        TypeError: If Python lets it pass.
+        RuntimeError: Else.
+    """
+    raise (RuntimeError if name in OPERATORS else TypeError)(
+        f"this gradient is kept as factors, not as a tensor, and cannot be computed with (`{name}`): the optimizer "
+        "or clipping function cannot drive `mupi.Atoms` or `mupi.factor_gradients`; use `mupi.SGD(..., clip=...)`, "
+        "or constant-memory features such as `mupi.Hermite` as they come"
+    )
+
+
+def asked_for(ctx: Any, i: int) -> Literal["nothing", "value", "sum"]:
+    """What the backward pass in progress wants of the leaf that is input ``i`` of an autograd function.
+
+    Its gradient added to ``grad``, or returned from `torch.autograd.grad`, or nothing: gradients of other tensors only.
+    """
+    if not ctx.needs_input_grad[i]:
+        return "nothing"
+    try:
+        return "sum" if torch._C._will_engine_execute_node(ctx.next_functions[i][0]) else "nothing"
+    except RuntimeError:  # raised for a leaf among the tensors that `torch.autograd.grad` is to differentiate by
+        return "value"
 
 
 class FactoredParameter(nn.Parameter):
-    """A parameter whose ``grad`` is None or a `FactoredGradient`, which only `mupi.SGD` knows how to use.
+    """A parameter whose ``grad`` is, as a rule, a `FactoredGradient`, which only `mupi.SGD` knows how to use.
 
-    The layer's autograd function takes `trigger` as an input, calls `record` in its backward pass and returns zeros
-    for the trigger. Setting ``grad = None``, as every ``zero_grad`` does, forgets the factors.
+    The layer's autograd function takes it as an input and returns a `FactoredGradient` for it.
     """
 
     step_size: Tensor | float
-    trigger: Float[Tensor, "0"]
-    _rows: list[tuple[Tensor, Tensor]]
-    _staged: list[tuple[int, Tensor, Tensor]]
-
-    def __new__(cls, data: Tensor, requires_grad: bool = True):
-        """As `torch.nn.Parameter`."""
-        self = super().__new__(cls, data, requires_grad)
-        self._rows, self._staged = [], []
-        # A backward pass of `torch.autograd.grad` for other tensors visits the layer too, but accumulates nothing
-        # here; so factors wait until the engine says that this leaf was asked for.
-        self.trigger = torch.zeros(0, requires_grad=True)
-        self.trigger.register_post_accumulate_grad_hook(lambda _: self._commit())
-        return self
 
     @abstractmethod
     def squared_norm(self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m inputs"]) -> Float[Tensor, ""]:
@@ -111,29 +165,6 @@ class FactoredParameter(nn.Parameter):
         self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m inputs"], step: Step, state: dict
     ) -> None:
         """Take a step along the gradient Σ_i δ_i ⊗ x_i; ``state`` is the optimiser's memory of this parameter."""
-
-    def record(self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m inputs"]) -> None:
-        """Called inside a backward pass, once for every use of the layer in the graph."""
-        task = torch._C._current_graph_task_id()
-        self._staged = [staged for staged in self._staged if staged[0] == task]
-        self._staged.append((task, delta, x))
-
-    def _commit(self) -> None:
-        task = torch._C._current_graph_task_id()
-        self._rows += [(delta, x) for staged_task, delta, x in self._staged if staged_task == task]
-        self._staged = []
-        self.trigger.grad = None
-
-    @property
-    def grad(self) -> FactoredGradient | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The factors of the backward passes since the last step, or None."""
-        return FactoredGradient(self._rows) if self._rows else None
-
-    @grad.setter
-    def grad(self, value: None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        if value is not None:
-            raise TypeError("a factored gradient comes from backward passes; it can only be set to None")
-        self._rows, self._staged = [], []
 
     def __reduce_ex__(self, protocol) -> tuple:
         return type(self), (self.data, self.requires_grad)

@@ -4,7 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mupi.optim.factored import FactoredParameter, Step
+from mupi.checks import is_eager
+from mupi.optim.factored import FactoredGradient, FactoredParameter, Step, asked_for
+from mupi.optim.precision import own_precision
 
 
 class MatrixParameter(FactoredParameter):
@@ -16,7 +18,8 @@ class MatrixParameter(FactoredParameter):
 
     def squared_norm(self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m inputs"]) -> Float[Tensor, ""]:
         """Σ_ij δ_i·δ_j x_i·x_j."""
-        return ((delta @ delta.T) * (x @ x.T)).sum()
+        with own_precision(x.device):
+            return ((delta @ delta.T) * (x @ x.T)).sum()
 
     def descend(
         self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m inputs"], step: Step, state: dict
@@ -36,33 +39,49 @@ class MatrixParameter(FactoredParameter):
 
 def matmul(x: Float[Tensor, "n inputs"], weight: Float[Tensor, "inputs rank_out"]) -> Float[Tensor, "n rank_out"]:
     """X W, for an ordinary W and for a `MatrixParameter`."""
-    if not isinstance(weight, MatrixParameter):
+    if not isinstance(weight, MatrixParameter) or not _keeps_factors(x, weight):
         return x @ weight
-    out = FactoredMatmul.apply(x, weight.trigger if weight.requires_grad else weight.trigger.detach(), weight)
+    with own_precision(x.device):
+        out = FactoredMatmul.apply(x.to(weight.dtype), weight)
     assert isinstance(out, Tensor)
     return out
 
 
+def _keeps_factors(x: Tensor, weight: MatrixParameter) -> bool:
+    """Whether this use of the weight may have its gradient in factors; else it has the ordinary one.
+
+    Transforms, compilers and hooks want to compute with gradients, and processes that train together to reduce them.
+    """
+    if not (weight.requires_grad and torch.is_grad_enabled() and is_eager(x)) or weight._backward_hooks:
+        return False
+    shared = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not shared or torch.distributed.get_world_size() == 1
+
+
 class FactoredMatmul(torch.autograd.Function):
-    """x W, handing (δ, x) to the parameter instead of multiplying them out."""
+    """x W, with the gradient of W in factors (δ, x) where it is only to be added to ``W.grad``.
+
+    Multiplied out, as for any tensor, where `torch.autograd.grad` asks for it or it is to be differentiated again.
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor, trigger: Tensor, weight: MatrixParameter) -> Tensor:
+    def forward(ctx, x: Tensor, weight: MatrixParameter) -> Tensor:
         """Multiply."""
-        ctx.weight = weight
-        w = weight.detach()  # shares the version counter, which tells when a step came between
-        ctx.save_for_backward(x, w)
-        return x @ w
+        ctx.save_for_backward(x, weight)
+        return x @ weight
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, delta: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        """δ Wᵀ, and the factors."""
-        x, w = ctx.saved_tensors
-        if ctx.needs_input_grad[1]:
-            ctx.weight.record(delta.detach(), x.detach())
-        d_x = delta @ w.T if ctx.needs_input_grad[0] else None
-        return d_x, torch.zeros(0) if ctx.needs_input_grad[1] else None, None
+        """δ Wᵀ, and xᵀδ or its factors."""
+        x, weight = ctx.saved_tensors
+        with own_precision(delta.device):
+            d_x = delta @ weight.T if ctx.needs_input_grad[0] else None
+            asked = asked_for(ctx, 1)
+            if asked == "nothing":
+                return d_x, None
+            if asked == "sum" and not torch.is_grad_enabled():
+                return d_x, FactoredGradient(weight.shape, [(delta.detach(), x.detach())])
+            return d_x, x.T @ delta
 
 
 class MatrixModule(nn.Module):
@@ -75,6 +94,9 @@ def factor_gradients(module: nn.Module) -> nn.Module:
     """Keep the gradients of a module's first layer and constant-memory weights as factors; return the module.
 
     For speed: build the optimiser, which must then be `mupi.SGD`, after this. Values and state dict stay as they are.
+    Where factors would not do, gradients are the ordinary ones: with ``create_graph``, in `torch.autograd.grad` and
+    `torch.func`, under hooks on the weight, in a compiled network, and in a process group of several processes, where
+    `DistributedDataParallel` averages them. In autocast these layers compute in the dtype of their weight.
     """
     for child in module.modules():
         if isinstance(child, MatrixModule):

@@ -10,7 +10,7 @@ from torch import Tensor
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager, non_negative
 from mupi.optim.clipping import bad_entries, clip_factor, finiteness, gradient_norm, joint_norm
-from mupi.optim.factored import FactoredParameter, Step
+from mupi.optim.factored import FactoredGradient, FactoredParameter, Step
 
 
 @takes_numpy
@@ -94,8 +94,7 @@ class SGD(torch.optim.Optimizer):
         factors = [None if n is None else clip_factor(n, clip) for n, clip in zip(norms, clips, strict=True)]
         for (group, p), factor in zip(moving, factors, strict=True):
             step = Step(group["lr"], group["weight_decay"], group["momentum"], factor)
-            if isinstance(p, FactoredParameter):
-                assert p.grad is not None
+            if isinstance(p, FactoredParameter) and isinstance(p.grad, FactoredGradient):
                 p.descend(*p.grad.factors(), step, self.state[p])
             else:
                 _descend(p, step, self.state[p])
