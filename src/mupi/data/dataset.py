@@ -110,6 +110,10 @@ class Dataset:
             classes=tuple(self.classes[int(i)] for i in kept),
         )
 
+    def with_inputs(self, train_x: Float[Tensor, "train d"], test_x: Float[Tensor, "test d"]) -> "Dataset":
+        """Put other inputs in place of the images, features of theirs for example, as images of shape (1, 1, d)."""
+        return replace(self, train_x=train_x, test_x=test_x, image_shape=(1, 1, train_x.shape[1]))
+
     def to(self, device: torch.device | str) -> "Dataset":
         """Return the same data on another device."""
         return replace(

@@ -45,5 +45,9 @@ class EpochMetrics:
     def from_json(cls, line: str) -> "EpochMetrics":
         """The inverse of `to_json`."""
         fields = json.loads(line)
-        errors = tuple(LayerError(**error) for error in fields.pop("layer_errors"))
+        # JSON has no tuples.
+        errors = tuple(
+            LayerError(**{name: tuple(value) if isinstance(value, list) else value for name, value in error.items()})
+            for error in fields.pop("layer_errors")
+        )
         return cls(**fields, layer_errors=errors)

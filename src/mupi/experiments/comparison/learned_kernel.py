@@ -1,7 +1,7 @@
 """Kernel regression on what a trained network has learned: the kernel of its last hidden layer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -102,7 +102,7 @@ def score_learned_kernel(
 
 def last_layer(net: PiMLP | MLP, data: Dataset) -> Dataset:
     """The data set with `last_hidden` of each image in its place."""
-    return replace(data, train_x=last_hidden(net, data.train_x), test_x=last_hidden(net, data.test_x))
+    return data.with_inputs(last_hidden(net, data.train_x), last_hidden(net, data.test_x))
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """The last hidden layer of a pretrained network on the images of another data set."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -84,14 +84,14 @@ class Representation:
             if unit_norm:
                 kernel = CosineKernel(kernel, diagonal_of(weight.activation))
             used = kernel
-            data = replace(self.layer, train_x=cast(self.layer.train_x, double), test_x=cast(self.layer.test_x, double))
+            data = self.layer.with_inputs(cast(self.layer.train_x, double), cast(self.layer.test_x, double))
             return lambda ridge: KernelRegression(used, ridge), used, data
 
         def features(h: Tensor) -> Tensor:
             psi = cast(neurons(h), double)
             return torch.nn.functional.normalize(psi, dim=1) if unit_norm else psi
 
-        data = replace(self.layer, train_x=features(self.layer.train_x), test_x=features(self.layer.test_x))
+        data = self.layer.with_inputs(features(self.layer.train_x), features(self.layer.test_x))
         return FeatureRegression, inner_products, data
 
     @torch.no_grad()
@@ -100,7 +100,7 @@ class Representation:
         neurons = self.neurons
         if isinstance(self.net, PiMLP) or neurons is None:
             return self.layer
-        return replace(self.layer, train_x=neurons(self.layer.train_x), test_x=neurons(self.layer.test_x))
+        return self.layer.with_inputs(neurons(self.layer.train_x), neurons(self.layer.test_x))
 
 
 def cast(x: Tensor, double: bool) -> Tensor:
