@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.activations.determinant import differentiated
+
 Pairs = Float[Tensor, "*#pairs"]
 """One entry per pair (u, v); the three moments of a pair broadcast against each other."""
 
@@ -48,6 +50,8 @@ class Activation(ABC):
 
     def dual(self, var_u: Pairs, cov: Pairs, var_v: Pairs) -> Pairs:
         """E φ(u)φ(v), with its gradient by Price's theorem: see `Price`."""
+        if not differentiated(var_u, cov, var_v):
+            return self.dual_00(var_u, cov, var_v)
         result = Price.apply(self, var_u, cov, var_v)
         assert isinstance(result, Tensor)
         return result
@@ -71,15 +75,23 @@ class Price(torch.autograd.Function):
 
     ∂/∂cov E φ(u)φ(v) = E φ'(u)φ'(v),  ∂/∂var_v E φ(u)φ(v) = ½ E φ(u)φ''(v),  and the same for u.
 
-    Closed forms have infinite intermediate derivatives at q = ±1 (arccos, square root), where these are finite.
+    Closed forms have infinite intermediate derivatives at q = ±1 (arccos, square root), where these are finite. Both
+    modes of differentiation and the transforms of `torch.func` take it, to any order.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, activation: Activation, var_u: Pairs, cov: Pairs, var_v: Pairs) -> Pairs:
+    def forward(activation: Activation, var_u: Pairs, cov: Pairs, var_v: Pairs) -> Pairs:
         """Evaluate the bare formula."""
-        ctx.activation = activation
-        ctx.save_for_backward(var_u, cov, var_v)
         return activation.dual_00(var_u, cov, var_v)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Keep the arguments, of which both derivatives are made."""
+        ctx.activation, *moments = inputs
+        ctx.save_for_backward(*moments)
+        ctx.save_for_forward(*moments)
 
     @staticmethod
     def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -91,3 +103,17 @@ class Price(torch.autograd.Function):
         d_cov = (grad * φ.dual_11(var_u, cov, var_v)).sum_to_size(cov.shape) if need_cov else None
         d_v = (grad * φ.dual_02(var_u, cov, var_v) / 2).sum_to_size(var_v.shape) if need_v else None
         return None, d_u, d_cov, d_v
+
+    @staticmethod
+    def jvp(ctx, _, along_u: Tensor | None, along_cov: Tensor | None, along_v: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The same, forward: the directional derivative."""
+        var_u, cov, var_v = ctx.saved_tensors
+        φ: Activation = ctx.activation
+        total = torch.zeros_like(var_u * cov * var_v)
+        if along_u is not None:
+            total = total + φ.dual_02(var_v, cov, var_u) / 2 * along_u
+        if along_cov is not None:
+            total = total + φ.dual_11(var_u, cov, var_v) * along_cov
+        if along_v is not None:
+            total = total + φ.dual_02(var_u, cov, var_v) / 2 * along_v
+        return total

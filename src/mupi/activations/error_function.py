@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.activations.activation import Activation
+from mupi.activations.activation import Activation, Pairs
+from mupi.activations.determinant import determinant
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Erf(Activation):
     """φ(x) = erf(x).
 
     With A = 1 + 2 var_u, B = 1 + 2 var_v, D = AB − 4 cov² ≥ 1 (Williams 1997):
-    E φφ = (2/π) arcsin(2 cov/√(AB)),  E φ'φ' = 4/(π√D),  E φφ'' = −8 cov/(π B √D).
+    E φφ = (2/π) arcsin(2 cov/√(AB)) = (2/π) arctan(2 cov/√D),  E φ'φ' = 4/(π√D),  E φφ'' = −8 cov/(π B √D).
     """
 
     def __call__(self, x):
@@ -23,38 +24,48 @@ class Erf(Activation):
         return torch.erf(x)
 
     def dual_00(self, var_u, cov, var_v):
-        """See the class."""
-        return 2 / pi * torch.asin((2 * cov / ((1 + 2 * var_u) * (1 + 2 * var_v)).sqrt()).clamp(-1, 1))
+        """See the class; the tangent is well-conditioned at parallel vectors, and does not overflow."""
+        half_root = erf_half_root(var_u, determinant(var_u, cov, var_v), var_v).to(cov.dtype)
+        return torch.atan(cov / half_root) * (2 / pi)
 
     def dual_11(self, var_u, cov, var_v):
         """See the class."""
-        return 4 / pi * _determinant(2 * var_u, 2 * cov, 2 * var_v).rsqrt()
+        half_root = erf_half_root(var_u, determinant(var_u, cov, var_v), var_v).to(cov.dtype)
+        return 2 / pi / half_root
 
     def dual_02(self, var_u, cov, var_v):
         """See the class."""
-        return -8 / pi * cov / (1 + 2 * var_v) * _determinant(2 * var_u, 2 * cov, 2 * var_v).rsqrt()
+        half_root = erf_half_root(var_u, determinant(var_u, cov, var_v), var_v).to(cov.dtype)
+        return cov * (-4 / pi / (1 + 2 * var_v)) / half_root
 
     def hermite(self, degree: int, scale: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """c_k = s/√k · E erf'(sz) h_{k−1}(z) for odd k, where erf' is a Gaussian; 0 for even k.
 
-        With τ = 1/(1 + 2s²): E erf'(sz) h_j(z) = 2√(τ/π) (τ − 1)^{j/2} (j−1)!!/√j! for even j.
+        With t = s√2/√(1 + 2s²): s E erf'(sz) h_j(z) = t √(2/π) (−t²)^{j/2} (j−1)!!/√j! for even j.
         """
         if degree % 2 == 0:
             return torch.zeros_like(scale)
         j = degree - 1
         double_factorial = prod(range(j - 1, 0, -2))
-        shrink = 1 / (1 + 2 * scale**2)
-        slope = 2 * (shrink / pi).sqrt() * (-2 * scale**2 * shrink) ** (j // 2)
-        return scale / sqrt(degree) * slope * (double_factorial / sqrt(factorial(j)))
+        t = _sine(sqrt(2) * scale)
+        return sqrt(2 / pi / degree) * (double_factorial / sqrt(factorial(j))) * t * (-(t**2)) ** (j // 2)
 
 
 @dataclass(frozen=True)
 class GELU(Activation):
     """φ(x) = xΦ(x), with Φ the standard normal distribution function.
 
-    With A = 1 + var_u, B = 1 + var_v, D = AB − cov², G = EΦ(u)Φ(v) = ¼ + arcsin(cov/√(AB))/2π and N = 1/(2π√D),
-    Stein's lemma gives E φφ = cov·G + N·T with T = var_u var_v + cov² R and R = 1/A + 1/B − 1; the other two are
-    ∂/∂cov and 2 ∂/∂var_v of it.
+    With A = 1 + var_u, B = 1 + var_v, δ = var_u var_v − cov², D = AB − cov² = 1 + var_u + var_v + δ, G = EΦ(u)Φ(v) =
+    arctan2(√D, −cov)/2π and N = 1/(2π√D), Stein's lemma gives
+
+    - E φφ   = cov·G + N·(δ + cov² (1/A + 1/B)),
+
+    and ∂/∂cov and 2 ∂/∂var_v of it
+
+    - E φ'φ' = G + N·cov·(1/A + 1/B + 1/D);
+    - E φφ'' = N/D · (var_u ((3 + 2 var_u/B)/B − 1) + δ (1 + (3 + var_u + δ + (4 var_u + 2δ)/B)/B)).
+
+    No large numbers cancel in these but where the sum is small for all variances near.
     """
 
     def __call__(self, x):
@@ -63,19 +74,23 @@ class GELU(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """See the class."""
-        g, n, t, _, _ = _gelu_terms(var_u, cov, var_v)
-        return cov * g + n * t
+        det, root, g = _gelu_terms(var_u, cov, var_v)
+        rest = det + cov.double() ** 2 * (1 / (1 + var_u.double()) + 1 / (1 + var_v.double()))
+        return cov * g + (rest / (2 * pi * root)).to(cov.dtype)
 
     def dual_11(self, var_u, cov, var_v):
-        """G + N·(cov + 2 cov R + T cov/D)."""
-        g, n, t, r, d = _gelu_terms(var_u, cov, var_v)
-        return g + n * cov * (1 + 2 * r + t / d)
+        """See the class."""
+        _, root, g = _gelu_terms(var_u, cov, var_v)
+        inverses = 1 / (1 + var_u.double()) + 1 / (1 + var_v.double()) + root**-2
+        return g + (cov * inverses / (2 * pi * root)).to(cov.dtype)
 
     def dual_02(self, var_u, cov, var_v):
-        """2N·(var_u − cov²/B² − cov²/2B − T A/2D)."""
-        _, n, t, _, d = _gelu_terms(var_u, cov, var_v)
-        b = 1 + var_v
-        return 2 * n * (var_u - (cov / b) ** 2 - cov**2 / (2 * b) - t * (1 + var_u) / (2 * d))
+        """See the class."""
+        det, root, _ = _gelu_terms(var_u, cov, var_v)
+        a, i = var_u.double(), 1 / (1 + var_v.double())
+        flat = a * ((3 + 2 * a * i) * i - 1)
+        steep = det * (1 + (3 + a + det + (4 * a + 2 * det) * i) * i)
+        return ((flat + steep) / (2 * pi * root**3)).to(cov.dtype)
 
     def hermite(self, degree: int, scale: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """c_k = s (√k e_{k−1} + √(k+1) e_{k+1}), with e_k the coefficients of Φ(sz) = ½ + ½ erf(sz/√2)."""
@@ -85,18 +100,16 @@ class GELU(Activation):
         return scale * (sqrt(degree) * _normal_cdf_hermite(degree - 1, scale) + above)
 
 
-def _determinant(var_u, cov, var_v):
-    """(1 + var_u)(1 + var_v) − cov², at least 1; written so that large variances do not cancel."""
-    return 1 + var_u + var_v + (var_u * var_v - cov**2).clamp_min(0)
+def erf_half_root(var_u: Pairs, det: Pairs, var_v: Pairs) -> Pairs:
+    """√D/2 of `Erf`, with ``det`` = var_u var_v − cov², in float64."""
+    return ((0.25 + 0.5 * var_u.double()) + 0.5 * var_v.double() + det).sqrt()
 
 
 def _gelu_terms(var_u, cov, var_v):
-    """G, N, T, R and D of `GELU`."""
-    a, b = 1 + var_u, 1 + var_v
-    d = _determinant(var_u, cov, var_v)
-    g = 0.25 + torch.asin((cov / (a * b).sqrt()).clamp(-1, 1)) / (2 * pi)
-    r = 1 / a + 1 / b - 1
-    return g, d.rsqrt() / (2 * pi), var_u * var_v + cov**2 * r, r, d
+    """δ and √D in float64, and G, of `GELU`."""
+    det = determinant(var_u, cov, var_v)
+    root = ((1 + var_u.double()) + var_v.double() + det).sqrt()
+    return det, root, torch.atan2(root.to(cov.dtype), -cov) / (2 * pi)
 
 
 def _normal_cdf_hermite(degree: int, scale):
@@ -104,3 +117,10 @@ def _normal_cdf_hermite(degree: int, scale):
     if degree == 0:
         return torch.full_like(scale, 0.5)
     return Erf().hermite(degree, scale / sqrt(2)) / 2
+
+
+def _sine(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """x/√(1 + x²) for x ≥ 0: nothing overflows, and its derivative does not cancel where it is small."""
+    large = x > 1
+    inverse, small = torch.where(large, x, 1).reciprocal(), torch.where(large, 1, x)
+    return torch.where(large, (1 + inverse**2).rsqrt(), small * (1 + small**2).rsqrt())

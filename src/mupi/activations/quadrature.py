@@ -377,9 +377,15 @@ def _largest(scale: Tensor) -> float:
 
 def _standardise(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs, Pairs]:
     """Standard deviations and the correlation, 0 where a variance is 0."""
-    scale_u, scale_v = var_u.clamp_min(0).sqrt(), var_v.clamp_min(0).sqrt()
+    scale_u, scale_v = _root(var_u), _root(var_v)
     tiny = torch.finfo(cov.dtype).tiny
     return scale_u, (cov / (scale_u * scale_v).clamp_min(tiny)).clamp(-1, 1), scale_v
+
+
+def _root(var: Pairs) -> Pairs:
+    """√var, at 0 with the derivative 0: that of a mean of directions, where an infinity would become NaN."""
+    positive = var > 0
+    return torch.where(positive, torch.where(positive, var, 1).sqrt(), 0)
 
 
 def _project(function: Function, scale: Tensor, nodes: int) -> list[Tensor]:

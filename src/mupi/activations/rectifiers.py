@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.activations.activation import Activation, Pairs
+from mupi.activations.activation import Activation
+from mupi.activations.determinant import root_and_angle
 from mupi.arrays import takes_numpy
 
 
@@ -21,7 +22,8 @@ class Rectifier(Activation):
     - E φ'φ' = α² + β² (1 − 2θ/π);
     - E φφ'' = β² (2/π) √det / var_v.
 
-    There is no division before the last line, so a zero vector needs no care; there φ'(0) counts as α.
+    There is no division before the last line, so a zero vector needs no care; there φ'(0) counts as α. Derivatives of
+    the last two at parallel vectors are those of their smooth part, see `root_and_angle`.
     """
 
     @property
@@ -40,7 +42,7 @@ class Rectifier(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """See the class."""
-        root, angle = _root_and_angle(var_u, cov, var_v)
+        root, angle = root_and_angle(var_u, cov, var_v)
         return self.odd**2 * cov + self.even**2 * (2 / pi) * (root + cov * (pi / 2 - angle))
 
     def dual_11(self, var_u, cov, var_v):
@@ -53,7 +55,7 @@ class Rectifier(Activation):
 
     def dual_gradient(self, var_u, cov, var_v):
         """See the class; one angle serves both."""
-        root, angle = _root_and_angle(var_u, cov, var_v)
+        root, angle = root_and_angle(var_u, cov, var_v)
         weight = self.even**2 * (2 / pi)
         dual_11 = self.odd**2 + weight * (pi / 2 - angle)
         return dual_11, weight * root / var_v.clamp_min(torch.finfo(var_v.dtype).tiny)
@@ -74,15 +76,6 @@ def _half_wave(k: int) -> float:
         double_factorial *= j
     sign = 1 if k == 0 else (-1) ** (k // 2 - 1)
     return sign * double_factorial / sqrt(2 * pi * factorial(k))
-
-
-def _root_and_angle(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs]:
-    """√(var_u var_v − cov²) and the angle in [0, π]; π/2 where a vector is zero, the mean over directions."""
-    # The difference cancels for nearly parallel vectors, so it is taken in float64: exact for float32 input.
-    product = var_u.double() * var_v.double()
-    root = (product - cov.double().square()).clamp_min_(0).sqrt().to(cov.dtype)
-    angle = torch.atan2(root, cov)
-    return root, torch.where((root == 0) & (cov == 0), pi / 2, angle)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Tanh, as a mixture of error functions."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import log, pi
@@ -8,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.activations.activation import Activation
-from mupi.activations.error_function import Erf
+from mupi.activations.activation import Activation, Pairs
+from mupi.activations.determinant import determinant
+from mupi.activations.error_function import Erf, erf_half_root
 
 
 @dataclass(frozen=True)
@@ -25,25 +27,27 @@ class Tanh(Activation):
         """tanh(x)."""
         return torch.tanh(x)
 
-    def _pairs(self, moment, var_u, cov, var_v, slopes):
-        total, mixture = torch.zeros_like(cov), _mixture(24 if cov.dtype == torch.float64 else 12)
-        for w, slope in mixture:
-            for w2, slope2 in mixture:
-                value = moment(slope**2 * var_u, slope * slope2 * cov, slope2**2 * var_v)
-                total = total + (w * w2 * slopes(slope, slope2)) * value
+    def dual_00(self, var_u, cov, var_v):
+        """Σ_ij w_i w_j E erf(a_i u) erf(a_j v), a_i = 1/σ_i√2."""
+        total = torch.zeros_like(cov)
+        for weight, slope_u, slope_v, half_root in _pairs(var_u, cov, var_v):
+            total = total + (2 / pi * weight) * torch.atan(slope_u * slope_v * cov / half_root)
         return total
 
-    def dual_00(self, var_u, cov, var_v):
-        """See the class."""
-        return self._pairs(Erf().dual_00, var_u, cov, var_v, lambda a, b: 1.0)
-
     def dual_11(self, var_u, cov, var_v):
-        """See the class."""
-        return self._pairs(Erf().dual_11, var_u, cov, var_v, lambda a, b: a * b)
+        """Σ_ij w_i w_j a_i a_j E erf'(a_i u) erf'(a_j v)."""
+        total = torch.zeros_like(cov)
+        for weight, slope_u, slope_v, half_root in _pairs(var_u, cov, var_v):
+            total = total + (2 / pi * weight * slope_u * slope_v) / half_root
+        return total
 
     def dual_02(self, var_u, cov, var_v):
-        """See the class."""
-        return self._pairs(Erf().dual_02, var_u, cov, var_v, lambda a, b: b * b)
+        """Σ_ij w_i w_j a_j² E erf(a_i u) erf''(a_j v)."""
+        total = torch.zeros_like(cov)
+        for weight, slope_u, slope_v, half_root in _pairs(var_u, cov, var_v):
+            curvature = (-4 / pi * weight * slope_u * slope_v**3) / (1 + 2 * slope_v**2 * var_v)
+            total = total + curvature * cov / half_root
+        return total
 
     def hermite(self, degree: int, scale: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Σ_j w_j c_k(s/σ_j√2) of erf."""
@@ -51,6 +55,15 @@ class Tanh(Activation):
         for w, slope in _mixture(24):
             total = total + w * Erf().hermite(degree, slope * scale)
         return total
+
+
+def _pairs(var_u: Pairs, cov: Pairs, var_v: Pairs) -> Iterator[tuple[float, float, float, Pairs]]:
+    """w_i w_j, a_i, a_j and √D/2 of `Erf` at a_i u and a_j v, for all pairs of nodes; one determinant serves all."""
+    det, mixture = determinant(var_u, cov, var_v), _mixture(24 if cov.dtype == torch.float64 else 12)
+    for w, slope in mixture:
+        for w2, slope2 in mixture:
+            half_root = erf_half_root(slope**2 * var_u, (slope * slope2) ** 2 * det, slope2**2 * var_v)
+            yield w * w2, slope, slope2, half_root.to(cov.dtype)
 
 
 @cache

@@ -8,17 +8,25 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations.activation import Activation, Pairs
+from mupi.activations.determinant import differentiated
 
 
-def _waves(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs]:
-    """E cos(u − v) = exp(cov − (var_u + var_v)/2) and E cos(u + v)."""
-    mean = (var_u + var_v) / 2
-    return torch.exp(cov - mean), torch.exp(-cov - mean)
+def _even(var_u: Pairs, cov: Pairs, var_v: Pairs) -> Pairs:
+    """E cos(u)cos(v) = e^{−(var_u + var_v)/2} cosh(cov).
+
+    Taken as ½ e^{((|cov| − var_u) + (|cov| − var_v))/2} (1 + e^{−2|cov|}): neither factor overflows, and the differences are
+    exact where large numbers would cancel.
+    """
+    # Not abs: its slope of 0 at 0 would make the second derivative there 0 too; an even function suits either side.
+    size = torch.where(cov < 0, -cov, cov) if differentiated(cov) else cov.abs()
+    return torch.exp(((size - var_u) + (size - var_v)) / 2) * (torch.exp(-2 * size) + 1) / 2
 
 
 def _hermite(degree: int, scale: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """|E exp(isz) h_k(z)| = s^k exp(−s²/2)/√k! times the sign of i^k: + − for each next pair of degrees."""
-    return (-1) ** (degree // 2) * scale**degree * torch.exp(-(scale**2) / 2) / sqrt(factorial(degree))
+    """|E exp(isz) h_k(z)| = (s exp(−s²/2k))^k/√k! times the sign of i^k: + − for each next pair of degrees."""
+    if degree == 0:
+        return torch.exp(-(scale**2) / 2)
+    return (-1) ** (degree // 2) * (scale * torch.exp(-(scale**2) / (2 * degree))) ** degree / sqrt(factorial(degree))
 
 
 @dataclass(frozen=True)
@@ -31,8 +39,7 @@ class Sin(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """See the class."""
-        minus, plus = _waves(var_u, cov, var_v)
-        return (minus - plus) / 2
+        return _even(var_u, cov, var_v) * torch.tanh(cov)  # not a difference of waves, of which nothing remains at 0
 
     def dual_11(self, var_u, cov, var_v):
         """See the class."""
@@ -57,8 +64,7 @@ class Cos(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """See the class."""
-        minus, plus = _waves(var_u, cov, var_v)
-        return (minus + plus) / 2
+        return _even(var_u, cov, var_v)
 
     def dual_11(self, var_u, cov, var_v):
         """See the class."""

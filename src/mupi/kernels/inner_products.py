@@ -1,10 +1,12 @@
 """Inner products of inputs, and what rounding hides of them where inputs are parallel."""
 
+from math import log2
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.checks import fail, finite
+from mupi.checks import fail, finite, is_eager, non_negative
 
 
 def check_inputs(kernel: str, x1: Tensor, x2: Tensor | None) -> None:
@@ -26,12 +28,30 @@ def check_inputs(kernel: str, x1: Tensor, x2: Tensor | None) -> None:
     finite(name, x2)
 
 
+def check_sigma(argument: str, value: float) -> None:
+    """Raise ``ValueError`` unless σ ≥ 0 and σ² is a number."""
+    if non_negative(argument, value) > 1e150:
+        fail(argument, "a number whose square is finite, up to 1e150", value)
+
+
 def check_matrix(argument: str, x: Tensor) -> None:
     """Raise ``ValueError`` unless ``x`` is a matrix with a column at least, of a floating dtype."""
     if x.ndim != 2 or x.shape[1] < 1:
         fail(argument, "of shape (n, d) with d ≥ 1", f"shape {tuple(x.shape)}", "flatten images first")
     if not x.is_floating_point():
         fail(argument, "of a floating dtype", x.dtype, "use x.float()")
+
+
+def shrunk(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], float]:
+    """``x`` and 1; where sums of squares of it overflow, ``x``·s and s, a power of two: that rounds nothing.
+
+    Under a transform of `torch.func`, where values cannot be seen, always the first.
+    """
+    if not is_eager(x) or torch.isfinite(mean_square(x.detach())).all():
+        return x, 1.0
+    exponent = int(log2(torch.finfo(x.dtype).max))
+    scale = 2.0 ** -(3 * exponent // 8)
+    return x * scale, scale
 
 
 def mean_square(x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
@@ -48,12 +68,22 @@ def snap_parallel(
     it comes, this noise puts a relative error of √eps (1e-4 in float32) on E φ'φ' of a kinked φ at equal inputs.
     The derivative with respect to ``cov`` stays 1.
     """
-    limit = (1 - 8 * torch.finfo(cov.dtype).eps) * var_u.sqrt() * var_v.sqrt()
-    parallel = cov.abs() >= limit
-    if not parallel.any():
+    excess = cov.detach().abs() - (1 - 8 * torch.finfo(cov.dtype).eps) * var_u.detach().sqrt() * var_v.detach().sqrt()
+    if not is_eager(cov):
+        return cov + torch.where(excess >= 0, _to_parallel(var_u.detach(), cov.detach(), var_v.detach()), 0)
+    if excess.numel() == 0 or excess.amax() < 0:
         return cov
-    with torch.no_grad():
-        # In float64 √(a·a) is a, and nothing under- or overflows that is a number in float32.
-        bound = (var_u.double() * var_v.double()).sqrt().to(cov.dtype)
-        shift = torch.where(parallel, bound.copysign(cov) - cov, 0)
+    parallel = (excess >= 0).nonzero(as_tuple=True)
+    pairs = (t.detach().expand_as(cov)[parallel] for t in (var_u, cov, var_v))
+    shift = torch.zeros_like(cov)
+    shift[parallel] = _to_parallel(*pairs)
     return cov + shift
+
+
+def _to_parallel(var_u: Tensor, cov: Tensor, var_v: Tensor) -> Tensor:
+    """What makes ``cov`` the ±√(var_u var_v) nearest to it, or the next number above, at which no angle is left."""
+    # In float64 √(a·a) is a, and nothing under- or overflows that is a number in float32.
+    product = var_u.double() * var_v.double()
+    bound = product.sqrt().to(cov.dtype)
+    bound = torch.where(bound.double().square() < product, bound * (1 + torch.finfo(cov.dtype).eps), bound)
+    return bound.copysign(cov) - cov

@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mupi.activations import Activation, as_activation
+from mupi.activations.determinant import differentiated
 from mupi.arrays import takes_numpy
-from mupi.checks import non_negative, positive_int
-from mupi.kernels.inner_products import check_inputs, mean_square, snap_parallel
+from mupi.checks import is_eager, positive_int
+from mupi.kernels.bounds import bound_root, check_diagonal, check_entries, check_variances
+from mupi.kernels.inner_products import check_inputs, check_sigma, mean_square, shrunk, snap_parallel
 from mupi.kernels.tiles import row_blocks, tiles
 
 SYMMETRIC_ROWS = 512
@@ -35,7 +37,8 @@ class MLPKernel(ABC):
 
     A kernel of the family maps the L + 1 variances of two inputs and ⟨x, x'⟩/d to an entry. Inputs have shape
     (n, d). Beside the result, a call holds a few blocks of rows only; under autograd it recomputes them in the
-    backward pass. Angles below 4√eps count as 0.
+    backward pass. Angles below 4√eps count as 0. Derivatives of any order exist, by autograd and `torch.func`; those
+    that diverge for a kinked φ at parallel inputs count as their mean over directions.
 
     Args:
         depth: L ≥ 1.
@@ -44,7 +47,7 @@ class MLPKernel(ABC):
         sigma_b: σ_b.
 
     Raises:
-        ValueError: For a depth that is not a positive integer, or a σ that is negative or not finite.
+        ValueError: For a depth that is not a positive integer, or a σ that is negative or has no finite square.
     """
 
     depth: int
@@ -55,8 +58,8 @@ class MLPKernel(ABC):
     def __post_init__(self):
         name = type(self).__name__
         positive_int(f"{name}(depth=...)", self.depth)
-        non_negative(f"{name}(sigma_w=...)", self.sigma_w)
-        non_negative(f"{name}(sigma_b=...)", self.sigma_b)
+        check_sigma(f"{name}(sigma_w=...)", self.sigma_w)
+        check_sigma(f"{name}(sigma_b=...)", self.sigma_b)
         object.__setattr__(self, "activation", as_activation(self.activation, f"{name}(activation=...)"))
 
     @property
@@ -78,15 +81,19 @@ class MLPKernel(ABC):
         """The kernel of every row of ``x1`` with every row of ``x2``, by default ``x1``; differentiable.
 
         Raises:
-            ValueError: For inputs that are not finite matrices of one dtype and width.
+            ValueError: For inputs that are not finite matrices of one dtype and width, or so large or small that the
+                kernel is not finite or breaks 0 ≤ k(x, x), |k(x, x')| ≤ √(k(x, x) k(x', x')).
         """
-        check_inputs(type(self).__name__, x1, x2)
-        if torch.is_grad_enabled() and (x1.requires_grad or (x2 is not None and x2.requires_grad)):
+        name = type(self).__name__
+        check_inputs(name, x1, x2)
+        if differentiated(x1, x1 if x2 is None else x2):
             return self._differentiable(x1, x1 if x2 is None else x2)
+        rows_1 = self._rows(f"{name}(x1)", x1)
         if x2 is None or x2 is x1:
-            return self._symmetric(x1)
-        out = x1 @ x2.T
-        self._fill(out, self._variances(x1), self._variances(x2), x1.shape[1])
+            return self._symmetric(rows_1)
+        rows_2 = self._rows(f"{name}(x2)", x2)
+        out = rows_1.x @ rows_2.x.T
+        self._fill(out, rows_1, rows_2)
         return out
 
     def diagonal(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
@@ -95,9 +102,9 @@ class MLPKernel(ABC):
         Raises:
             ValueError: As in a call.
         """
-        check_inputs(type(self).__name__, x, None)
-        var = self._variances(x)
-        return self.entries(var, mean_square(x), var)
+        name = type(self).__name__
+        check_inputs(name, x, None)
+        return self._rows(f"{name}(x)", x).diagonal
 
     def layer(
         self, var_u: Float[Tensor, "*#pairs"], moment: Float[Tensor, "*#pairs"], var_v: Float[Tensor, "*#pairs"]
@@ -109,46 +116,76 @@ class MLPKernel(ABC):
         """σ_w²·``moment`` + σ_b²."""
         return self.sigma_w**2 * moment + self.sigma_b**2
 
-    def _variances(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "layers n"]:
-        """K^1(x, x), …, K^L(x, x)."""
-        var = [self.affine(mean_square(x))]
+    def _rows(self, argument: str, x: Float[Tensor, "n d"]) -> "Rows":
+        """What a call needs of every row; checked, but under a transform of `torch.func`."""
+        x, scale = shrunk(x)
+        moment = mean_square(x) / scale**2
+        var = [self.affine(moment)]
         for _ in range(self.depth - 1):
             var.append(self.affine(self.φ.dual(var[-1], var[-1], var[-1])))
-        return torch.stack(var)
+        variances = torch.stack(var)
+        rows = Rows(x, scale, variances, self.entries(variances, moment, variances))
+        if is_eager(x):
+            check_variances(argument, x, moment, var, self.sigma_b)
+            check_diagonal(argument, rows.diagonal)
+        return rows
 
     def _differentiable(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        """By blocks of rows, of which autograd stores the inputs only."""
+        """By blocks of rows, of which autograd stores the inputs only; at once where `torch.func` allows no such."""
+        if not (is_eager(x1) and is_eager(x2)):
+            return self._block(x1, x2)
         blocks = list(row_blocks(len(x1), len(x2), entries=CHECKPOINT_ENTRIES))
         if len(blocks) == 1:
-            return self._rows(x1, x2)
-        parts = [checkpoint(self._rows, x1[rows], x2, use_reentrant=False, preserve_rng_state=False) for rows in blocks]
+            return self._block(x1, x2)
+        parts = [checkpoint(self._block, x1[i], x2, use_reentrant=False, preserve_rng_state=False) for i in blocks]
         return torch.cat(parts)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
-    def _rows(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        var_u, var_v = self._variances(x1), self._variances(x2)
-        return self.entries(var_u[..., None], x1 @ x2.T / x1.shape[1], var_v[:, None])
+    def _block(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+        name = type(self).__name__
+        rows_1, rows_2 = self._rows(f"{name}(x1)", x1), self._rows(f"{name}(x2)", x2)
+        cov = rows_1.x @ rows_2.x.T / rows_1.divisor(rows_2)
+        out = self.entries(rows_1.variances[..., None], cov, rows_2.variances[:, None])
+        if is_eager(out):
+            check_entries(f"{name}(x1, x2)", out, bound_root(rows_1.diagonal), bound_root(rows_2.diagonal))
+        return out
 
-    def _symmetric(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
+    def _symmetric(self, rows: "Rows") -> Float[Tensor, "n n"]:
         """The lower triangle by blocks of rows, and its mirror image."""
+        x = rows.x
         out = x.new_empty(len(x), len(x))
-        var = self._variances(x)
-        for rows in row_blocks(len(x), len(x), entries=SYMMETRIC_ROWS * len(x)):
-            left = slice(0, rows.stop)
-            torch.mm(x[rows], x[left].T, out=out[rows, left])
-            self._fill(out[rows, left], var[:, rows], var[:, left], x.shape[1])
-            out[: rows.start, rows] = out[rows, : rows.start].T
-            square = out[rows, rows]
+        for i in row_blocks(len(x), len(x), entries=SYMMETRIC_ROWS * len(x)):
+            left = slice(0, i.stop)
+            torch.mm(x[i], x[left].T, out=out[i, left])
+            self._fill(out[i, left], rows[i], rows[left])
+            out[: i.start, i] = out[i, : i.start].T
+            square = out[i, i]
             square.copy_(square.tril() + square.tril(-1).T)
         return out
 
-    def _fill(
-        self,
-        gram: Float[Tensor, "n m"],
-        var_u: Float[Tensor, "layers n"],
-        var_v: Float[Tensor, "layers m"],
-        d: int,
-    ) -> None:
-        """Replace inner products by entries of the kernel, tile by tile."""
+    def _fill(self, gram: Float[Tensor, "n m"], rows_1: "Rows", rows_2: "Rows") -> None:
+        """Replace inner products by entries of the kernel, tile by tile, each checked while it is in the cache."""
+        argument, divisor = f"{type(self).__name__}(x1, x2)", rows_1.divisor(rows_2)
+        root_1, root_2 = bound_root(rows_1.diagonal), bound_root(rows_2.diagonal)
         for rows, columns in tiles(len(gram), gram.shape[1], gram.device):
-            cov = gram[rows, columns] / d
-            gram[rows, columns] = self.entries(var_u[:, rows, None], cov, var_v[:, None, columns])
+            cov = gram[rows, columns] / divisor
+            tile = self.entries(rows_1.variances[:, rows, None], cov, rows_2.variances[:, None, columns])
+            check_entries(argument, tile, root_1[rows], root_2[columns])
+            gram[rows, columns] = tile
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Inputs times ``scale``, and without it K^1(x, x), …, K^L(x, x) and k(x, x) of each."""
+
+    x: Float[Tensor, "n d"]
+    scale: float
+    variances: Float[Tensor, "layers n"]
+    diagonal: Float[Tensor, " n"]
+
+    def __getitem__(self, i: slice) -> "Rows":
+        """Some of them."""
+        return Rows(self.x[i], self.scale, self.variances[:, i], self.diagonal[i])
+
+    def divisor(self, other: "Rows") -> float:
+        """What makes mean products over d of inner products."""
+        return self.x.shape[1] * self.scale * other.scale

@@ -3,11 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from mupi.activations import Activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative
 from mupi.kernels.mlp_kernel import MLPKernel
@@ -27,8 +22,8 @@ class NTK(MLPKernel):
     σ_b = 0 and β_l > 0 biases start at 0 and learn. If only the readout learns, at the default rates, Θ is the NNGP
     kernel. Other arguments and conventions are those of `MLPKernel`.
 
-    The derivative of E φ'φ' does not exist for a kinked φ at parallel inputs, where Θ has a cusp; its mean over
-    directions is taken, the derivative of the smooth part.
+    The derivatives of E φ'φ' do not exist for a kinked φ at parallel inputs, where Θ has a cusp; their means over
+    directions are taken, the derivatives of the smooth part.
 
     Args:
         weight_lr: ω_1, …, ω_{L+1}; None for ones.
@@ -64,37 +59,6 @@ class NTK(MLPKernel):
         moment, tangent = cov, ω * σ_w**2 * cov + β
         for u, v, ω, β in zip(var_u, var_v, weight_lr, bias_lr, strict=True):
             k = self.layer(u, moment, v)
-            moment, slope = self.φ.dual(u, k, v), slope_dual(self.φ, u, k, v)
+            moment, slope = self.φ.dual(u, k, v), self.φ.dual_11(u, k, v)
             tangent = ω * σ_w**2 * moment + β + σ_w**2 * tangent * slope
         return tangent
-
-
-def slope_dual(
-    activation: Activation,
-    var_u: Float[Tensor, "*#pairs"],
-    cov: Float[Tensor, "*#pairs"],
-    var_v: Float[Tensor, "*#pairs"],
-) -> Float[Tensor, "*#pairs"]:
-    """E φ'(u)φ'(v), with 0 for those of its derivatives that are not finite.
-
-    For φ with a kink, ∂/∂cov E φ'φ' = E φ''φ'' holds two delta functions and diverges for parallel u and v like
-    1/angle. It goes with a distance of inputs that shrinks like the angle: in every direction the product is
-    finite, and in opposite directions opposite.
-    """
-    if torch.is_grad_enabled() and (var_u.requires_grad or cov.requires_grad or var_v.requires_grad):
-        var_u, cov, var_v = (_finite_gradient(t) for t in torch.broadcast_tensors(var_u, cov, var_v))
-    return activation.dual_11(var_u, cov, var_v)
-
-
-def _finite_gradient(x: Tensor) -> Tensor:
-    """``x``, through which gradients pass that are finite."""
-    if not x.requires_grad:
-        return x
-    x = x.clone()  # the hook must not outlive this use of x
-    x.register_hook(_finite_part)
-    return x
-
-
-def _finite_part(gradient: Tensor | None) -> Tensor | None:
-    """``gradient`` with 0 for entries that are not finite; None is autograd's zero."""
-    return None if gradient is None else torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,92 @@
+"""What every kernel must satisfy, checked on what came out: no number is better than a wrong one."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mupi.checks import fail
+
+FLOAT64_RANGE = (1e-150, 1e150)
+"""Variances in float64 whose products neither under- nor overflow; in float32 they are taken in float64."""
+
+HINT = "scale the inputs, or use float64"
+
+
+def check_variances(
+    argument: str,
+    x: Float[Tensor, "n channels *places"],
+    moment: Float[Tensor, "n ..."],
+    variances: Sequence[Float[Tensor, "n ..."]],
+    sigma_b: float,
+) -> None:
+    """Raise ``ValueError`` unless all layers' variances on the inputs are numbers that their dtype can work with.
+
+    Args:
+        argument: The inputs as the caller knows them.
+        x: The inputs.
+        moment: Their mean squares over the channels.
+        variances: K^1(x, x), …, K^L(x, x).
+        sigma_b: σ_b; above 0 it makes up for a mean square that is lost.
+    """
+    info = torch.finfo(x.dtype)
+    low, high = FLOAT64_RANGE if x.dtype == torch.float64 else (info.tiny, info.max)
+    values = torch.stack([moment if sigma_b == 0 else torch.ones_like(moment), *variances]).detach()
+    wrong = ~((values == 0) | ((values >= low) & (values <= high)))
+    if sigma_b == 0 and (values[0] == 0).any():
+        wrong[0] |= (values[0] == 0) & (x.detach() != 0).any(1)
+    if wrong.any():
+        fail(
+            argument,
+            f"of a size whose mean square, and the variance in each layer, is 0 or {low:.0e} to {high:.0e} in {x.dtype}",
+            f"{float(values[wrong][0]):.3g}",
+            HINT,
+        )
+
+
+def check_diagonal(argument: str, diagonal: Float[Tensor, " n"]) -> None:
+    """Raise ``ValueError`` if some k(x, x) is not finite, or negative beyond rounding."""
+    diagonal = diagonal.detach()
+    if not diagonal.numel():
+        return
+    wrong = ~((diagonal >= -1000 * _rounding(diagonal)) & torch.isfinite(diagonal))
+    if wrong.any():
+        fail(
+            argument,
+            f"of a size at which k(x, x) is finite and ≥ 0 in {diagonal.dtype}",
+            f"k(x, x) = {float(diagonal[wrong][0]):.3g}",
+            HINT,
+        )
+
+
+def bound_root(diagonal: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """√k(x, x) with a slack for rounding, whose products bound entries."""
+    diagonal = diagonal.detach()
+    return (diagonal.clamp_min(0) + _rounding(diagonal)).sqrt() if diagonal.numel() else diagonal
+
+
+def check_entries(
+    argument: str,
+    entries: Float[Tensor, "n m"],
+    root_1: Float[Tensor, " n"],
+    root_2: Float[Tensor, " m"],
+) -> None:
+    """Raise ``ValueError`` unless |k(x, x')| ≤ √(k(x, x) k(x', x')), to √eps, for roots of the diagonals."""
+    entries, root_1 = entries.detach(), (1 + torch.finfo(entries.dtype).eps ** 0.5) * root_1
+    # Comparisons of all entries take ten times as long as this; a NaN is no number ≤ 0 either.
+    if entries.numel() and not torch.addr(entries.abs(), root_1, root_2, alpha=-1).amax() <= 0:
+        bound = root_1[:, None] * root_2
+        wrong = ~(entries.abs() <= bound)
+        if wrong.any():
+            fail(
+                argument,
+                f"of a size at which |k(x, x')| ≤ √(k(x, x) k(x', x')) in {entries.dtype}",
+                f"{float(entries[wrong][0]):.3g} beside a bound of {float(bound[wrong][0]):.3g}",
+                HINT,
+            )
+
+
+def _rounding(diagonal: Tensor) -> Tensor:
+    """The rounding error of the largest."""
+    return torch.finfo(diagonal.dtype).eps * diagonal.abs().max()
