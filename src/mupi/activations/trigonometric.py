@@ -14,8 +14,8 @@ from mupi.activations.determinant import differentiated
 def _even(var_u: Pairs, cov: Pairs, var_v: Pairs) -> Pairs:
     """E cos(u)cos(v) = e^{−(var_u + var_v)/2} cosh(cov).
 
-    Taken as ½ e^{((|cov| − var_u) + (|cov| − var_v))/2} (1 + e^{−2|cov|}): neither factor overflows, and the differences are
-    exact where large numbers would cancel.
+    Taken as ½ e^{((|cov| − var_u) + (|cov| − var_v))/2} (1 + e^{−2|cov|}): neither factor overflows, and the
+    differences are exact where large numbers would cancel.
     """
     # Not abs: its slope of 0 at 0 would make the second derivative there 0 too; an even function suits either side.
     size = torch.where(cov < 0, -cov, cov) if differentiated(cov) else cov.abs()

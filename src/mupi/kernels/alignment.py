@@ -1,10 +1,15 @@
 """`centred_alignment`: how alike two kernels are."""
 
+from math import frexp
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail, finite
+
+ROUNDING = 1e-15
+"""What is left of an entry of a constant kernel, that is at most 1, when it is centred in float64."""
 
 
 def centred_alignment(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
@@ -26,13 +31,15 @@ def centred_alignment(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Flo
     finite("centred_alignment(k1)", k1)
     finite("centred_alignment(k2)", k2)
     a, b = _centred(k1), _centred(k2)
-    norms = torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)
-    if norms == 0:
+    norms = [float(torch.linalg.vector_norm(k)) for k in (a, b)]
+    if min(norms) <= ROUNDING * len(a):
         fail("centred_alignment(k1, k2)", "kernels that differ from a constant", "a constant one")
-    return (a * b).sum() / norms
+    return (a * b).sum() / (norms[0] * norms[1])
 
 
 def _centred(k: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
-    """HKH."""
+    """HKH of the kernel with entries up to 1, which neither overflows nor underflows."""
     k = k.double()
+    if k.numel() and (largest := float(k.abs().max())) > 0:
+        k = torch.ldexp(k, torch.tensor(-frexp(largest)[1], device=k.device))  # by a power of two: rounds nothing
     return k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()

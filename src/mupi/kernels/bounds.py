@@ -39,7 +39,7 @@ def check_variances(
     if wrong.any():
         fail(
             argument,
-            f"of a size whose mean square, and the variance in each layer, is 0 or {low:.0e} to {high:.0e} in {x.dtype}",
+            f"of a size whose mean square, and variance in each layer, is 0 or {low:.0e} to {high:.0e} as {x.dtype}",
             f"{float(values[wrong][0]):.3g}",
             HINT,
         )

@@ -8,11 +8,14 @@ from math import sqrt
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from mupi.activations import Activation, as_activation
+from mupi.activations.determinant import differentiated
 from mupi.arrays import takes_numpy
-from mupi.checks import fail, non_negative, positive_int
-from mupi.kernels.inner_products import check_inputs, snap_parallel
+from mupi.checks import fail, is_eager, positive_int
+from mupi.kernels.bounds import bound_root, check_diagonal, check_entries, check_variances
+from mupi.kernels.inner_products import check_inputs, check_sigma, shrunk, snap_parallel
 
 BLOCK_ENTRIES = 2**18
 """Pairs of positions that a block holds, about: a megabyte in float32, with some ten temporaries of its size."""
@@ -45,7 +48,8 @@ class ConvKernel(ABC):
         sigma_b: σ_b.
 
     Raises:
-        ValueError: For a size that is not a positive integer, an even kernel, or a σ that is negative or not finite.
+        ValueError: For a size that is not a positive integer, an even kernel, or a σ that is negative or has no finite
+            square.
     """
 
     image_shape: tuple[int, int, int]
@@ -64,8 +68,8 @@ class ConvKernel(ABC):
         positive_int(f"{name}(kernel_size=...)", self.kernel_size)
         if self.kernel_size % 2 == 0:
             fail(f"{name}(kernel_size=...)", "odd", self.kernel_size)
-        non_negative(f"{name}(sigma_w=...)", self.sigma_w)
-        non_negative(f"{name}(sigma_b=...)", self.sigma_b)
+        check_sigma(f"{name}(sigma_w=...)", self.sigma_w)
+        check_sigma(f"{name}(sigma_b=...)", self.sigma_b)
         object.__setattr__(self, "activation", as_activation(self.activation, f"{name}(activation=...)"))
 
     @property
@@ -87,36 +91,48 @@ class ConvKernel(ABC):
         """
 
     def __call__(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"] | None = None) -> Float[Tensor, "n m"]:
-        """The kernel of every row of ``x1`` with every row of ``x2``, by default ``x1``; without autograd.
+        """The kernel of every row of ``x1`` with every row of ``x2``, by default ``x1``; differentiable.
 
         Raises:
-            ValueError: For inputs that are not finite matrices of one dtype, with images of ``image_shape`` as rows.
+            ValueError: For inputs that are not finite matrices of one dtype, with images of ``image_shape`` as rows, or
+                so large or small that the kernel is not finite or breaks 0 ≤ k(x, x), |k(x, x')| ≤
+                √(k(x, x) k(x', x')).
         """
         name = type(self).__name__
         check_inputs(name, x1, x2)
-        channels, height, width = self.image_shape
-        if x1.shape[1] != channels * height * width:
-            fail(f"{name}(x1)", f"of width {channels * height * width}, that of {self.image_shape}", x1.shape[1])
+        self._check_width(f"{name}(x1)", x1)
         symmetric = x2 is None or x2 is x1
         x2 = x1 if x2 is None else x2
+        if differentiated(x1, x2):
+            return self._differentiable(x1, x2)
+        images_1 = self._images(f"{name}(x1)", x1)
+        images_2 = images_1 if symmetric else self._images(f"{name}(x2)", x2)
         out = x1.new_empty(len(x1), len(x2))
-        positions = height * width
-        side = max(1, int((BLOCK_ENTRIES / positions ** (2 if self.pooling else 1)) ** 0.5))
-        with torch.no_grad():
-            var_1, var_2 = self._variances(x1), self._variances(x2)
-            for i in range(0, len(x1), side):
-                rows = slice(i, i + side)
-                for j in range(0, i + 1 if symmetric else len(x2), side):
-                    columns = slice(j, j + side)
-                    block = self._block(x1[rows], x2[columns], var_1, var_2, rows, columns)
-                    out[rows, columns] = block
-                    if symmetric and j < i:
-                        out[columns, rows] = block.T
+        side = max(1, int(self._block_pairs() ** 0.5))
+        for i in range(0, len(x1), side):
+            for j in range(0, i + 1 if symmetric else len(x2), side):
+                rows, columns = slice(i, i + side), slice(j, j + side)
+                block = self._block(images_1[rows], images_2[columns])
+                out[rows, columns] = block
+                if symmetric and j < i:
+                    out[columns, rows] = block.T
+        diagonal_1 = out.diagonal() if symmetric else self._diagonal(images_1)
+        self._check(out, diagonal_1, diagonal_1 if symmetric else self._diagonal(images_2))
         return out
 
     def diagonal(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """k(x, x) of each row."""
-        return torch.stack([self(row[None])[0, 0] for row in x]) if len(x) else x.new_zeros(0)
+        """k(x, x) of each row; differentiable.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        name = type(self).__name__
+        check_inputs(name, x, None)
+        self._check_width(f"{name}(x)", x)
+        diagonal = self._diagonal(self._images(f"{name}(x)", x))
+        if is_eager(diagonal):
+            check_diagonal(f"{name}(x)", diagonal)
+        return diagonal
 
     def affine(self, moment: Float[Tensor, "*pairs"]) -> Float[Tensor, "*pairs"]:
         """σ_w²/k² Σ_o ``moment``(p+o, p'+o) + σ_b², of pairs in the last two or four axes."""
@@ -138,34 +154,103 @@ class ConvKernel(ABC):
         """The mean over all pairs of positions that the readout sees."""
         return moment.flatten(2).mean(2)
 
-    def _images(self, x: Tensor) -> Float[Tensor, "n channels height width"]:
-        return x.reshape(-1, *self.image_shape)
+    def _check_width(self, argument: str, x: Tensor) -> None:
+        channels, height, width = self.image_shape
+        if x.shape[1] != channels * height * width:
+            fail(argument, f"of width {channels * height * width}, that of {self.image_shape}", x.shape[1])
 
-    def _variances(self, x: Tensor) -> list[Float[Tensor, "n height width"]]:
-        """K^1(p, p), …, K^L(p, p)."""
-        var = [self._affine_image(self._images(x).square().mean(1))]
+    def _block_pairs(self) -> int:
+        """Pairs of images that a block holds."""
+        positions = self.image_shape[1] * self.image_shape[2]
+        return max(1, BLOCK_ENTRIES // positions ** (2 if self.pooling else 1))
+
+    def _images(self, argument: str, x: Float[Tensor, "n d"]) -> "Images":
+        """Rows as images, with K^1(p, p), …, K^L(p, p); checked, but under a transform of `torch.func`."""
+        x, scale = shrunk(x)
+        pixels = x.reshape(-1, *self.image_shape)
+        var = [self._affine_image(pixels.square().mean(1) / scale**2)]
         for _ in range(self.depth - 1):
             var.append(self._affine_image(self.φ.dual(var[-1], var[-1], var[-1])))
-        return var
+        if is_eager(x):
+            check_variances(argument, pixels, var[0], var, self.sigma_b)
+        return Images(pixels, scale, var)
 
     def _affine_image(self, moment: Float[Tensor, "n height width"]) -> Float[Tensor, "n height width"]:
         for axis in (-2, -1):
             moment = _moved_sum(moment, (axis,), self.kernel_size // 2)
         return self.sigma_w**2 * moment / self.kernel_size**2 + self.sigma_b**2
 
-    def _block(
-        self, x1: Tensor, x2: Tensor, var_1: list[Tensor], var_2: list[Tensor], rows: slice, columns: slice
-    ) -> Float[Tensor, "n m"]:
-        first, second = self._images(x1), self._images(x2)
-        channels = self.image_shape[0]
+    def _block(self, first: "Images", second: "Images") -> Float[Tensor, "n m"]:
+        """Every image with every one."""
+        channels = self.image_shape[0] * first.scale * second.scale
         if self.pooling:
-            cov = torch.einsum("nchw,mcij->nmhwij", first, second) / channels
-            left = [v[rows, None, :, :, None, None] for v in var_1]
-            right = [v[None, columns, None, None] for v in var_2]
+            cov = torch.einsum("nchw,mcij->nmhwij", first.pixels, second.pixels) / channels
+            left = [v[:, None, :, :, None, None] for v in first.variances]
+            right = [v[None, :, None, None] for v in second.variances]
         else:
-            cov = torch.einsum("nchw,mchw->nmhw", first, second) / channels
-            left, right = [v[rows, None] for v in var_1], [v[None, columns] for v in var_2]
+            cov = torch.einsum("nchw,mchw->nmhw", first.pixels, second.pixels) / channels
+            left, right = [v[:, None] for v in first.variances], [v[None] for v in second.variances]
         return self.entries(left, cov, right)
+
+    def _diagonal(self, images: "Images") -> Float[Tensor, " n"]:
+        """Every image with itself, block by block."""
+        step, n = self._block_pairs(), len(images.pixels)
+        return torch.cat([self._own(images[i : i + step]) for i in range(0, max(1, n), step)])
+
+    def _own(self, images: "Images") -> Float[Tensor, " n"]:
+        """Every image of a block with itself."""
+        channels, pixels = self.image_shape[0] * images.scale**2, images.pixels
+        if self.pooling:
+            cov = torch.einsum("nchw,ncij->nhwij", pixels, pixels)[:, None] / channels
+            left = [v[:, None, :, :, None, None] for v in images.variances]
+            right = [v[:, None, None, None] for v in images.variances]
+        else:
+            cov = pixels.square().sum(1)[:, None] / channels
+            left = right = [v[:, None] for v in images.variances]
+        return self.entries(left, cov, right)[:, 0]
+
+    def _differentiable(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+        """By blocks, of which autograd stores the inputs only; at once where `torch.func` allows no such."""
+        if not (is_eager(x1) and is_eager(x2)):
+            return self._checked_block(x1, x2)
+        side = max(1, int(self._block_pairs() ** 0.5))
+        if len(x1) <= side and len(x2) <= side:
+            return self._checked_block(x1, x2)
+
+        def block(part_1: Tensor, part_2: Tensor) -> Tensor:
+            out = checkpoint(self._checked_block, part_1, part_2, use_reentrant=False, preserve_rng_state=False)
+            assert isinstance(out, Tensor)
+            return out
+
+        return torch.cat([torch.cat([block(i, j) for j in x2.split(side)], 1) for i in x1.split(side)])
+
+    def _checked_block(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+        name = type(self).__name__
+        first, second = self._images(f"{name}(x1)", x1), self._images(f"{name}(x2)", x2)
+        out = self._block(first, second)
+        if is_eager(out):
+            with torch.no_grad():
+                self._check(out, self._diagonal(first), self._diagonal(second))
+        return out
+
+    def _check(self, out: Float[Tensor, "n m"], diagonal_1: Float[Tensor, " n"], diagonal_2: Float[Tensor, " m"]):
+        name = type(self).__name__
+        check_diagonal(f"{name}(x1)", diagonal_1)
+        check_diagonal(f"{name}(x2)", diagonal_2)
+        check_entries(f"{name}(x1, x2)", out, bound_root(diagonal_1), bound_root(diagonal_2))
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images times ``scale``, and without it K^1(p, p), …, K^L(p, p) of each."""
+
+    pixels: Float[Tensor, "n channels height width"]
+    scale: float
+    variances: list[Float[Tensor, "n height width"]]
+
+    def __getitem__(self, i: slice) -> "Images":
+        """Some of them."""
+        return Images(self.pixels[i], self.scale, [v[i] for v in self.variances])
 
 
 def _moved_sum(moment: Tensor, axes: tuple[int, ...], reach: int) -> Tensor:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.arrays import takes_numpy
+from mupi.checks import fail, is_eager
 
 
 @takes_numpy
@@ -25,7 +26,19 @@ class CosineKernel:
         self.diagonal = diagonal
 
     def __call__(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        """The kernel of every row of ``x1`` with every row of ``x2``."""
-        tiny = torch.finfo(x1.dtype).tiny
-        scale1, scale2 = (self.diagonal(x).clamp_min(tiny).rsqrt() for x in (x1, x2))
+        """The kernel of every row of ``x1`` with every row of ``x2``.
+
+        Raises:
+            ValueError: If some k(x, x) is negative or not finite.
+        """
+        scale1, scale2 = (self._inverse_norm(x) for x in (x1, x2))
         return self.kernel(x1, x2) * scale1[:, None] * scale2
+
+    def _inverse_norm(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """1/√k(x, x), and 0 where that is 0."""
+        square = self.diagonal(x)
+        if is_eager(square) and not ((square >= 0) & torch.isfinite(square)).all():
+            wrong = square[~((square >= 0) & torch.isfinite(square))]
+            fail("CosineKernel(diagonal=...)", "a function with finite values ≥ 0", float(wrong[0]))
+        positive = square > 0
+        return torch.where(positive, torch.where(positive, square, 1).rsqrt(), 0)
