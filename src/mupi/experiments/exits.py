@@ -48,9 +48,9 @@ def explained(error: BaseException) -> tuple[int, str] | None:
         return Exit.FAILED, f"the memory is not enough ({message or 'no details'}); what was saved before is whole"
     if isinstance(error, ChildProcessError):
         return Exit.FAILED, message
+    if (refusal := of_the_machine(error)) is not None:
+        return Exit.FAILED, f"{refusal}; what was saved before is whole"
     if isinstance(error, OSError):
-        if error.errno in OF_THE_MACHINE:
-            return Exit.FAILED, f"{message}; what was saved before is whole"
         return Exit.REFUSED, message
     if isinstance(error, ValueError) and "`" in message and raised_here(error):
         return Exit.REFUSED, message
@@ -62,6 +62,14 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+def of_the_machine(error: BaseException) -> OSError | None:
+    """The system's refusal that an error is, or that torch's writer of files has made a `RuntimeError` of."""
+    cause: BaseException | None = error
+    while isinstance(cause, RuntimeError):
+        cause = cause.__cause__ or cause.__context__
+    return cause if isinstance(cause, OSError) and cause.errno in OF_THE_MACHINE else None
 
 
 def raised_here(error: BaseException) -> bool:

@@ -66,6 +66,14 @@ class NotAbove:
     other: str
 
 
+@dataclass(frozen=True)
+class Component:
+    """The name of a folder in another, and no path."""
+
+
+Name = Annotated[str | None, Component()]
+"""What a run is called."""
+
 Seed = Annotated[int, Within(0, 2**63 - 1)]
 """What torch's generators take."""
 
@@ -100,7 +108,7 @@ def check_arguments(args: Sequence[str]) -> None:
         ValueError: For an argument that is empty, no text, or holds a null byte; named by what comes before it.
     """
     for i, argument in enumerate(args):
-        before = next((a for a in reversed(args[: i + 1]) if a.startswith("--")), "an argument").partition("=")[0]
+        before = next((a for a in reversed(args[: i + 1]) if a.startswith("--")), f"mupi {args[0]}").partition("=")[0]
         value = argument.partition("=")[2] if argument.startswith("--") else argument
         if not value and ("=" in argument or not argument):
             fail(_printable(before), "given a value", "an empty one", "leave it out for its default")
@@ -159,6 +167,8 @@ def _check_value(name: str, value: Any, marks: Sequence[Any]) -> None:
         match mark:
             case Within(low, high) if isinstance(value, int | float) and not low <= value <= high:
                 fail(name, f"at least {low}" if high == math.inf else f"between {low} and {high}", value)
+            case Component() if isinstance(value, str) and (value in (".", "..") or Path(value).name != value):
+                fail(name, "the name of a folder, and no path", repr(value))
             case Folder(written) if isinstance(value, Path):
                 _check_folder(name, value, written)
             case File(figure) if isinstance(value, Path):
@@ -208,6 +218,8 @@ def _refuse(name: str, owner: Any, alternatives: Sequence[Only]) -> None:
 def _values(known: Any) -> str:
     if known is SET or known is UNSET:
         return "given" if known is SET else "left out"
+    if isinstance(known, range):
+        return f"{known.start} or more"
     return "|".join(map(str, known))
 
 

@@ -48,4 +48,7 @@ def test_what_a_command_ends_with():
     assert status(FileNotFoundError(2, "No such file", "x")) == Exit.REFUSED
     assert status(MemoryError()) == Exit.FAILED
     assert status(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4000000 bytes")) == 74
+    of_torch = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 768 vs 662")
+    of_torch.__context__ = OSError(28, "No space left on device")
+    assert explained(of_torch) == (Exit.FAILED, "[Errno 28] No space left on device; what was saved before is whole")
     assert status(RuntimeError("shapes")) is status(KeyError("x")) is status(ValueError("max() of nothing")) is None

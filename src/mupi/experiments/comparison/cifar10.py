@@ -15,6 +15,7 @@ from mupi.experiments.comparison.kernel_by_epoch import EpochScore, kernel_by_ep
 from mupi.experiments.comparison.learned_kernel import ALIGNMENT_IMAGES, last_hidden
 from mupi.experiments.options import DataFolder, NotAbove, Only, WrittenFolder, option
 from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.machine import require_device, set_threads
 from mupi.experiments.training.presets import CIFAR10, CIFAR10_PRESETS
 from mupi.experiments.training.restore import restore
 from mupi.figures.compare import Summary, plot_comparison, plot_learning_curves, summarise
@@ -126,6 +127,8 @@ def cifar10(config: Cifar10Config) -> None:
         ValueError: If a folder holds runs of another configuration, or another process writes into it.
         KeyboardInterrupt: After Ctrl-C, which loses nothing.
     """
+    set_threads(config.threads)
+    require_device(config.device)
     with held(config.out, "choose another --out"):
         _cifar10(config, Console())
 

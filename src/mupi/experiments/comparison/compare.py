@@ -11,8 +11,9 @@ from rich.table import Table
 from mupi.checks import fail, positive_int
 from mupi.data import DatasetName
 from mupi.experiments.comparison.contestants import KernelContestant, NetContestant, beside
-from mupi.experiments.options import DataFolder, Only, WrittenFolder
+from mupi.experiments.options import DataFolder, Name, Only, WrittenFolder, option
 from mupi.experiments.training.config import ACTIVATIONS, TrainConfig
+from mupi.experiments.training.machine import require_device, set_threads
 from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.training.presets import PRESETS
 from mupi.figures.compare import Result, Summary, plot_comparison, plot_learning_curves, summarise
@@ -61,16 +62,16 @@ class CompareConfig:
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     runs_dir: WrittenFolder = Path("runs")
     """Where the folder of this comparison is kept."""
-    name: str | None = None
+    name: Name = None
     """The folder's name; None for `compare-` and the data set."""
     overwrite: bool = False
     """Compute everything anew."""
 
     def __post_init__(self):
         positive_int("--seeds", self.seeds)
-        for name in ("epochs", "width"):
+        for name in ("epochs", "width", "threads", "train_size", "validation"):
             if getattr(self, name) is not None:
-                positive_int(f"--{name}", getattr(self, name))
+                positive_int(option(name), getattr(self, name))
         if len(set(self.models)) < len(self.models):
             fail("--models", "different ones", " ".join(self.models))
         if not self.models:
@@ -124,6 +125,9 @@ def compare(config: CompareConfig) -> list[Summary]:
         KeyboardInterrupt: After Ctrl-C, which loses nothing.
     """
     folder_name("--name", config.name)
+    # Before hours of what comes first, not after.
+    set_threads(config.threads)
+    require_device(config.device)
     with held(config.directory):
         return _compare(config, Console())
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from mupi.checks import fail, non_negative, positive_int
-from mupi.experiments.options import DataFolder, Only, Within, WrittenFolder, option
+from mupi.experiments.options import DataFolder, Name, Only, Within, WrittenFolder, option
 from mupi.experiments.training.plain import plain_fields
 
 Paper = Literal["pi", "tp4"]
@@ -89,7 +89,7 @@ class OmniglotConfig:
     test_episodes: int = 2000
     """Tasks of the test at the end."""
 
-    name: str | None = None
+    name: Name = None
     """The runs' folder in runs-dir, `-seedN` is appended; None for one made of paper and model."""
     runs_dir: WrittenFolder = Path("runs")
     """Where runs are kept."""

@@ -253,6 +253,9 @@ def images(
 ) -> tuple[Float[Tensor, "batch d"], Float[Tensor, "batch 1"], Float[Tensor, "tests d"]]:
     """Training images of norm about 1 with targets ±1, sorted by class, and test images."""
     data = load(config.dataset, config.data_dir)
+    for c in config.classes:
+        if not 0 <= c < len(data.classes):
+            fail("--classes", f"between 0 and {len(data.classes) - 1}", c)
     kept = [torch.nonzero(data.train_y == c)[:, 0][: config.images // 2] for c in config.classes]
     if min(map(len, kept)) < config.images // 2:
         fail("--images", f"at most twice the images of a class, {2 * min(map(len, kept))}", config.images)

@@ -9,7 +9,7 @@ import torch
 from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, NormalizedPolynomial, ReLU, Sin, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName
-from mupi.experiments.options import SET, DataFolder, Only, Seed, WrittenFolder
+from mupi.experiments.options import SET, DataFolder, Name, Only, Seed, WrittenFolder
 from mupi.experiments.training.plain import run_fields
 from mupi.features import Atoms, Features, Hermite, Random
 from mupi.nets import CENTRED
@@ -34,6 +34,7 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
 }
 
 HERMITE = Only(network=("pi",), features=("hermite",))
+HIGHER = Only(network=("pi",), features=("hermite",), degree=range(3, 100))
 PERCEPTRON = Only(network=("mup", "standard"), arch=("mlp",))
 PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET))
 
@@ -76,7 +77,7 @@ class TrainConfig:
     """hermite: the highest degree that is kept."""
     subspace: Annotated[int | None, HERMITE]
     """hermite: how many directions degree 2 is kept in; None for all."""
-    subspace_high: Annotated[int | None, HERMITE]
+    subspace_high: Annotated[int | None, HIGHER]
     """hermite: the same of each higher degree; None for as many."""
     width: Annotated[int, Only(network=("mup", "standard")), Only(features=("random",))]
     """The width of a finite network: mup, standard, and pi with random features."""
@@ -142,7 +143,7 @@ class TrainConfig:
     keep_epochs: bool = False
     """Keep the network after each epoch, and the untrained one, in the folder `epochs` of the run."""
 
-    name: str | None = None
+    name: Name = None
     """The run's folder in runs-dir; None for one made of data set, features, rank and seed."""
     runs_dir: WrittenFolder = Path("runs")
     """Where runs are kept."""
@@ -167,7 +168,7 @@ class TrainConfig:
         """
         for field in ("epochs", "batch_size", "rank", "depth", "width"):
             positive_int(field, getattr(self, field))
-        for field in ("drop_epoch", "threads", "classes", "files"):
+        for field in ("drop_epoch", "threads", "classes", "files", "subspace", "subspace_high"):
             if getattr(self, field) is not None:
                 positive_int(field, getattr(self, field))
         for field in FLOATS:

@@ -11,8 +11,10 @@ from tyro.conf import Positional
 
 from mupi.checks import fail, positive_int
 from mupi.experiments.options import SET, File, Only, Seed
+from mupi.experiments.training.machine import require_room
 from mupi.experiments.training.restore import restore, restore_epoch
 from mupi.experiments.training.run import read_config
+from mupi.experiments.training.size import perceptron_bytes
 from mupi.features import Atoms, Random
 from mupi.nets import PiMLP, PiNetwork, plain
 from mupi.training.atomic import replacing
@@ -61,6 +63,7 @@ def export(config: ExportConfig) -> Path:
         positive_int("--width", config.width)
         if not isinstance(net, PiMLP) or isinstance(run.feature_map, Random):
             fail("--width", "left out for a finite network, and for other architectures than mlp", config.width)
+        require_room("--width", perceptron_bytes(data.train_x.shape[1], config.width, run.depth, len(data.classes)))
         module = plain(net.sample(config.width, torch.Generator().manual_seed(config.seed)))
     elif isinstance(net, PiNetwork) and isinstance(run.feature_map, Atoms):
         fail("--width", "given for a network with atoms, which is no finite program", "none", "try --width 2048")

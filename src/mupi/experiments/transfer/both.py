@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mupi.experiments.comparison.contestants import NetContestant
 from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.machine import require_device, set_threads
 from mupi.experiments.transfer.config import TARGETS, BothConfig, EvaluateConfig, Model, pretraining_protocol
 from mupi.experiments.transfer.evaluate import evaluate
 from mupi.experiments.transfer.report import Evaluated
@@ -23,6 +24,8 @@ def both(config: BothConfig) -> list[Evaluated]:
     """
     config.check()
     how = config.evaluation
+    set_threads(how.threads)
+    require_device(how.device)
     target = how.target or TARGETS[config.dataset]
     out = how.out or Path("runs") / f"transfer-{config.dataset}-{how.folder(target)}"
     runs = []

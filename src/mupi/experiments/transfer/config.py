@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import DatasetName
-from mupi.experiments.options import SET, DataFolder, Folder, Only, Seed, option
+from mupi.experiments.options import SET, DataFolder, Folder, Name, Only, Seed, option
 from mupi.experiments.training.config import TrainConfig
 from mupi.experiments.training.presets import PRESETS
 
@@ -96,7 +96,7 @@ class EvaluationConfig:
     """Threads of torch on the CPU; None leaves it to torch."""
     data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
-    name: str | None = None
+    name: Name = None
     """The folder of the results in that of each run; None for one made of target and sizes."""
     out: Annotated[Path | None, Folder(written=True)] = None
     """Where table and figure are written; None for `runs/transfer-NAME`."""

@@ -9,7 +9,7 @@ import torch
 from mupi.checks import fail, non_negative, positive_int
 from mupi.data import wikifil
 from mupi.data.text import Normaliser
-from mupi.experiments.options import DataFolder, Seed, WrittenFolder
+from mupi.experiments.options import DataFolder, Name, Seed, WrittenFolder
 from mupi.experiments.training.plain import run_fields
 from mupi.nets.embedding_start import Gaussian, Orthonormal, Start, UnitVectors
 
@@ -66,7 +66,7 @@ class Word2VecConfig:
     seed: Seed = 0
     """Decides the initial vectors, and what is sampled."""
 
-    name: str | None = None
+    name: Name = None
     """The run's folder in runs-dir; None for one made of text, width and seed."""
     runs_dir: WrittenFolder = Path("runs")
     """Where runs are kept; texts that were read, as numbers, are in its folder `corpora`."""

@@ -1,0 +1,359 @@
+"""Bad arguments to every command: each is refused by its name, and none is taken in silence."""
+
+import os
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import pytest
+from commands import attempt, begin_nothing, describe
+
+from mupi.cli import COMMANDS, main
+from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.transfer.config import BothConfig, EvaluateConfig, PretrainConfig
+from omniglot_archives import write_archives
+
+ABSENT = "nowhere/at/all"
+VALUES = ("0", "-1", "nan", "inf", "1e300", "1000000000", "", "\0", "bogus", ABSENT, "größe-∞")
+
+CONFIGS: dict[tuple[str, ...], Any] = {
+    ("train",): TrainConfig,
+    ("transfer", "pretrain"): PretrainConfig,
+    ("transfer", "evaluate"): EvaluateConfig,
+    ("transfer", "both"): BothConfig,
+    **{(name,): config for name, (config, _) in COMMANDS.items() if name != "transfer"},
+}
+
+# What makes each command short, where it is not stopped; "{…}" are what the fixture `made` has made.
+BASE: dict[tuple[str, ...], list[str]] = {
+    ("train",): ["--train-size", "40"],
+    ("transfer", "pretrain"): ["--dataset", "digits", "--train-size", "40"],
+    ("transfer", "evaluate"): ["{run}", "--train-size", "40"],
+    ("transfer", "both"): ["--dataset", "digits", "--models", "pi-limit", "--pretrain-size", "40"],
+    ("word2vec",): ["--data-dir", "{data}", "--min-count", "1"],
+    ("word2vec-figure",): ["{words}"],
+    ("analogies",): ["{words}", "--data-dir", "{data}"],
+    ("neighbours",): ["{words}", "word0"],
+    ("compare",): ["--train-size", "40"],
+    ("plot",): ["{run}"],
+    ("export",): ["{run}"],
+    ("cifar10",): ["--data-dir", "{data}"],
+    ("mu-limit",): ["--images", "4", "--samples", "64"],
+    ("program",): ["dependence"],
+    ("omniglot",): ["--data-dir", "{data}"],
+    ("omniglot-plot",): ["{few}"],
+}
+
+# What an option needs beside it to have a meaning.
+BESIDE: dict[str, list[str]] = {
+    "sigma_w": ["--network", "mup"],
+    "sigma_first": ["--network", "mup"],
+    "width": ["--network", "mup"],
+    "seed": ["--width", "8"],
+    "a": ["--b", "0", "0"],
+    "b": ["--a", "0", "0"],
+    "c": ["--standard"],
+}
+
+# Values that may be accepted, beside a billion of anything that is counted, and 0 of any size that is no number of
+# things. All others must be refused.
+ZERO = {
+    "data_seed", "seed", "weight_decay", "lr", "lr_first", "lr_last", "lr_bias", "drop", "momentum", "input_scale",
+    "output_scale", "bias_scale", "readout_init", "sigma_w", "sigma_first", "label_smoothing", "anneal", "shift",
+    "subsampling", "save_minutes", "rate", "tolerance", "pretrain_lr", "batches", "step_size", "input_std",
+    "readout_std", "sigma_b", "epoch", "seeds", "epochs", "log2_lr", "classes", "min_count",
+}  # fmt: skip
+NEVER_ZERO = {("train", "epochs"), ("train", "classes"), ("compare", "seeds"), ("compare", "epochs")}
+TEXT = {"name"}
+
+
+def strip(hint: Any) -> Any:
+    """A type without its annotation."""
+    return strip(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+
+
+def options(config: Any) -> Iterator[tuple[str, set[Any]]]:
+    """Names, and the plain types that each takes."""
+    for field in fields(config):
+        hint = typing.get_type_hints(config)[field.name]
+        if is_dataclass(hint):
+            yield from options(hint)
+        else:
+            yield field.name, set(kinds(hint))
+
+
+def kinds(hint: Any) -> Iterator[Any]:
+    """The plain types of a hint: int, float, str, Path, bool, and Literal."""
+    hint = strip(hint)
+    if get_origin(hint) is Literal:
+        yield from get_args(hint)
+    elif get_origin(hint) is not None:
+        for part in get_args(hint):
+            yield from kinds(part)
+    elif isinstance(hint, type) or hint in (None, ...):
+        yield hint
+    else:
+        for part in get_args(hint):
+            yield from kinds(part)
+
+
+def sensible(command: tuple[str, ...], name: str, types: set[Any], value: str) -> bool:
+    """Whether a value may be accepted."""
+    if value in types:
+        return True
+    if value in ("", "\0") or value in types:
+        return False
+    if name == "name":
+        return value != ABSENT
+    if Path in types:
+        return name in ("out", "runs_dir") and command not in (("word2vec-figure",),)
+    if str in types:
+        return name in ("a", "b", "c") and value in ("0", "-1", "1000000000")
+    if float in types:
+        return value == "1000000000" or (value == "0" and name in ZERO)
+    if int in types:
+        if value == "-1":
+            return name == "log2_lr"
+        return value == "1000000000" or (value == "0" and name in ZERO and (command[0], name) not in NEVER_ZERO)
+    return False
+
+
+def systematic() -> list[tuple[list[str], list[str], bool]]:
+    """Arguments, what a refusal must name, and whether they may be accepted; two values of each option, or all."""
+    cases, turn = [], 0
+    for command, config in CONFIGS.items():
+        for name, types in options(config):
+            if types <= {bool, type(None)}:
+                continue
+            flag = f"--{name.replace('_', '-')}"
+            turn += 1
+            picked = VALUES if os.environ.get("MUPI_EVERY_VALUE") else {VALUES[(turn * k) % 11] for k in (3, 7)}
+            for value in VALUES:
+                if value not in picked:
+                    continue
+                base = list(BASE.get(command, []))
+                if flag in base:
+                    at = base.index(flag)
+                    del base[at : at + 2]
+                positional = flag in ("--runs", "--run", "--vectors", "--words", "--demos")
+                if positional:
+                    base = [part for part in base if not part.startswith("{") and part not in ("word0", "dependence")]
+                beside = BESIDE.get(name, []) if command[0] in ("train", "export", "abc", "coordcheck") else []
+                if command[0] not in ("train",) and name in ("width", "seed") and command[0] != "export":
+                    beside = []
+                if command[0] == "train" and name == "seed":
+                    beside = []
+                if command[0] == "export" and name == "width":
+                    beside = []
+                words = ["{words}"] if flag == "--words" else []
+                given = [*words, "--", value] if positional and value == "-1" else [*words, value]
+                args = [*command, *base, *beside, *(given if positional else [flag, value])]
+                names = [flag, name, *name.split("_")[:1], value or "empty", command[-1]]
+                cases.append((args, [n for n in names if n], sensible(command, name, types, value)))
+    return cases
+
+
+HUGE = str(2**64)
+REFUSED: list[tuple[str, str]] = [
+    # Of the issue.
+    ("train --threads 100000", "threads"),
+    ("compare --threads 100000", "threads"),
+    ("mu-limit --threads 100000", "threads"),
+    ("train --rank 100000000", "rank"),
+    ("train --network mup --width 100000000", "width"),
+    ("train --depth 100000000", "depth"),
+    ("train --device meta", "device"),
+    ("compare --device meta", "device"),
+    ("word2vec --data-dir {data} --device bogus", "device"),
+    ("word2vec --data-dir {data} --device meta", "device"),
+    ("transfer evaluate {run} --device meta", "device"),
+    ("train --shift 100000", "shift"),
+    ("train --shift 8", "shift"),
+    ("mu-limit --images 1", "--images"),
+    ("mu-limit --images 5", "--images"),
+    ("mu-limit --classes 3 3", "--classes"),
+    ("mu-limit --classes 3 77", "--classes"),
+    ("train --lr 1e200", "lr"),
+    ("train --lr 1e30 --lr-last 1e30", "lr_last"),
+    ("export {run} --out {data}", "--out"),
+    (f"train --seed {HUGE}", "--seed"),
+    (f"train --seed -{HUGE}", "--seed"),
+    (f"train --train-size 40 --data-seed {HUGE}", "--data-seed"),
+    (f"word2vec --data-dir {{data}} --seed {HUGE}", "--seed"),
+    (f"omniglot --data-dir {{data}} --seeds {HUGE}", "--seeds"),
+    (f"program dependence --seed {HUGE}", "--seed"),
+    (f"export {{run}} --width 8 --seed {HUGE}", "--seed"),
+    (f"train --epochs {HUGE}", "--epochs"),
+    ("train --data-dir mistyped", "--data-dir"),
+    ("word2vec --data-dir mistyped", "--data-dir"),
+    ("coordcheck --data-dir mistyped", "--data-dir"),
+    # Options that do not apply.
+    ("train --network mup --features atoms", "--features"),
+    ("train --network standard --rank 8", "--rank"),
+    ("train --network mup --degree 3", "--degree"),
+    ("train --features atoms --degree 3", "--degree"),
+    ("train --subspace-high 3", "--subspace-high"),
+    ("train --features random --subspace 3", "--subspace"),
+    ("train --features atoms --subspace-high 3", "--subspace-high"),
+    ("train --width 100", "--width"),
+    ("train --features atoms --width 100", "--width"),
+    ("train --sigma-w 1", "--sigma-w"),
+    ("train --sigma-first 1", "--sigma-first"),
+    ("train --arch cnn --network mup --input-scale 2", "--input-scale"),
+    ("train --arch cnn --network mup --readout-init 1", "--readout-init"),
+    ("train --arch transformer --input-scale 2", "--input-scale"),
+    ("train --bias-scale 0 --lr-bias 2", "--lr-bias"),
+    ("train --drop-epoch None --drop .5", "--drop"),
+    ("train --files 2", "--files"),
+    ("train --data-seed 3", "--data-seed"),
+    ("transfer pretrain --dataset digits --model mu-net --rank 8", "--rank"),
+    ("transfer both --dataset digits --models mu-net --rank 8", "--rank"),
+    ("transfer both --dataset digits --models mu-net --exact", "--exact"),
+    ("transfer both --dataset digits --models pi-limit --width 8", "--width"),
+    ("transfer both --dataset digits --models pi-limit --exact --subspace 8", "--subspace"),
+    ("transfer both --dataset digits --pretrain-files 2", "--pretrain-files"),
+    ("transfer evaluate {run} --parts probe --rates .1", "--rates"),
+    ("transfer evaluate {run} --parts kernel --penalties .1", "--penalties"),
+    ("transfer evaluate {run} --parts kernel --readout-epochs 2", "--readout-epochs"),
+    ("transfer evaluate {run} --parts probe --no-unit-norm", "--unit-norm"),
+    ("compare --models nngp ntk --epochs 3", "--epochs"),
+    ("compare --models nngp --seeds 2", "--seeds"),
+    ("compare --models pi-limit --width 8", "--width"),
+    ("compare --models mu-net --exact True", "--exact"),
+    ("compare --models nngp nngp", "--models"),
+    ("cifar10 --parts relu --exact-images 100", "--exact-images"),
+    ("cifar10 --parts relu --kernel-epochs 1", "--kernel-epochs"),
+    ("cifar10 --parts kernel --epochs 5 --kernel-epochs 1 10", "--kernel-epochs"),
+    ("cifar10 --parts exact --seeds 2", "--seeds"),
+    ("cifar10 --parts speed --short-epochs 2", "--short-epochs"),
+    ("export {run} --seed 1", "--seed"),
+    ("abc --a 0 0 --b 0 0 --depth 3", "--depth"),
+    ("abc --mup --c 1", "--c"),
+    ("program --draws 5", "--draws"),
+    ("omniglot --data-dir {data} --model nngp --lr 1", "--lr"),
+    ("omniglot --data-dir {data} --model ntk --batches 10", "--batches"),
+    ("omniglot --data-dir {data} --model pi-limit --width 8", "--width"),
+    ("omniglot --data-dir {data} --model mu-net --rank 8", "--rank"),
+    ("omniglot --data-dir {data} --model pi-net --subspace 8", "--subspace"),
+    ("omniglot --data-dir {data} --model pi-limit --sigma-b 1", "--sigma-b"),
+    ("omniglot --data-dir {data} --model pi-limit --linear", "--linear"),
+    ("omniglot --data-dir {data} --paper tp4 --model mu-limit --no-linear", "--linear"),
+    ("word2vec --data-dir {data} --start orthonormal", "start"),
+    # Combinations and files.
+    ("train --resume --overwrite", "resume"),
+    ("train --momentum 1", "momentum"),
+    ("train --train-size 5000", "train_size"),
+    ("train --validation 5000", "validation"),
+    ("train --runs-dir {file}", "--runs-dir"),
+    ("train --runs-dir {file}/below", "--runs-dir"),
+    ("convergence --out {file}", "--out"),
+    ("lr-transfer --out {file}", "--out"),
+    ("plot {run} --out {file}", "--out"),
+    ("abc --map {data}", "--map"),
+    ("abc --map map.bogus", "--map"),
+    ("word2vec-figure {words} --out figure.bogus", "--out"),
+    ("word2vec-figure {words} --out {data}", "--out"),
+    ("mu-limit --widths 8 8", "--widths"),
+    ("mu-limit --widths 0 8", "--widths"),
+    ("lr-transfer --widths 64 1000000000", "--widths"),
+    ("coordcheck --max-width 1000000000", "--max-width"),
+    ("convergence --mu-max-width 1000000000", "--mu-max-width"),
+    ("neighbours {words}", "words"),
+    ("neighbours {words} emperor", "emperor"),
+    ("neighbours {words} word0 -", "minus"),
+    ("neighbours {words} word0 --count 0", "count"),
+    ("bogus", "bogus"),
+    ("train --bogus 1", "--bogus"),
+    ("train --dataset mnist", "mnist"),
+    ("train --name ../out", "name"),
+    ("train --name /tmp/out", "name"),
+    ("train --name a/b", "name"),
+    ("train --name .", "name"),
+]
+ACCEPTED = [
+    "train --network mup --width 8",
+    "train --rank 5 --subspace 3 --degree 3 --subspace-high 2",
+    "train --features random --rank 4 --width 8",
+    "train --shift 7",
+    "train --seed 0",
+    "train --lr 0",
+    "train --threads 2",
+    "train --arch cnn",
+    "train --arch cnn --network mup",
+    "train --arch transformer",
+    "train --runs-dir deep/er",
+    "transfer both --dataset digits --models pi-net --width 64 --rank 8",
+    "transfer evaluate {run} --parts probe --penalties .1",
+    "compare --models nngp",
+    "compare --models sp-net --width 8",
+    "abc --standard --c 1 --depth 3",
+    "abc --a 0 0 --b 0 0",
+    "program",
+    "program dependence --draws 2",
+    "omniglot --data-dir {data} --model nngp --sigma-b 1",
+    "omniglot --data-dir {data} --model mu-net --width 8",
+    "neighbours {words} word0 word1 -word2",
+    "neighbours {words} word0 -word2 --count 3",
+    "word2vec --data-dir {data} --min-count 1",
+    "mu-limit --images 4",
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A run of each kind that commands read, data, and a file; and no command begins its work after that."""
+    root = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(root)
+        monkeypatch.setenv("COLUMNS", "300")
+        # Far from the network, which the refusals of a data set that is missing must not wait for.
+        monkeypatch.setattr("pooch.retrieve", offline)
+        monkeypatch.setenv("MUPI_DATA", str(root / "empty"))
+        write_archives(root / "data", monkeypatch)
+        (root / "data" / "text8").write_text(" ".join(f"word{i % 9} word{i % 4}" for i in range(200)))
+        (root / "data" / "questions-words.txt").write_text(": some\nword0 word1 word2 word3\n")
+        data = ["--data-dir", str(root / "data")]
+        small = ["--train-size", "40", "--rank", "3", "--epochs", "1", "--name", "run"]
+        assert main(["transfer", "pretrain", "--dataset", "digits", *small]) == 0
+        assert main(["word2vec", *data, "--min-count", "1", "--width", "4", "--epochs", "1", "--name", "words"]) == 0
+        few = ["--model", "nngp", "--ways", "3", "--test-episodes", "2", "--validation-episodes", "2", "--name", "few"]
+        assert main(["omniglot", *data, *few[:6], *few[8:]]) == 0
+        begin_nothing(monkeypatch)
+        paths = dict(run="runs/run", words="runs/words", few="runs/few-seed0", data="data", file="data/text8")
+        yield {name: str(root / path) for name, path in paths.items()}
+
+
+def offline(*args: object, **kwargs: object) -> None:
+    raise ConnectionError("no network")
+
+
+def filled(args: Sequence[str], made: dict[str, str]) -> list[str]:
+    """With the paths of what was made."""
+    return [part.format(**made) if "{" in part else part for part in args]
+
+
+def test_bad_values_of_every_option(record, made, tmp_path: Path):
+    for i, (args, names, may) in enumerate(systematic()):
+        directory = tmp_path / str(i)
+        directory.mkdir()
+        end = attempt(filled(args, made), directory)
+        record("arguments", f"{args!r} ({describe(end)})", end.outcome(names, sensible=may))
+
+
+def test_arguments_that_contradict_each_other_or_the_machine(record, made, tmp_path: Path):
+    for i, (line, named) in enumerate(REFUSED):
+        directory = tmp_path / str(i)
+        directory.mkdir()
+        end = attempt(filled(line.split(), made), directory)
+        record("arguments", f"{line} ({describe(end)})", end.outcome([named], sensible=False))
+        assert not (directory / "mistyped").exists()
+
+
+def test_arguments_that_make_sense_are_taken(record, made, tmp_path: Path):
+    for i, line in enumerate(ACCEPTED):
+        directory = tmp_path / str(i)
+        directory.mkdir()
+        end = attempt(filled(line.split(), made), directory)
+        record("arguments", f"{line} ({describe(end)})", "right" if end.accepted else "traceback")

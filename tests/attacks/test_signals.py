@@ -1,0 +1,337 @@
+"""Commands that are stopped, whose disk is full, whose parent or child is killed: what they say, leave and go on to."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from commands import End, describe
+
+from mupi.cli import main
+from omniglot_archives import write_archives
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SMALL = ["--train-size", "100", "--rank", "6", "--epochs", "6", "--name", "r"]
+
+
+class NoFigure:
+    """Figures take longer than such runs."""
+
+    def savefig(self, *args: object, **kwargs: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Small data for all commands, which draw no figures."""
+    root = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        write_archives(root, monkeypatch)
+        draw = random.Random(0)
+        (root / "text8").write_text(" ".join(draw.choices([f"word{i}" for i in range(20)], k=3000)))
+        (root / "questions-words.txt").write_text(": some\nword0 word1 word2 word3\n")
+        monkeypatch.setattr("mupi.experiments.words.word2vec_sampling.PASSAGE", 300)
+        monkeypatch.setattr("mupi.experiments.training.train.save_figures", lambda *_: [])
+        for name in (
+            "words.word2vec.plot_analogies",
+            "few_shot.omniglot.plot_classes",
+            "few_shot.omniglot.plot_few_shot_curves",
+            "limits.mu_limit.plot_mu_limit",
+            "widths.convergence.plot_losses",
+            "widths.convergence.plot_gaps",
+            "widths.lr_transfer.plot_lr_transfer",
+        ):
+            monkeypatch.setattr(f"mupi.experiments.{name}", lambda *_, **__: NoFigure())
+        yield str(root)
+
+
+def start(args: Sequence[str], directory: Path, prepare: Callable[[], None] = lambda: None) -> tuple[int, int]:
+    """Begin `mupi` in a copy of this process, as the leader of a group.
+
+    Returns:
+        The process, and a file with what it says.
+    """
+    said = os.memfd_create("said")
+    child = os.fork()
+    if child == 0:
+        _be(args, directory, said, prepare)
+    return child, said
+
+
+def _be(args: Sequence[str], directory: Path, said: int, prepare: Callable[[], None]) -> NoReturn:
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for other in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(other, signal.SIG_DFL)
+        os.chdir(directory)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(said, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        sys.argv = ["mupi", *args]
+        prepare()
+        code = main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        code = 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(int(code))
+
+
+def ended(child: int, said: int) -> End:
+    """Wait for it."""
+    _, status = os.waitpid(child, 0)
+    os.lseek(said, 0, os.SEEK_SET)
+    with os.fdopen(said, "rb") as file:
+        return End(os.waitstatus_to_exitcode(status), file.read().decode(errors="replace"))
+
+
+def stop_after(seconds: float, signum: int) -> Callable[[], None]:
+    """Sends itself the signal at that moment."""
+
+    def prepare() -> None:
+        timer = threading.Timer(seconds, lambda: os.kill(os.getpid(), signum))
+        timer.daemon = True
+        timer.start()
+
+    return prepare
+
+
+def one_line(end: End) -> bool:
+    """Whether it said nothing but why it ended."""
+    return end.said.startswith("mupi: ") and end.said.count("\n") == 1
+
+
+TIMES = {"seconds", "peak_mb", "cpu_seconds", "crc32"}
+
+
+def numbers(directory: Path) -> dict[str, object]:
+    """All results in a directory that do not depend on time."""
+
+    def timeless(value: object) -> object:
+        if isinstance(value, dict):
+            return {k: timeless(v) for k, v in value.items() if k not in TIMES and "seconds" not in k}
+        return [timeless(v) for v in value] if isinstance(value, list) else value
+
+    found: dict[str, object] = {}
+    for path in sorted(directory.rglob("*.json*")):
+        if path.name not in ("config.json", "progress.jsonl"):
+            lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+            found[str(path.relative_to(directory))] = [timeless(json.loads(line)) for line in lines]
+    return found
+
+
+def going_on(args: list[str], directory: Path) -> list[str]:
+    """The command that goes on from what is there."""
+    if args[0] in ("train", "word2vec", "omniglot"):
+        return [*args, "--resume"] if any(directory.rglob("checkpoint.pt")) else [*args, "--overwrite"]
+    return args
+
+
+RESUMED = {
+    "train": ["train", *SMALL],
+    "train atoms": ["train", *SMALL, "--features", "atoms"],
+    "word2vec": ["word2vec", "--data-dir", "{data}", "--width", "6", "--epochs", "3", "--name", "r", "--lr", ".1"],
+    "omniglot": [
+        "omniglot", "--data-dir", "{data}", "--model", "pi-net", "--batches", "12", "--tasks", "3", "--rank", "5",
+        "--width", "8", "--ways", "3", "--evaluate-every", "4", "--validation-episodes", "5", "--test-episodes", "20",
+        "--lr", ".5", "--name", "r",
+    ],
+    "mu-limit": ["mu-limit", "--images", "4", "--samples", "64", "--steps", "3", "--widths", "8", "16", "--seeds", "2"],
+}  # fmt: skip
+NOT_KEPT = {
+    "convergence": ["convergence", "--ranks", "2", "--max-width", "128", "--mu-max-width", "128", "--steps", "3"],
+    "lr-transfer": ["lr-transfer", "--train-size", "64", "--widths", "8", "16", "--log2-lr", "-5", "-2"],
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_stopped_at_any_moment_a_command_goes_on_to_the_same_numbers(record, data, tmp_path: Path, name: str):
+    draw = random.Random(name)
+    args = [part.format(data=data) for part in RESUMED[name]]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    begin = time.perf_counter()
+    assert ended(*start(args, whole)).status == 0
+    duration, right = time.perf_counter() - begin, numbers(whole / "runs")
+    for signum in SIGNALS:
+        for i in range(2):
+            directory = tmp_path / f"{signum}-{i}"
+            directory.mkdir()
+            moment = duration * (0.05 + 0.9 * draw.random())
+            end = ended(*start(args, directory, stop_after(moment, signum)))
+            case = f"{name}, {signum.name} after {moment:.2f} s of {duration:.2f} ({describe(end)})"
+            if "Traceback" in end.said:
+                record("signals", case, "traceback")
+            elif end.status == 0:
+                record("signals", case, "right" if numbers(directory / "runs") == right else "silent")
+            elif end.status != 128 + signum or not one_line(end):
+                record("signals", case, "lost" if end.status < 0 else "traceback")
+            else:
+                after = ended(*start(going_on(args, directory), directory))
+                same = after.status == 0 and numbers(directory / "runs") == right
+                record("signals", f"{case}, then {describe(after)}", "right" if same else "lost")
+
+
+@pytest.mark.parametrize("name", NOT_KEPT)
+def test_a_command_that_keeps_nothing_is_stopped_with_a_line(record, data, tmp_path: Path, name: str):
+    for signum in SIGNALS:
+        end = ended(*start(NOT_KEPT[name], tmp_path, stop_after(0.3, signum)))
+        good = (end.status == 128 + signum and one_line(end)) or end.status == 0
+        record("signals", f"{name}, {signum.name} ({describe(end)})", "refused" if good else "traceback")
+
+
+def test_one_stop_that_is_sent_twice_still_saves(record, data, tmp_path: Path):
+    def twice() -> None:
+        def stop() -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.02)  # Python would take two that are there at once for one
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Timer(0.4, stop).start()
+
+    args = ["train", *SMALL, "--epochs", "200"]
+    end = ended(*start(args, tmp_path, twice))
+    saved = end.status == 143 and "holds them all" in end.said
+    record("signals", f"SIGTERM twice, as timeout sends it ({describe(end)})", "right" if saved else "lost")
+
+
+@pytest.mark.parametrize("name", ["train atoms", "word2vec", "omniglot", "mu-limit"])
+def test_a_full_disk_is_a_line_that_leaves_what_was_saved(record, data, tmp_path: Path, name: str):
+    args = [part.format(data=data) for part in RESUMED[name]]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert ended(*start(args, whole)).status == 0
+    right = numbers(whole / "runs")
+    largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    for share in (0.05, 0.5, 0.8, 0.95):
+        directory = tmp_path / str(share)
+        directory.mkdir()
+
+        def prepare(size: int = int(share * largest)) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        end = ended(*start(args, directory, prepare))
+        case = f"{name}, {share:.0%} of the largest file ({describe(end)})"
+        left = [p.name for p in directory.rglob("*") if "partial" in p.name]
+        if not one_line(end) or "[Errno" not in end.said:
+            record("full disk", case, "traceback")
+        elif end.status in (0, 1) or left:
+            record("full disk", f"{case}, left {left}", "silent")
+        else:
+            after = ended(*start(going_on(args, directory), directory))
+            same = after.status == 0 and numbers(directory / "runs") == right
+            record("full disk", f"{case}, then {describe(after)}", "right" if same else "lost")
+
+
+def test_output_that_nobody_reads_or_that_fits_nowhere(record, tmp_path: Path):
+    def unread() -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        os.dup2(writing, 1)
+
+    def full() -> None:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+    end = ended(*start(["abc"], tmp_path, unread))
+    record(
+        "output",
+        f"a pipe that is closed ({describe(end)})",
+        "right" if (end.status, end.said) == (141, "") else "traceback",
+    )
+    end = ended(*start(["abc"], tmp_path, full))
+    record("output", f"a full disk ({describe(end)})", "refused" if one_line(end) and end.status == 74 else "traceback")
+
+
+@pytest.mark.parametrize("imported", ["numpy", "torch.nn", "sympy", "matplotlib", "tyro"])
+def test_ctrl_c_while_a_command_starts_is_no_traceback(record, tmp_path: Path, imported: str):
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "mupi", "abc"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
+    )
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.rpartition("|")[2].strip() == imported:
+            process.send_signal(signal.SIGINT)
+            break
+    lines += process.stderr.readlines()
+    status = process.wait()
+    said = "".join(line for line in lines if not line.startswith("import time:"))
+    good = (status == 130 and "Traceback" not in said) or (status == 0 and not said)
+    record(
+        "start",
+        f"Ctrl-C once {imported} is imported: status {status}, {said[-200:]}",
+        "refused" if good else "traceback",
+    )
+
+
+COMPARE = ["compare", "--seeds", "1", "--models", "mu-net", "--width", "32", "--train-size", "300", "--name", "r"]
+
+
+def children(directory: Path) -> list[int]:
+    """Processes that are in a directory, but for the leader of their group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if (path / "cwd").readlink() == directory and int(path.name) != os.getpgid(int(path.name)):
+                found.append(int(path.name))
+        except OSError:
+            pass
+    return found
+
+
+def training(child: int, directory: Path) -> list[int]:
+    """Wait until a comparison trains in a process of its own, and name the processes."""
+    while not any(directory.rglob("checkpoint.pt")) and os.waitpid(child, os.WNOHANG)[0] == 0:
+        time.sleep(0.1)
+    return children(directory)
+
+
+@pytest.mark.parametrize("what", ["SIGTERM", "SIGINT to all", "SIGHUP to all", "SIGKILL", "SIGKILL to the child"])
+def test_a_comparison_ends_with_its_processes(record, data, tmp_path: Path, what: str):
+    child, said = start([*COMPARE, "--epochs", "300"], tmp_path)
+    others = training(child, tmp_path)
+    assert others
+    signum = getattr(signal, what.split()[0])
+    if what.endswith("child"):
+        os.kill(max(others), signum)
+    elif what.endswith("all"):
+        os.killpg(child, signum)
+    else:
+        os.kill(child, signum)
+    end = ended(child, said)
+    deadline = time.monotonic() + 15
+    while (orphans := children(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    for orphan in orphans:
+        os.kill(orphan, signal.SIGKILL)
+    case = f"{what} ({describe(end)}), left {len(orphans)}"
+    if orphans:
+        record("compare", case, "lost")
+    elif what == "SIGKILL":
+        record("compare", case, "right")
+    else:
+        wanted = 74 if what.endswith("child") else 128 + signum
+        record("compare", case, "right" if one_line(end) and end.status == wanted else "traceback")
