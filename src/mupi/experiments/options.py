@@ -16,6 +16,7 @@ import torch
 from matplotlib.backend_bases import FigureCanvasBase
 
 from mupi.checks import fail
+from mupi.training.folder_name import folder_name
 
 LARGEST = torch.finfo(torch.float32).max
 
@@ -167,8 +168,8 @@ def _check_value(name: str, value: Any, marks: Sequence[Any]) -> None:
         match mark:
             case Within(low, high) if isinstance(value, int | float) and not low <= value <= high:
                 fail(name, f"at least {low}" if high == math.inf else f"between {low} and {high}", value)
-            case Component() if isinstance(value, str) and (value in (".", "..") or Path(value).name != value):
-                fail(name, "the name of a folder, and no path", repr(value))
+            case Component() if isinstance(value, str):
+                folder_name(name, value)
             case Folder(written) if isinstance(value, Path):
                 _check_folder(name, value, written)
             case File(figure) if isinstance(value, Path):
