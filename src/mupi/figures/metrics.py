@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from mupi.layers import LayerError
 
@@ -45,9 +46,10 @@ class EpochMetrics:
     def from_json(cls, line: str) -> "EpochMetrics":
         """The inverse of `to_json`."""
         fields = json.loads(line)
-        # JSON has no tuples.
-        errors = tuple(
-            LayerError(**{name: tuple(value) if isinstance(value, list) else value for name, value in error.items()})
-            for error in fields.pop("layer_errors")
-        )
+        errors = tuple(LayerError(**_with_tuples(error)) for error in fields.pop("layer_errors"))
         return cls(**fields, layer_errors=errors)
+
+
+def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of JSON, which has no tuples, with tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
