@@ -91,8 +91,9 @@ class PiecewiseLinear(Activation):
             k = _side(t) * _threshold(t, s_v)
             mean = self.constant + self.slope * s_u * q * k
             for t2, change2 in self.kinks:
-                ahead, root = conditional(k, _threshold(t2, s_u), _side(t2) * q)
-                mean = mean + change2 * s_u * root * (ahead * ndtr(ahead) + density(ahead))
+                h, side = _threshold(t2, s_u), _side(t2)
+                ahead, root = conditional(k, h, side * q)
+                mean = mean + change2 * s_u * ((side * q * k - h) * ndtr(ahead) + root * density(ahead))
             total = total + at * mean
         return total.to(cov)
 

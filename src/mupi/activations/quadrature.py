@@ -198,14 +198,17 @@ class Quadrature(Activation):
     # By panels
 
     def _breaks(self, largest: float) -> Tensor:
-        """Kinks, and where the function varies as far as this scale reaches; for scales of a factor 4 the same."""
+        """Kinks, their mirror images (for E f(sz) f(−sz)), and where the function varies as far as this scale reaches.
+
+        Scales of a factor 4 share them.
+        """
         if not largest < torch.inf:
             fail("activation", "given finite variances", "a NaN or an infinite one")
         known = self._known_breaks
         level = max(-4, -int(-log2(max(largest, 1e-3)) // 2))
         if level not in known:
             kinks = torch.tensor([t for t, _ in getattr(self.near, "kinks", ())], dtype=torch.float64)
-            known[level] = torch.cat([kinks, breaks_of(self.function, 12.0 * 4.0**level)]).sort().values
+            known[level] = torch.cat([kinks, -kinks, breaks_of(self.function, 12.0 * 4.0**level)]).sort().values
         return known[level]
 
     def _blocks(self, scale: Float[Tensor, " n"]) -> tuple[Tensor, ...]:
@@ -351,11 +354,15 @@ class Table:
     rule: Float[Tensor, "*n"]
 
     def bound(self, other: "Table") -> Tensor:
-        """Cauchy–Schwarz bound of the degrees left out at |q| = 1, relative to √(E f(u)² E f(v)²)."""
+        """Bound of the error at |q| = 1, relative to √(E f(u)² E f(v)²): `left` for the truth and for `tail`."""
+        return 2 * self.left(other) / (self.size * other.size).sqrt().clamp_min(1e-300)
+
+    def left(self, other: "Table") -> Tensor:
+        """Cauchy–Schwarz bound of the degrees left out at |q| = 1."""
         e_u, e_v, b_u, b_v = (
             t.clamp_min(0).sqrt() for t in (self.rest_left, other.rest_left, self.near_left, other.near_left)
         )
-        return (e_u * e_v + e_u * b_v + b_u * e_v) / (self.size * other.size).sqrt().clamp_min(1e-300)
+        return e_u * e_v + e_u * b_v + b_u * e_v
 
     def tail(self, other: "Table", q: Pairs, degrees: int) -> Pairs:
         """The degrees left out: exact at q = ±1 and equal scales, and falling like the degrees around 2K between."""
@@ -364,7 +371,8 @@ class Table:
             product = (one * two).clamp_min(0)
             root = torch.where(product > 0, product.clamp_min(1e-300).sqrt(), 0 * product)
             ends.append(root * torch.sign(one))
-        return torch.where(q > 0, ends[0], ends[1]) * q.abs() ** (2 * degrees)
+        most = self.left(other)
+        return torch.where(q > 0, ends[0], ends[1]).clamp(-most, most) * q.abs() ** (2 * degrees)
 
 
 @torch.compiler.disable(recursive=True)
