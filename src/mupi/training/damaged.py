@@ -1,5 +1,6 @@
 """One line for every file that cannot be read, whatever is wrong with it."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,11 @@ def understood(path: Path, advice: str = START_AGAIN) -> Iterator[None]:
     """
     try:
         yield
-    except (DamagedFile, OSError):
+    except DamagedFile:
         raise
     # Bytes that are not what they were raise nearly anything in zipfile, pickle, json and load_state_dict.
     except Exception as error:
+        # What is wrong with a file that cannot be opened or read is said by itself; EINVAL is of a place before it.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise DamagedFile(f"`{path}` is damaged or of another version; {advice}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mupi.checks import fail
+from mupi.training.atomic import remove_partial
 from mupi.training.damaged import START_AGAIN, DamagedFile, understood
 from mupi.training.lock import held
 from mupi.training.records import Record, read_records, write_records
@@ -81,6 +82,7 @@ class RunFolder(Generic[R]):
     def held(self) -> Iterator[None]:
         """Inside, no other process writes into the folder; see `mupi.training.lock.held`."""
         with held(self.directory):
+            remove_partial(self.directory / EPOCHS)
             yield
 
     @property
