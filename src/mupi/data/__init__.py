@@ -7,13 +7,13 @@ import torch
 
 from mupi.checks import fail
 from mupi.data.cifar10 import load_cifar10
-from mupi.data.dataset import Dataset
+from mupi.data.dataset import Dataset, Pixels
 from mupi.data.digits import load_digits
 from mupi.data.directory import data_directory
 from mupi.data.drawings import load_drawings
 from mupi.data.imagenet32 import TRAIN, load_imagenet32
 
-__all__ = ["Dataset", "DatasetName", "data_directory", "load", "load_cifar10", "load_digits"]
+__all__ = ["Dataset", "DatasetName", "Pixels", "data_directory", "load", "load_cifar10", "load_digits"]
 
 DatasetName = Literal["digits", "cifar10", "imagenet32", "omniglot-background", "omniglot-evaluation"]
 

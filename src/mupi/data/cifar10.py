@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mupi.data.bounded import AtMost, TooLargeError
-from mupi.data.dataset import Dataset
+from mupi.data.dataset import Dataset, Pixels
 from mupi.data.pickled_arrays import load_arrays
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -70,6 +70,7 @@ def load_cifar10(directory: Path) -> Dataset:
         test_y=test_y,
         image_shape=(3, 32, 32),
         classes=CLASSES,
+        pixels=Pixels(tuple(255 * m for m in MEAN), tuple(255 * s for s in STD), largest=255),
     )
 
 

@@ -10,6 +10,21 @@ from torch import Tensor
 from mupi.checks import fail, finite
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """How pixels became inputs: (pixel − mean)/std, by channel.
+
+    Args:
+        mean: Of each channel, or one for all.
+        std: The same.
+        largest: Pixels are whole numbers from 0 to this; None if nothing is known, as where inputs came as they are.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    largest: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Flattened, standardised images with their labels.
@@ -22,6 +37,7 @@ class Dataset:
         test_y: Their classes.
         image_shape: Channels, height and width; their product is d.
         classes: The classes' names.
+        pixels: How its pixels were standardised.
 
     Raises:
         ValueError: If images and labels are not equally many, of other sizes than ``image_shape`` says, or not
@@ -35,6 +51,7 @@ class Dataset:
     test_y: Int64[Tensor, " test"]
     image_shape: tuple[int, int, int]
     classes: tuple[str, ...]
+    pixels: Pixels = Pixels()
 
     def __post_init__(self):
         for part, x, y in (("train", self.train_x, self.train_y), ("test", self.test_x, self.test_y)):
@@ -48,6 +65,13 @@ class Dataset:
             if len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(self.classes):
                 labels = f"labels from {int(y.min())} to {int(y.max())}"
                 fail(f"Dataset({part}_y=...)", f"from 0 to {len(self.classes) - 1}, one of the classes", labels)
+
+    def raw(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n channels height width"]:
+        """The pixels of standardised images."""
+        images = x.unflatten(1, self.image_shape)
+        std, mean = (torch.tensor(values)[:, None, None].to(x) for values in (self.pixels.std, self.pixels.mean))
+        pixels = images * std + mean
+        return pixels if self.pixels.largest is None else pixels.round()
 
     def take(self, n_train: int, generator: torch.Generator) -> "Dataset":
         """Keep a random subset of the training images; the test images stay.

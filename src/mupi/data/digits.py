@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
-from mupi.data.dataset import Dataset
+from mupi.data.dataset import Dataset, Pixels
 
 TEST_EVERY = 5
 
@@ -26,7 +26,8 @@ def load_digits() -> Dataset:
     x = torch.from_numpy(pixels)
     y = torch.from_numpy(labels).long()
     test = torch.from_numpy(is_test)
-    x = ((x - x[~test].mean()) / x[~test].std()).float()
+    mean, std = x[~test].mean(), x[~test].std()
+    x = ((x - mean) / std).float()
     return Dataset(
         name="digits",
         train_x=x[~test],
@@ -35,4 +36,5 @@ def load_digits() -> Dataset:
         test_y=y[test],
         image_shape=(1, 8, 8),
         classes=tuple("0123456789"),
+        pixels=Pixels((float(mean),), (float(std),), largest=16),
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mupi.data.dataset import Dataset
+from mupi.data.dataset import Dataset, Pixels
 from mupi.data.omniglot import SIZE, load_characters
 
 TEST_DRAWINGS = 5
@@ -47,4 +47,5 @@ def load_drawings(directory: Path, part: str) -> Dataset:
         test_y=labels(TEST_DRAWINGS),
         image_shape=(1, SIZE, SIZE),
         classes=characters.names,
+        pixels=Pixels((255 * MEAN,), (255 * STD,), largest=255),
     )

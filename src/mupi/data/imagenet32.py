@@ -10,7 +10,7 @@ from rich.progress import track
 from torch import Tensor
 
 from mupi.checks import fail, positive_int
-from mupi.data.dataset import Dataset
+from mupi.data.dataset import Dataset, Pixels
 from mupi.data.pickled_arrays import load_arrays
 
 FOLDER = "imagenet32"
@@ -84,6 +84,7 @@ def load_imagenet32(
         test_y=test_y,
         image_shape=(3, 32, 32),
         classes=tuple(str(int(label) + 1) for label in kept),
+        pixels=Pixels(tuple(255 * m for m in MEAN), tuple(255 * s for s in STD), largest=255),
     )
 
 
