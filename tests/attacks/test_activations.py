@@ -150,10 +150,10 @@ def outcome_of_kernel(φ, breaks, scale, q):
     return "right"
 
 
-@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_what_pytorch_calls_an_activation(record, scale):
     for name, (φ, breaks) in CALLABLES.items():
-        for q in (0.999,) if scale == 0.1 else (0.3, 0.999):
+        for q in (0.3, 0.999) if scale == 1 else (0.999,):
             record("activations: PyTorch's", f"{name} at {scale}, {q}", outcome_of_kernel(φ, breaks, scale, q))
 
 
@@ -189,7 +189,7 @@ def random_function(generator):
 
 
 def test_random_functions_at_random_scales(record):
-    for seed in range(24):
+    for seed in range(16):
         generator = torch.Generator().manual_seed(seed)
         φ, breaks = random_function(generator)
         scale = float(10 ** (4 * torch.rand(1, generator=generator) - 2))
