@@ -153,7 +153,7 @@ RESUMED = {
         "--width", "8", "--ways", "3", "--evaluate-every", "4", "--validation-episodes", "5", "--test-episodes", "20",
         "--lr", ".5", "--name", "r",
     ],
-    "mu-limit": ["mu-limit", "--images", "4", "--samples", "64", "--steps", "3", "--widths", "8", "16", "--seeds", "2"],
+    "mu-limit": ["mu-limit", "--images", "4", "--samples", "256", "--steps", "3", "--widths", "8", "16", "--seeds", "2"],
 }  # fmt: skip
 NOT_KEPT = {
     "convergence": ["convergence", "--ranks", "2", "--max-width", "128", "--mu-max-width", "128", "--steps", "3"],
@@ -259,25 +259,25 @@ def test_output_that_nobody_reads_or_that_fits_nowhere(record, tmp_path: Path):
     record("output", f"a full disk ({describe(end)})", "refused" if one_line(end) and end.status == 74 else "traceback")
 
 
-@pytest.mark.parametrize("imported", ["numpy", "torch.nn", "sympy", "matplotlib", "tyro"])
+@pytest.mark.parametrize("imported", ["numpy", "torch.nn", "matplotlib"])
 def test_ctrl_c_while_a_command_starts_is_no_traceback(record, tmp_path: Path, imported: str):
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", "mupi", "abc"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
-    )
-    assert process.stderr is not None
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if line.rpartition("|")[2].strip() == imported:
-            process.send_signal(signal.SIGINT)
-            break
-    lines += process.stderr.readlines()
-    status = process.wait()
+    ) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.rpartition("|")[2].strip() == imported:
+                process.send_signal(signal.SIGINT)
+                break
+        lines += process.stderr.readlines()
+    status = process.returncode
     said = "".join(line for line in lines if not line.startswith("import time:"))
     good = (status == 130 and "Traceback" not in said) or (status == 0 and not said)
     record(
