@@ -153,7 +153,9 @@ RESUMED = {
         "--width", "8", "--ways", "3", "--evaluate-every", "4", "--validation-episodes", "5", "--test-episodes", "20",
         "--lr", ".5", "--name", "r",
     ],
-    "mu-limit": ["mu-limit", "--images", "4", "--samples", "256", "--steps", "3", "--widths", "8", "16", "--seeds", "2"],
+    "mu-limit": [
+        "mu-limit", "--images", "4", "--samples", "256", "--steps", "3", "--widths", "8", "16", "--seeds", "2",
+    ],
 }  # fmt: skip
 NOT_KEPT = {
     "convergence": ["convergence", "--ranks", "2", "--max-width", "128", "--mu-max-width", "128", "--steps", "3"],

@@ -140,7 +140,10 @@ def _save(corpus: Corpus, kept: Path) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     corpus.vocabulary.save(kept / "vocabulary.txt")
     ids = corpus.ids.numpy().astype(np.uint16 if len(corpus.vocabulary) <= 1 << 16 else np.int32)
-    np.save(kept / "ids.npy", ids)
+    with (kept / "ids.npy").open("wb") as file:
+        # Not np.save, which tells of a full disk without its errno.
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(ids))
+        file.write(ids.data)
     # Last, and in one go: where it is, all is.
     partial = kept / f"{DIGESTS}.partial"
     partial.write_bytes(_digests(kept))

@@ -16,7 +16,14 @@ from mupi.data.omniglot import Characters, Omniglot, load_omniglot
 from mupi.experiments.few_shot.few_shot_run import CLASSES, CURVES, KERNELS, RESULT, few_shot_folder
 from mupi.experiments.few_shot.learners import Kernel, Learner
 from mupi.experiments.few_shot.meta_training import MetaTraining, Tally, accuracy, half_cosine
-from mupi.experiments.few_shot.omniglot_build import D, build_kernel, build_learner, build_optimizer, feature_map
+from mupi.experiments.few_shot.omniglot_build import (
+    D,
+    activation,
+    build_kernel,
+    build_learner,
+    build_optimizer,
+    feature_map,
+)
 from mupi.experiments.few_shot.omniglot_config import Model, OmniglotConfig
 from mupi.experiments.training.build import independent_generators
 from mupi.experiments.training.interrupt import interrupt_noted
@@ -82,7 +89,7 @@ def refuse_if_too_large(config: OmniglotConfig) -> None:
     if config.model in ("pi-limit", "pi-limit-exact", "pi-net"):
         features = feature_map(config)
         field = field or ("--width" if config.model == "pi-net" else "--rank")
-        require_room(field, projected_bytes(D, config.rank, config.depth, config.ways, features))
+        require_room(field, projected_bytes(D, config.rank, config.depth, config.ways, features, activation(config)))
     elif config.model == "mu-net":
         assert config.width is not None
         require_room(field or "--width", perceptron_bytes(D, config.width, config.depth, config.ways))

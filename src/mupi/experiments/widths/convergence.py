@@ -16,7 +16,7 @@ from mupi.checks import fail, non_negative, positive_int
 from mupi.data import Dataset, DatasetName, load
 from mupi.experiments.options import DataFolder, WrittenFolder
 from mupi.experiments.training.build import build_network, build_optimizer
-from mupi.experiments.training.config import TrainConfig
+from mupi.experiments.training.config import ACTIVATIONS, TrainConfig
 from mupi.experiments.training.machine import require_room, set_threads
 from mupi.experiments.training.plain import plain_fields
 from mupi.experiments.training.presets import PRESETS
@@ -122,9 +122,10 @@ def _convergence(config: ConvergenceConfig, console: Console) -> list[WidthSweep
     mu_widths = doublings(config.min_width, config.mu_max_width)
     d, classes, depth = data.train_x.shape[1], len(data.classes), presets.mu_net.depth
     require_room("--mu-max-width", perceptron_bytes(d, mu_widths[-1], depth, classes))
+    φ = ACTIVATIONS[presets.pi_limit.activation]
     for rank in config.ranks:
         widest = Random(config.widths(rank)[-1])
-        require_room("--max-width", projected_bytes(d, rank, presets.pi_limit.depth, classes, widest))
+        require_room("--max-width", projected_bytes(d, rank, presets.pi_limit.depth, classes, widest, φ))
     total = sum(1 + config.seeds * len(config.widths(rank)) for rank in config.ranks) + config.seeds * len(mu_widths)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
