@@ -19,7 +19,7 @@ DIGITS = 250
 SLACK = 8
 """Rounding errors that a moment may have, and by which each argument may have been off."""
 
-Moment = Callable[[mpf, mpf, mpf], mpf]
+Moment = Callable  # of var_u, cov and var_v, numbers of mpmath
 
 
 def exact_moments(φ: Activation) -> tuple[Moment, Moment, Moment]:
@@ -60,14 +60,14 @@ def triple_within(var_u: float, correlation: float, var_v: float, dtype: torch.d
 
 
 def exact_hermite(φ: Activation, degree: int, scale: float) -> tuple[float, float]:
-    """c_k(s) and its derivative, from the k-th derivative of E φφ in the correlation at 0: k!·c_k(s)²... by Rodrigues.
+    """c_k(s) and its derivative, by Taylor series.
 
     c_k(s) = s^k E φ^{(k)}(sz)/√k!, where E φ^{(k)}(sz) is the k-th derivative at x = 0 of E φ(x + sz).
     """
     with mp.workdps(60):
         smoothed = {Erf: _smoothed_erf, GELU: _smoothed_gelu, Sin: _smoothed_sin, Cos: _smoothed_cos}[type(φ)]
 
-        def coefficient(s: mpf) -> mpf:
+        def coefficient(s):
             taylor = mp.taylor(lambda t: smoothed(s * t, s), 0, degree)
             return taylor[degree] * mp.sqrt(mp.factorial(degree))
 

@@ -1,0 +1,149 @@
+"""Sizes at which closed forms lose their digits: moments against hundreds of digits, and the kernels of them."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+
+from mupi import GELU, NNGP, NTK, Abs, Activation, Cos, Erf, LeakyReLU, ReLU, Sin, Tanh
+from mupi.kernels import ConvNNGP, ConvNTK
+from oracles.gaussian_digits import exact_hermite, exact_moments, moment_and_slack, triple_within
+
+DTYPES = (torch.float32, torch.float64)
+SIZES = (1e-30, 1e-3, 1.0, 1e5, 1e30)
+CORRELATIONS = (0.0, 0.5, -(1 - 1e-7), 1.0, -1.0)
+CLOSED: tuple[Activation, ...] = (ReLU(), LeakyReLU(0.1), Abs(), Erf(), GELU(), Sin(), Cos())
+
+
+def close(value: float, exact: float, slack: float) -> str:
+    """The outcome of a number that came out without a word."""
+    return "right" if math.isfinite(value) and abs(value - exact) <= slack else "silent"
+
+
+@pytest.mark.parametrize("φ", [*CLOSED, Tanh()], ids=lambda φ: type(φ).__name__)
+def test_moments_at_any_variance(φ, record):
+    exact = exact_moments(φ)
+    # Tanh's oracle sums 576 terms, and its 12 nodes for float32 are right to 1e-8 of erf's values.
+    slow = isinstance(φ, Tanh)
+    sizes = [(1e-30, 1e-30), (1.0, 1e10)] if slow else [(u, v) for u, v in product(SIZES, SIZES) if u <= v]
+    correlations = (0.5, 1.0) if slow else CORRELATIONS
+    for dtype, (var_u, var_v), q in product(DTYPES, sizes, correlations):
+        info = torch.finfo(dtype)
+        triple = triple_within(var_u, q, var_v, dtype)
+        arguments = [torch.tensor([t], dtype=dtype) for t in triple]
+        for name, moment in zip(("dual_00", "dual_11", "dual_02"), exact, strict=True):
+            right, slack = moment_and_slack(moment, triple, info.eps)
+            if abs(right) > info.max:
+                continue
+            value = float(getattr(φ, name)(*arguments))
+            record(
+                "moments in float32 and float64",
+                f"{φ} {name} {triple} {dtype}",
+                close(value, right, slack + 4 * info.tiny),
+            )
+
+
+@pytest.mark.parametrize("φ", [Erf(), GELU(), Sin(), Cos()], ids=lambda φ: type(φ).__name__)
+def test_hermite_coefficients_at_any_scale(φ, record):
+    for dtype, scale, degree in product(DTYPES, (1e-15, 1e-3, 0.7, 30.0, 1e6, 1e15), range(6)):
+        info = torch.finfo(dtype)
+        s = torch.tensor([scale], dtype=dtype, requires_grad=True)
+        value = φ.hermite(degree, s)
+        (slope,) = torch.autograd.grad((value + 0 * s).sum(), s)
+        right, right_slope = exact_hermite(φ, degree, float(s))
+        # The exponent of e^{−s²/2} rounds with s², and the alternating terms of GELU with s.
+        room = 50 * info.eps * (1 + min(scale, 40.0) ** 2)
+        for kind, got, exact in (("value", float(value), right), ("slope", float(slope), right_slope)):
+            size = abs(exact) + (abs(right) / scale if kind == "slope" else 0.0)
+            record(
+                "Hermite coefficients",
+                f"{φ} {degree} {scale} {kind} {dtype}",
+                close(got, exact, room * size + 4 * info.tiny),
+            )
+
+
+def kernels():
+    """Every kernel of every activation."""
+    for φ in (*CLOSED, Tanh()):
+        for kernel in (NNGP, NTK):
+            yield f"{kernel.__name__} {φ}", kernel(2, φ, 1.0, 0.1), 6
+        for conv in (ConvNNGP, ConvNTK):
+            yield f"{conv.__name__} {φ}", conv((1, 2, 3), 2, φ, True, sigma_w=1.0, sigma_b=0.1), 6
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-19, 1e-4, 1.0, 300.0, 1e3, 1e6, 1e10, 1e18, 1e19, 1e25])
+def test_kernels_of_inputs_of_any_size(scale, record):
+    x = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * scale
+    x = torch.cat([x, x[:1], -x[:1], 3 * x[:1]]).float()
+    for name, kernel, _ in kernels():
+        right = kernel(x.double())
+        root = right.diagonal().sqrt()
+        try:
+            value = kernel(x).double()
+        except ValueError as error:
+            record("kernels in float32", f"{name} {scale}", "refused" if "\n" not in str(error) else "traceback")
+            continue
+        # An inner product of single precision leaves angles of √eps to a kink, and an exponent of eps·variance to sin.
+        wave = "Sin" in name or "Cos" in name
+        off = ((value - right).abs() / (root[:, None] * root)).diagonal() if wave and scale > 30 else None
+        off = (value - right).abs() / (root[:, None] * root) if off is None else off
+        record("kernels in float32", f"{name} {scale}", "right" if bool((off < 3e-3).all()) else "silent")
+
+
+def test_second_derivatives_at_equal_inputs(record):
+    for name, kernel, d in kernels():
+        if "Cos" in name or "Tanh" in name:
+            continue
+        for dtype in DTYPES:
+            x = torch.randn(d, generator=torch.Generator().manual_seed(1)).to(dtype)
+            case = f"{name} {dtype}"
+
+            def entry(a, b, kernel=kernel):
+                return kernel(a[None], b[None])[0, 0]
+
+            def own(a, kernel=kernel):
+                return kernel.diagonal(a[None])[0]
+
+            try:
+                pair = sum(h for row in torch.autograd.functional.hessian(entry, (x, x.clone())) for h in row)
+                along = torch.autograd.functional.hessian(own, x)
+            except (RuntimeError, TypeError):
+                record("second derivatives", case, "traceback")
+                continue
+            # Both inputs moved alike: the second derivative of k(x, x), which has no cusp.
+            size = float(along.abs().max())
+            right = bool((pair - along).abs().max() <= 3e-4 * size) and size > 0
+            record("second derivatives", case, "right" if right else "silent")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_function_transforms(record):
+    x = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    for name, kernel, _ in kernels():
+        if not any(φ in name for φ in ("(Re", " ReLU", "GELU", "Erf", "Sin")):
+            continue
+
+        def total(a, kernel=kernel):
+            return kernel(a[None], x).sum()
+
+        compare_transforms(name, total, x, record)
+
+
+def compare_transforms(name, total, x, record):
+    """Each transform against plain autograd."""
+    gradients = torch.stack([torch.autograd.functional.jacobian(total, a) for a in x])
+    second = torch.stack([torch.autograd.functional.hessian(total, a) for a in x])
+    cases = {
+        "grad": lambda: torch.stack([torch.func.grad(total)(a) for a in x]) - gradients,
+        "vmap of grad": lambda: torch.func.vmap(torch.func.grad(total))(x) - gradients,
+        "jacrev": lambda: torch.func.jacrev(total)(x[0]) - gradients[0],
+        "jacfwd": lambda: torch.func.jacfwd(total)(x[0]) - gradients[0],
+        "hessian": lambda: torch.func.vmap(torch.func.hessian(total))(x) - second,
+    }
+    for transform, difference in cases.items():
+        try:
+            outcome = "right" if float(difference().abs().max()) < 1e-12 * float(second.abs().max() + 1) else "silent"
+        except (RuntimeError, NotImplementedError, TypeError):
+            outcome = "traceback"
+        record("torch.func", f"{name} {transform}", outcome)
