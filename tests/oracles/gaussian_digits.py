@@ -1,4 +1,4 @@
-"""The three Gaussian moments and the Hermite coefficients in hundreds of digits: an oracle for rounding errors.
+"""The three Gaussian moments in hundreds of digits: an oracle for rounding errors.
 
 Textbook formulas as they stand, and derivatives by differences: what cancels in them, cancels in digits to spare.
 """
@@ -59,22 +59,6 @@ def triple_within(var_u: float, correlation: float, var_v: float, dtype: torch.d
     return float(a), float(c), float(b)
 
 
-def exact_hermite(φ: Activation, degree: int, scale: float) -> tuple[float, float]:
-    """c_k(s) and its derivative, by Taylor series.
-
-    c_k(s) = s^k E φ^{(k)}(sz)/√k!, where E φ^{(k)}(sz) is the k-th derivative at x = 0 of E φ(x + sz).
-    """
-    with mp.workdps(60):
-        smoothed = {Erf: _smoothed_erf, GELU: _smoothed_gelu, Sin: _smoothed_sin, Cos: _smoothed_cos}[type(φ)]
-
-        def coefficient(s):
-            taylor = mp.taylor(lambda t: smoothed(s * t, s), 0, degree)
-            return taylor[degree] * mp.sqrt(mp.factorial(degree))
-
-        s = mpf(scale)
-        return float(coefficient(s)), float(mp.diff(lambda t: coefficient(s * t), 1) / s)
-
-
 def _erf(a, c, b):
     return 2 / mp.pi * mp.asin(2 * c / mp.sqrt((1 + 2 * a) * (1 + 2 * b)))
 
@@ -129,22 +113,3 @@ def _tanh() -> tuple[Moment, Moment, Moment]:
         total(lambda s, t, a, c, b: s * t * 4 / (mp.pi * root(a, c, b))),
         total(lambda s, t, a, c, b: -t * t * 8 * c / (mp.pi * (1 + 2 * b) * root(a, c, b))),
     )
-
-
-def _smoothed_erf(x, s):
-    """E erf(x + sz)."""
-    return mp.erf(x / mp.sqrt(1 + 2 * s * s))
-
-
-def _smoothed_gelu(x, s):
-    """E (x + sz)Φ(x + sz)."""
-    wide = mp.sqrt(1 + s * s)
-    return x * mp.ncdf(x / wide) + s * s / wide * mp.npdf(x / wide)
-
-
-def _smoothed_sin(x, s):
-    return mp.sin(x) * mp.exp(-s * s / 2)
-
-
-def _smoothed_cos(x, s):
-    return mp.cos(x) * mp.exp(-s * s / 2)
