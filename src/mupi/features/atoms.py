@@ -29,6 +29,11 @@ class Atoms(Features):
 
     Memory is Ω(T) and time Ω(T²) in the number T of steps. Trained by `mupi.SGD` only.
 
+    Gradients are lists of rows, complete whatever runs the backward passes: threads, checkpoints, passes inside of
+    passes. Derivatives by inputs are right to any order, those after the first at the memory of batch × atoms. Their
+    derivatives by the atoms are refused, as is whatever would take the parameter for a tensor: averages of models,
+    flat vectors, shared memory, `DistributedDataParallel`. In autocast the layers compute in their own dtype.
+
     Args:
         storage: dtype in which a and b are stored, for example ``torch.bfloat16``; None for the network's. The
             coefficients c keep the network's dtype.
