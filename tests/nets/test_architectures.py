@@ -31,6 +31,35 @@ def test_equal_seeds_start_as_the_same_function_whatever_the_features(kind):
     assert_close(random, exact, rtol=0.4)
 
 
+@pytest.mark.parametrize("kind", [mupi.PiMLP, *KINDS])
+@pytest.mark.parametrize(
+    "features", [Hermite(2), Hermite(2, subspace=2), Hermite(3, subspace={3: 1}), Random(16)], ids=str
+)
+def test_equal_seeds_start_from_equal_atoms_whatever_the_features(kind, features):
+    """Of which each feature map has what it can: a subspace less than all."""
+
+    def made(features):
+        if kind is not mupi.PiMLP:
+            return build(kind, features, activation=ReLU())
+        return mupi.PiMLP(4, 3, 5, 3, features=features, readout_std=0.5, generator=seeded(), dtype=torch.float64)
+
+    exact, net = made(Atoms()), made(features)
+    first, others = dict(exact.named_parameters()), dict(net.named_parameters())
+    for name in first.keys() & others.keys():
+        assert_equal(first[name], others[name])
+    for theirs, ours in zip(exact.pi_layers, net.pi_layers, strict=True):
+        atoms = theirs.weight.sample_atoms()
+        kept = ours.weight.sample_atoms()
+        if kept is None:  # a finite weight is Σ_m c_m a_m ψ(b_m)
+            psi = ours.weight._features(atoms.b)
+            assert_close(ours.weight.weight, psi.T @ (atoms.c[:, None] * atoms.a))
+        else:
+            assert_equal(kept.a, atoms.c[:, None] * atoms.a)
+            assert_equal(kept.b, atoms.b)
+            psi = ours.weight._features(atoms.b)
+            assert_close(ours.weight.weight, psi.T @ kept.a)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_flattened_images_are_the_same_images(kind):
     net, x = build(kind), randn(5, *SHAPE)

@@ -87,8 +87,9 @@ class PiMLP(PiNetwork):
             dtype=dtype,
             device=device,
         )
-        # All draws of the initial function come before those of feature maps: with equal seeds, networks with
-        # different features start as the same function.
+        # All draws of the initial atoms come before those of feature maps: with equal seeds, networks with different
+        # features start from the same atoms. They are the same function where both feature maps have it exactly; a
+        # subspace, a degree and a width leave out of it what `error_report` says.
         initial = [pi_initialisation(rank, rank, generator=generator) for _ in range(depth - 1)]
         initial.append(pi_initialisation(rank, d_out, readout_std, generator))
         hidden = [PiLinear(rank, rank, initial=atoms, **layer) for atoms in initial[:-1]]
