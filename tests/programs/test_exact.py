@@ -138,11 +138,44 @@ def test_three_dimensions_are_refused_by_the_line():
     assert abs(values[s].item()) < 4 * values.error(s).item()
 
 
-def test_a_kink_away_from_zero_is_refused_rather_than_wrong():
+def test_a_constant_function_between_a_matrix_and_its_transpose():
     p = Program()
-    mean(torch.relu(p.vector("x") - 0.7))
-    with pytest.raises(ValueError, match="kinks at 0.*use limit"):
-        p.limit()
+    W, x = p.matrix("W"), p.vector("x")
+    two = apply(lambda h: torch.full_like(h, 2.0), W @ x)
+    back = W.T @ two
+    square, dot = mean(back, back), mean(x, back)
+    values = p.limit()
+    assert [values[square].item(), values[dot].item()] == pytest.approx([4.0, 0.0], abs=1e-12)
+
+
+def test_errors_go_where_moments_go():
+    p = Program()
+    x = p.vector("x")
+    s = mean(torch.relu(x - 0.7))
+    large, root = 1e9 * s, torch.sqrt(s - s)
+    values = p.limit()
+    assert 1e8 * values.error(s).item() < values.error(large).item() < 1e-2
+    assert values.error(root).item() == float("inf") or values.error(root).item() >= 0
+    with pytest.raises(ValueError, match="values.error"):
+        p.run(8).error(s)
+
+
+def test_small_vectors_are_as_dependent_as_large_ones():
+    p = Program()
+    x = p.vector("x", 1e-14)
+    z = torch.tanh(1e7 * x)
+    other = torch.tanh(1e7 * x + 0.0 * x)
+    s, t = mean(torch.relu(x), torch.relu(x)), mean(z, other)
+    values = p.limit()
+    assert values[s].item() == pytest.approx(0.5e-14, rel=1e-12)
+    assert values[t].item() == pytest.approx(0.394294, abs=1e-6)
+
+
+def test_high_powers_are_counted_and_not_listed():
+    p = Program()
+    x = p.vector("x")
+    s = mean(x**10, x**10)
+    assert p.limit()[s].item() == pytest.approx(654729075.0)  # 19!!
 
 
 def test_the_limit_is_explained_line_by_line():

@@ -9,9 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.programs.breaks import Seen
 from mupi.programs.expectation import Component, components, wick
 from mupi.programs.family import Family, LimitMatrix
+from mupi.programs.profile import Profile
 from mupi.programs.symbols import CONSTANT, Monomial, Polynomial, Symbols, multiply
+
+TRIED = 1536
+"""Points at which functions are tried for what they depend on."""
+
+RADII = (1.0, 0.1, 2.0, 0.01, 3.0, 0.5, 5.0, 1e-3, 8.0, 1.5, 12.0, 24.0)
+"""Of these points, in standard deviations: the radii of `mupi.programs.probe`, and small ones."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +49,24 @@ class Exact:
     may depend on two dimensions at most.
 
     Attributes:
-        error: Bound of the quadrature's error in any moment so far, from the difference of two rules.
+        errors: Bounds of the quadrature's error in the moments so far; 0 where none was needed.
+
+    Args:
+        signs: With which multiple of its error the k-th moment that is not exact is wrong: for trying what errors do
+            to everything that is computed from moments. None for 0.
     """
 
     dtype = torch.float64
     tolerance = 1e-6
 
-    def __init__(self):
+    def __init__(self, signs: Callable[[int], int] | None = None):
+        self.signs = signs
         self.leaves = 0
         self.functions: list[Function] = []
-        self.error = 0.0
+        self.errors: dict[Monomial, float] = {CONSTANT: 0.0}
         self._moments: dict[Monomial, float] = {CONSTANT: 1.0}
         self._components: dict[Monomial, list[Component]] = {}
+        self._profiles: dict[tuple[int, ...], Profile] = {}
 
     def fresh(self, columns: int, against: list[Symbols]) -> Symbols:
         """New independent N(0, 1)."""
@@ -86,52 +100,78 @@ class Exact:
         """See `Space`."""
         return torch.tensor([self._expect(a) for a in x.columns], dtype=self.dtype)
 
+    def bound(self, x: Symbols, y: Symbols | None = None) -> Float[Tensor, "..."]:
+        """Bounds of the errors of ``mean(x)``, or of ``moment(x, y)``, from those of their own moments."""
+        if y is None:
+            return torch.tensor([self._in_doubt(a) for a in x.columns], dtype=self.dtype)
+        rows = [[self._in_doubt(multiply(a, b)) for b in y.columns] for a in x.columns]
+        return torch.tensor(rows, dtype=self.dtype).reshape(len(x.columns), len(y.columns))
+
     def apply(self, f: Callable, args: list) -> Symbols:
-        """See `Space`: multiplied out if f consists of sums and products, else a symbol."""
+        """See `Space`: multiplied out if f consists of sums and products, else a symbol, or a number if it is one."""
+        trial = self._tried()
         try:
             result = f(*args)
-            if isinstance(result, Symbols):
+            if isinstance(result, Symbols) and self._is(result, f, args, trial):
                 return result
-        except (TypeError, AttributeError, ValueError, RuntimeError):
+        except Exception:
             # Symbols have sums and products only, and f asked for more: how it fails depends on what it asked for
             # (torch.tanh, torch.where, torch.func.grad, …). Nothing is hidden by this: f did what it should when its
             # line was written, on tensors, and gets tensors again below.
             pass
-        depends = _dependence(f, args)
-        first = len(self.functions)
-        for column, used in enumerate(depends):
-            inputs = [polynomial for block, i in used for polynomial in [block.columns[i]]]
+        columns: list[Polynomial] = []
+        for column, used in enumerate(_dependence(f, args, [self._block(x, trial) for x in args])):
+            inputs = [block.columns[i] for block, i in used]
             linear = [form for p in inputs if (form := self._linear(p)) is not None]
             forms = [form for p in inputs for form in self._forms(p)]
             self.functions.append(Function(f, args, column, self._stack(forms), self._stack(linear)))
-        return Symbols([{(-1 - i,): 1.0} for i in range(first, len(self.functions))])
+            symbol = -len(self.functions)
+            constant = float(self.values((symbol,), trial[:1])[0])
+            columns.append({(symbol,): 1.0} if forms else {CONSTANT: constant} if constant else {})
+        return Symbols(columns)
 
     def values(self, monomial: Monomial, points: Float[Tensor, "points leaves"]) -> Float[Tensor, " points"]:
         """A product of functions at given values of the Gaussians."""
         cache: dict[int, Tensor] = {}
+        result = points.new_ones(len(points))
+        for i in monomial:
+            result = result * self._function(-1 - i, points, cache)
+        return result
 
-        def of(polynomial: Polynomial) -> Tensor:
+    def _function(self, i: int, points: Float[Tensor, "points leaves"], cache: dict[int, Tensor]) -> Tensor:
+        if i not in cache:
+            g = self.functions[i]
+            cache[i] = g.f(*(self._block(x, points, cache) for x in g.arguments))[:, g.column].to(self.dtype)
+        return cache[i]
+
+    def _block(self, x: Any, points: Float[Tensor, "points leaves"], cache: dict[int, Tensor] | None = None) -> Any:
+        """A block at given values of the Gaussians; anything else as it is."""
+        if not isinstance(x, Symbols):
+            return x
+        cache = {} if cache is None else cache
+        columns = []
+        for polynomial in x.columns:
             total = points.new_zeros(len(points))
             for factors, coefficient in polynomial.items():
                 term = points.new_full((len(points),), coefficient)
                 for i in factors:
-                    term = term * (points[:, i] if i >= 0 else function(-1 - i))
+                    term = term * (points[:, i] if i >= 0 else self._function(-1 - i, points, cache))
                 total = total + term
-            return total
+            columns.append(total)
+        return torch.stack(columns, 1)
 
-        def block(x: Any) -> Any:
-            return torch.stack([of(p) for p in x.columns], 1) if isinstance(x, Symbols) else x
+    def _tried(self) -> Float[Tensor, "points leaves"]:
+        """Gaussians of many radii."""
+        generator = torch.Generator().manual_seed(0)
+        z = torch.randn(TRIED, self.leaves, generator=generator, dtype=self.dtype)
+        radii = torch.tensor(RADII, dtype=self.dtype)
+        return z * radii[torch.arange(TRIED) % len(radii), None]
 
-        def function(i: int) -> Tensor:
-            if i not in cache:
-                g = self.functions[i]
-                cache[i] = g.f(*(block(x) for x in g.arguments))[:, g.column]
-            return cache[i]
-
-        result = points.new_ones(len(points))
-        for i in monomial:
-            result = result * function(-1 - i)
-        return result
+    def _is(self, result: Symbols, f: Callable, args: list, trial: Float[Tensor, "points leaves"]) -> bool:
+        """Whether f does with tensors what it did with symbols: it may have looked at what it got."""
+        points = trial[: len(RADII)]
+        on_tensors, on_symbols = f(*(self._block(x, points) for x in args)), self._block(result, points)
+        return on_tensors.shape == on_symbols.shape and torch.allclose(on_tensors.to(self.dtype), on_symbols)
 
     def _expect(self, polynomial: Polynomial) -> float:
         return sum((c * self._moment(m) for m, c in polynomial.items()), 0.0)
@@ -139,11 +179,21 @@ class Exact:
     def _moment(self, monomial: Monomial) -> float:
         """E of a product of Gaussians and functions."""
         if monomial not in self._moments:
-            self._moments[monomial] = self._split(monomial)
+            value, error = self._split(monomial)
+            if self.signs is not None and error:
+                value += self.signs(sum(e > 0 for e in self.errors.values())) * error
+            self._moments[monomial], self.errors[monomial] = value, error
         return self._moments[monomial]
 
-    def _split(self, monomial: Monomial) -> float:
-        """Each Gaussian is the sum of its projections on the components and an independent rest; multiplied out."""
+    def _in_doubt(self, polynomial: Polynomial) -> float:
+        self._expect(polynomial)
+        return sum((abs(c) * self.errors[m] for m, c in polynomial.items()), 0.0)
+
+    def _split(self, monomial: Monomial) -> tuple[float, float]:
+        """A moment and a bound of its error.
+
+        Each Gaussian is the sum of its projections on the components and an independent rest; multiplied out.
+        """
         functions = tuple(i for i in monomial if i < 0)
         parts = self._independent(functions)
         unit = torch.eye(self.leaves, dtype=self.dtype)
@@ -153,25 +203,26 @@ class Exact:
                 inside = [part.coordinates(unit[i]) for part in parts]
                 rest = unit[i] - sum((part.lift(u) for part, u in zip(parts, inside, strict=True)), 0 * unit[i])
                 gaussians.append([*inside, rest])
-        total = 0.0
+        total = error = 0.0
         choices = [[j for j, v in enumerate(g) if v.abs().max() > 1e-12] for g in gaussians]
         for choice in product(*choices):
-            term = wick([g[-1] for g, j in zip(gaussians, choice, strict=True) if j == len(parts)])
+            term, doubt = wick([g[-1] for g, j in zip(gaussians, choice, strict=True) if j == len(parts)]), 0.0
             for j, part in enumerate(parts):
                 if term != 0:
-                    value, error = part.moment([g[j] for g, i in zip(gaussians, choice, strict=True) if i == j])
-                    self.error = max(self.error, error)
-                    term *= value
-            total += term
-        return total
+                    value, own = part.moment([g[j] for g, i in zip(gaussians, choice, strict=True) if i == j])
+                    term, doubt = term * value, abs(value) * doubt + (abs(term) + doubt) * own
+            total, error = total + term, error + doubt
+        return total, error
 
     def _independent(self, functions: Monomial) -> list[Component]:
         """The independent components of a product of functions."""
         if functions not in self._components:
             forms = [_pad(self.functions[-1 - i].forms, self.leaves) for i in functions]
             linear = [_pad(self.functions[-1 - i].linear, self.leaves) for i in functions]
-            self._components[functions] = components(functions, forms, linear, self.values)
-        return [part.widened(self.leaves) for part in self._components[functions]]
+            self._components[functions] = components(functions, forms, linear, self.values, self._profiles)
+        for part in self._components[functions]:
+            part.widen(self.leaves)
+        return self._components[functions]
 
     def _linear(self, polynomial: Polynomial) -> Tensor | None:
         """The coefficients of a polynomial of degree one in Gaussians; None of others."""
@@ -203,22 +254,34 @@ def _pad(forms: Float[Tensor, "forms some"], leaves: int) -> Float[Tensor, "form
     return torch.nn.functional.pad(forms, (0, leaves - forms.shape[1]))
 
 
-def _dependence(f: Callable, args: list) -> list[list[tuple[Symbols, int]]]:
-    """For each output column, the argument columns that it changes with, found by trying."""
-    generator = torch.Generator().manual_seed(0)
-    trial = [
-        torch.rand(16, len(x.columns), generator=generator, dtype=torch.float64) if isinstance(x, Symbols) else x
-        for x in args
-    ]
-    start = f(*trial)
+def _dependence(f: Callable, args: list, trial: list) -> list[list[tuple[Symbols, int]]]:
+    """For each output column, the argument columns that it changes with, found by trying.
+
+    Each argument is replaced by others that it also takes: those at other points, near ones, and its negative. If no
+    output changes at any of them, out to 24 standard deviations, an intermediate result may: a function that is
+    constant but for a narrow window. Dependence is then taken for granted, of the column of the same number or of all.
+
+    Args:
+        f: The function.
+        args: Its arguments.
+        trial: Their values at Gaussians of many radii.
+    """
+    with Seen(len(next(x for x in trial if isinstance(x, Tensor)))) as before:
+        start = f(*trial)
     depends: list[list[tuple[Symbols, int]]] = [[] for _ in range(start.shape[1])]
     for place, x in enumerate(args):
-        if isinstance(x, Symbols):
-            for i in range(len(x.columns)):
+        for i in range(len(x.columns)) if isinstance(x, Symbols) else ():
+            column = trial[place][:, i]
+            differs = inside = torch.zeros(start.shape[1], dtype=torch.bool)
+            for other in (column.roll(1), column.roll(len(RADII)), -column, column + column.roll(len(RADII) // 2) / 64):
                 changed = list(trial)
                 changed[place] = trial[place].clone()
-                changed[place][:, i] = -3 * changed[place][:, i]
-                differs = (f(*changed) != start).any(0)
-                for column in torch.nonzero(differs)[:, 0].tolist():
-                    depends[column].append((x, i))
+                changed[place][:, i] = other
+                with Seen(len(start)) as after:
+                    differs = differs | (f(*changed) != start).any(0)
+                for was, now in zip(before.results, after.results, strict=False):
+                    moved = (was != now).any(0) if was.shape == now.shape else torch.ones(1, dtype=torch.bool)
+                    inside = inside | (moved if len(moved) == len(inside) else moved.any())
+            for j in torch.nonzero(differs if differs.any() else inside)[:, 0].tolist():
+                depends[j].append((x, i))
     return depends

@@ -1,7 +1,8 @@
 """`Program`: a network computation, written once, run at any width or taken to its infinite-width limit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.programs import probe
+from mupi.programs.doubt import exact_errors
 from mupi.programs.evaluation import evaluate
 from mupi.programs.exact import Exact
 from mupi.programs.explain import explain
@@ -24,11 +26,16 @@ class Values:
 
     Attributes:
         values: By line: of scalars, and of the vectors that were to be kept.
-        errors: Standard errors of scalars that were sampled; of exact ones, a bound of the quadrature's error.
+        measure: Gives the errors, when they are asked for; None if values are what they are.
     """
 
     values: dict[Line, Tensor]
-    errors: dict[Line, Tensor]
+    measure: Callable[[], dict[Line, Tensor]] | None = None
+
+    @cached_property
+    def errors(self) -> dict[Line, Tensor]:
+        """By scalar: standard errors of what was sampled, bounds of the errors of closed forms; none of a run."""
+        return {} if self.measure is None else self.measure()
 
     def __getitem__(self, line: Line) -> Tensor:
         """The value of a scalar, or the coordinates (n, k) of a kept vector.
@@ -41,7 +48,17 @@ class Values:
         return self.values[line]
 
     def error(self, line: Scalar) -> Tensor:
-        """The standard error of each entry."""
+        """The error of each entry: of samples the standard error; of closed forms a bound, beyond rounding.
+
+        The bound is of quadratures. It holds for functions made of torch operations that break anywhere and are as
+        steep as they like; see `mupi.programs.profile` for what is looked at. It cannot know of a spike that is
+        narrower than 1e-3 standard deviations where no intermediate result changes its sign.
+
+        Raises:
+            ValueError: If it is no scalar of a limit.
+        """
+        if line not in self.errors:
+            fail("values.error(line)", "of a scalar of limit()", line)
         return self.errors[line]
 
 
@@ -121,7 +138,7 @@ class Program(Listing):
             ValueError: If the width is no positive integer, or a line is not finite.
         """
         values = evaluate(self.lines, Width(positive_int("run(width=...)", width), generator, dtype), keep)
-        return Values(values, {})
+        return Values(values)
 
     def limit(
         self,
@@ -151,9 +168,10 @@ class Program(Listing):
         if samples is None:
             if keep:
                 fail("limit(keep=...)", "given with samples", "no samples", "use limit(samples=...)")
-            space = Exact()
-            values = evaluate(self.lines, space)
-            return Values(values, {line: torch.full_like(v, space.error) for line, v in values.items()})
+            lines, space = list(self.lines), Exact()
+            values = evaluate(lines, space, [line for line in lines if isinstance(line, Vector)])
+            scalars: dict[Line, Tensor] = {line: value for line, value in values.items() if isinstance(line, Scalar)}
+            return Values(scalars, lambda: exact_errors(lines, space, values))
         positive_int("limit(samples=...)", samples)
         if positive_int("limit(replicates=...)", replicates) < 2:
             fail("limit(replicates=...)", "at least 2, for standard errors", replicates)
@@ -182,4 +200,4 @@ def combine_replicates(runs: Sequence[dict[Line, Tensor]]) -> Values:
         else:
             stacked = torch.stack([run[line] for run in runs])
             values[line], errors[line] = stacked.mean(0), stacked.std(0) / len(runs) ** 0.5
-    return Values(values, errors)
+    return Values(values, lambda: errors)

@@ -175,6 +175,8 @@ def record(f: Callable[..., Any], args: list, formula: str = "") -> Any:
         return program.write(Scalar, formula, lines, lambda space, *v: f(*arguments(space, v)), trial)
     if not isinstance(trial, Tensor) or trial.ndim != 2:
         fail(at, "a block of vectors, (rows, k)", tuple(getattr(trial, "shape", ())))
+    if not trial.is_floating_point():
+        fail(at, "of a floating dtype", trial.dtype, "use .double()")
     probe.check_coordinatewise(at, f, values, is_vector, trial)
     probe.check_growth(at, trial)
     return program.write(Vector, formula, lines, lambda space, *v: space.apply(f, arguments(space, v)), trial)
