@@ -38,6 +38,8 @@ assert difference < 1e-10, difference
         ("mupi.Random(16)", "inductor"),
         # Directions must be renewed there too: a subspace that stays random is a bad approximation, silently.
         ("mupi.Hermite(2, subspace=3)", "eager"),
+        # A graph would keep the list of atoms of the time of compilation.
+        ("mupi.Atoms()", "eager"),
     ],
 )
 def test_training_compiled_is_training(features, backend):
