@@ -139,6 +139,9 @@ def finished(config: TrainConfig) -> list[EpochMetrics] | None:
     metrics = run.metrics()
     if len(metrics) != config.epochs or any(saved.get(name) != value for name, value in wanted.items()):
         return None
+    # The last line is there a moment before the network is. Who removed a finished run's checkpoint has its metrics.
+    if run.checkpoint_path.exists() and run.read(run.checkpoint_path, mapped=True)["epoch"] < config.epochs:
+        return None
     return metrics
 
 

@@ -1,6 +1,7 @@
 """The folder of a few-shot run."""
 
 from mupi.experiments.few_shot.omniglot_config import OmniglotConfig
+from mupi.experiments.training.plain import run_fields
 from mupi.figures.few_shot import Progress
 from mupi.training.folder_name import folder_name
 from mupi.training.run_folder import RunFolder
@@ -29,7 +30,7 @@ def few_shot_folder(config: OmniglotConfig, seed: int) -> RunFolder[Progress]:
     folder_name("--name", config.name)
     return RunFolder(
         directory=config.directory(seed),
-        settings=config.as_plain() | {"seed": seed},
+        settings=run_fields(config) | {"seed": seed},
         identity=config.identity(),
         record=Progress,
         counted_by="batch",
