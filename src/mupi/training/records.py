@@ -10,7 +10,7 @@ from typeguard import check_type
 
 from mupi.training.atomic import write_text
 from mupi.training.damaged import START_AGAIN, understood
-from mupi.training.sealed import sealed, unsealed
+from mupi.training.sealed import SEAL, sealed, unsealed
 
 
 @runtime_checkable
@@ -53,7 +53,7 @@ def read_records(path: Path, record: type[R], writer: str, advice: str = START_A
     with understood(path, advice):
         *lines, rest = path.read_text(encoding="utf-8").split("\n")
         found = [json.loads(line) for line in lines]
-        if rest and any("crc32" in line for line in found):
+        if rest and (not found or any(SEAL in line for line in found)):
             raise ValueError("its last line is cut off")
         records = [record.from_json(json.dumps(unsealed(line))) for line in found]
         for each in records:

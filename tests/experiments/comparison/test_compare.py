@@ -11,7 +11,9 @@ from mupi.experiments.comparison.compare import CompareConfig, compare, contesta
 from mupi.experiments.comparison.contestants import NetContestant
 from mupi.experiments.training.own_process import in_own_process
 from mupi.experiments.training.presets import PRESETS, Presets
+from mupi.experiments.training.run import run_folder
 from mupi.experiments.training.train import train_network
+from mupi.training.run_folder import RunFolder
 
 SMALL = Presets(**{
     name: replace(config, rank=4, batch_size=32) if name != "ridge" else config
@@ -60,6 +62,26 @@ def test_what_is_finished_is_not_computed_again(config, monkeypatch):
 
     monkeypatch.setattr("mupi.experiments.comparison.contestants.in_own_process", never)
     assert compare(replace(config, models=("nngp", "sp-net"))) == first
+
+
+def test_a_network_whose_last_checkpoint_is_missing_goes_on_though_its_metrics_are_complete(config, monkeypatch):
+    """They are written one after the other, and the process may die in between."""
+    config = replace(config, models=("mu-net",), seeds=1)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        save, saves = RunFolder.save, iter(range(10))
+
+        def dies(run, state):
+            if next(saves) == 2:
+                raise OSError("no space left on device")
+            save(run, state)
+
+        patch.setattr(RunFolder, "save", dies)
+        compare(config)
+    run = run_folder(replace(contestants(config)[0].config, name="mu-net-seed0"))  # pyright: ignore
+    assert [m.epoch for m in run.metrics()] == [1, 2]
+    assert run.read(run.checkpoint_path)["epoch"] == 1
+    compare(config)
+    assert run.read(run.checkpoint_path)["epoch"] == 2
 
 
 def test_an_interrupted_comparison_goes_on_where_it_stopped(config, press_ctrl_c: Callable[[int], None]):

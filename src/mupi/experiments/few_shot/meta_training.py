@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from mupi.data.episodes import Episodes, EpisodeSampler
 from mupi.experiments.few_shot.learners import Learner
 from mupi.figures.few_shot import Accuracy
 from mupi.optim import SGD
+from mupi.training.records import check_fields
 
 TASKS_AT_A_TIME = 32
 
@@ -104,8 +106,9 @@ class MetaTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`, into a state built from the same configuration."""
         assert self.learner.net is not None
-        self.batch, self.seconds = state["batch"], state["seconds"]
+        self.batch, self.seconds = index(state["batch"]), float(state["seconds"])
         self.tally = Tally(**state["tally"])
+        check_fields(self.tally)
         self.generator.set_state(state["generator"])
         self.learner.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])

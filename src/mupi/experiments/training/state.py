@@ -1,6 +1,7 @@
 """All that the next training step depends on, as one thing that can be saved."""
 
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from mupi.experiments.training.augmentation import Augmentation, Views
 from mupi.experiments.training.schedule import DropAndAnneal
 from mupi.optim import SGD
+from mupi.training.records import check_fields
 
 
 @dataclass
@@ -101,10 +103,12 @@ class TrainingState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`, into a state built from the same configuration."""
-        self.epoch = state["epoch"]
-        self.step = state["step"]
+        self.epoch, self.step = index(state["epoch"]), index(state["step"])
         self.tally = Tally(**state["tally"])
+        check_fields(self.tally)
         self.at_start = state["draws"]
+        self.order.set_state(self.at_start["order"])
+        self.views.set_state(self.at_start["views"])
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

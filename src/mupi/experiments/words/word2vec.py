@@ -24,6 +24,7 @@ from mupi.kernels.memory import available_memory, require_memory
 from mupi.nets.cbow import CBOW, state_bytes
 from mupi.training.atomic import replacing, write_figure
 from mupi.training.damaged import understood
+from mupi.training.records import check_fields
 from mupi.training.run_folder import RunFolder
 
 MB = 1e6
@@ -72,6 +73,7 @@ def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[W
         with understood(run.checkpoint_path):
             training.net.load_state_dict(saved["net"])
             training.done = Progressed(**saved["progress"])
+            check_fields(training.done)
         del saved
     error = config.initial.gram_error(corpus.vocabulary.counts * training.sampling.kept_share)
     console.print(
