@@ -111,7 +111,7 @@ def test_two_variables_do_not_beat_the_bound(a, b, ρ, σ):
 
 
 @pytest.mark.slow
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(a=PLACES, b=PLACES, σ=SCALES)
 def test_functions_of_two_arguments_do_not_beat_the_bound(a, b, σ):
     x, y = Program().vector("x", σ**2 * torch.eye(2))
