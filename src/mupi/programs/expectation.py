@@ -175,7 +175,9 @@ class Component:
         i = torch.arange(n + 1)
         values, errors, sizes = self.known[degree][:, i, n - i]
         size = product.abs()
-        return float((product * values).sum()), float((size * errors).sum()), float((size * sizes).sum())
+        # What functions of two forms hide between the lines was measured: up to 2e-10; so much more is admitted.
+        admitted = errors if self.whole else errors + 1e-8 * sizes
+        return float((product * values).sum()), float((size * admitted).sum()), float((size * sizes).sum())
 
     def _profile(self) -> Profile:
         """Of the product of functions of one form."""
