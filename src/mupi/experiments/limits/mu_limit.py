@@ -141,7 +141,7 @@ def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, conso
                     config.out / f"{name}.pt",
                     settings | {"network": name},
                     lambda job=job: with_cost(job),
-                    curves_of,
+                    limit_of if name in ("limit", "ntp") else finite_of,
                     advice=f"remove it, or {OTHERWISE}",
                 )
                 write_progress(config.out, results)
@@ -188,14 +188,31 @@ def with_cost(train: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     return curves | {what: torch.tensor(number) for what, number in cost.items()}
 
 
-def curves_of(found: dict[str, Any]) -> dict[str, Tensor]:
-    """Curves as a file has them.
+CURVES = {"outputs", "tests", "kernels", "losses", "seconds", "peak_mb"}
+"""Of every network; those of a limit have errors too."""
+
+LIMIT_CURVES = CURVES | {"errors", "loss_errors", "ranks"}
+
+
+def finite_of(found: dict[str, Any]) -> dict[str, Tensor]:
+    """The curves of a finite network as a file has them.
 
     Raises:
         TypeError: If they are none.
     """
-    if not all(isinstance(values, Tensor) for values in found.values()) or "outputs" not in found:
-        raise TypeError("no curves")
+    if found.keys() != CURVES or not all(isinstance(values, Tensor) for values in found.values()):
+        raise TypeError("no curves of a network")
+    return found
+
+
+def limit_of(found: dict[str, Any]) -> dict[str, Tensor]:
+    """The curves of a limit as a file has them.
+
+    Raises:
+        TypeError: If they are none.
+    """
+    if found.keys() != LIMIT_CURVES or not all(isinstance(values, Tensor) for values in found.values()):
+        raise TypeError("no curves of a limit")
     return found
 
 
