@@ -51,7 +51,6 @@ def pair(s_u, q, s_v):
         (nn.Identity(), Identity()),
         (torch.square, Polynomial((0.0, 0.0, 1.0))),
     ],
-    ids=str,
 )
 def test_pytorchs_own_become_closed_forms(function, φ):
     assert as_activation(function) == φ
@@ -73,7 +72,6 @@ class Doubled(nn.ReLU):
         (F.hardsigmoid, [(-3, 1 / 6), (3, -1 / 6)]),
         (lambda x: torch.relu(x - 0.3) - 2 * x, [(0.3, 1)]),
     ],
-    ids=str,
 )
 def test_piecewise_linear_functions_are_found_and_exact(function, kinks):
     φ = as_activation(function)
