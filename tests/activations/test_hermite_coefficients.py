@@ -72,7 +72,6 @@ def test_the_slope_of_c_0_is_s_times_the_mean_curvature(name):
         (Polynomial((0.0, 0.0, 0.0, 1.0)), {1, 3}),
         (Quadrature(torch.relu), {0, 1, 2, 4, 6}),
     ],
-    ids=str,
 )
 def test_has_degree_tells_which_degrees_an_activation_has(φ, present):
     assert {k for k in range(7) if φ.has_degree(k)} == present
