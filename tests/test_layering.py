@@ -29,6 +29,7 @@ PACKAGES = [
     "conventions",
     "arrays",
     "checks",
+    "compilers",
     "version",
     "start",
 ]

@@ -3,7 +3,6 @@
 from math import pi
 
 import torch
-from scipy.special import owens_t
 from torch import Tensor
 from torch.special import ndtr
 
@@ -33,6 +32,8 @@ class Orthant(torch.autograd.Function):
     @staticmethod
     def forward(h: Tensor, k: Tensor, q: Tensor) -> Tensor:
         """See the class."""
+        from scipy.special import owens_t  # here, as its import takes long
+
         root = ((1 - q) * (1 + q)).clamp_min(0).sqrt()
         total = (ndtr(-h) + ndtr(-k)) / 2
         for one, other in ((h, k), (k, h)):

@@ -16,6 +16,7 @@ from mupi.activations.function_check import check_function, name_of, slope_of
 from mupi.activations.gaussian_panels import COARSE, FINE, breaks_of, panel_rule
 from mupi.activations.hermite import gauss_hermite, hermite_polynomials
 from mupi.checks import fail, is_eager
+from mupi.compilers import outside_graphs
 
 SMALL_SCALE = 1e-5
 
@@ -375,7 +376,7 @@ class Table:
         return torch.where(q > 0, ends[0], ends[1]).clamp(-most, most) * q.abs() ** (2 * degrees)
 
 
-@torch.compiler.disable(recursive=True)
+@outside_graphs
 def _largest(scale: Tensor) -> float:
     """The largest entry, also inside of transforms of torch.func."""
     while torch._C._functorch.is_functorch_wrapped_tensor(scale):  # pyright: ignore[reportAttributeAccessIssue]

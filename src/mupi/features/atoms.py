@@ -10,6 +10,7 @@ from torch import Tensor
 from mupi.activations import Activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager
+from mupi.compilers import outside_graphs
 from mupi.conventions import KEY
 from mupi.features.expansion import (
     Expansion,
@@ -85,7 +86,7 @@ class AtomWeight(Weight, AtomList):
         self.append(initial.c, initial.a, initial.b)
 
     # In a compiler's graph the list of atoms would be that of the time of compilation.
-    @torch.compiler.disable(recursive=True)
+    @outside_graphs
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """Σ_m c_m a_m κ_φ(b_m, g); in autocast, too, in the dtype of the atoms.
 

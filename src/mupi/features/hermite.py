@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mupi.activations import Activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager, positive_int
+from mupi.compilers import outside_graphs
 from mupi.features.average_pool import AveragePool
 from mupi.features.directions import Directions
 from mupi.features.expansion import Expansion
@@ -247,12 +248,12 @@ class HermiteWeight(Weight, MatrixModule):
 
     # Compilers leave their graph for these two: directions that are never renewed would be a silent error.
 
-    @torch.compiler.disable(recursive=True)
+    @outside_graphs
     def _before(self, g: Tensor) -> None:
         if self._in_training(g):
             self._after_step()
 
-    @torch.compiler.disable(recursive=True)
+    @outside_graphs
     def _after(self, g: Tensor, out: Tensor, spread: Callable[[Tensor], Tensor] | None = None) -> None:
         if self._in_training(g) and self.weight.requires_grad:
             self.recent.watch(g, out, self.weight, spread)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -32,6 +31,8 @@ class PowerLaw:
     @cached_property
     def _fit(self) -> tuple[float, float, float]:
         """Slope, half the width of its confidence interval, and log constant; NaN if a size is not positive."""
+        from scipy.special import stdtrit  # here, as its import takes long
+
         seeds = len(self.sizes[0])
         x = np.repeat(np.log(self.widths), seeds)
         with np.errstate(divide="ignore", invalid="ignore"):
