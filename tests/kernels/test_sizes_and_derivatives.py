@@ -1,5 +1,6 @@
 """Kernels of inputs of any size, their second derivatives, `torch.func`, and the refusal of what is no kernel."""
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -8,7 +9,8 @@ from torch.func import grad, hessian, jacrev, vmap
 
 from assertions import assert_close
 from cases import randn
-from mupi import GELU, NNGP, NTK, Abs, Erf, LeakyReLU, ReLU, Sin
+from mupi import GELU, NNGP, NTK, Abs, Cos, Erf, LeakyReLU, ReLU, Sin
+from mupi.activations.scaled import Scaled
 from mupi.kernels import ConvNNGP, ConvNTK, CosineKernel, centred_alignment
 
 KERNELS = {
@@ -58,6 +60,67 @@ def test_transforms_of_torch_func_are_autograd(name):
 def test_float32_is_float64_at_any_size(kernel, φ, scale):
     x, k = (scale * randn(5, 6)).float(), kernel(2, φ)
     assert_close(k(x), k(x.double()), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "φ", "scale"),
+    [
+        ("nngp", Erf(), 1e3),
+        ("ntk", Erf(), 30.0),
+        ("conv-nngp", Cos(), 300.0),
+        ("conv-ntk", Erf(), 300.0),
+        ("ntk", GELU(), 1e3),
+        ("ntk", Sin(), 30.0),
+        ("ntk", Scaled(Erf(), 10.0, 1.0), 30.0),
+    ],
+    ids=str,
+)
+def test_opposite_and_parallel_inputs_beside_biases_keep_their_angle_in_float32(kernel, φ, scale):
+    # With σ_b = 1 neither −x nor 3x is parallel to x: E φ'φ' of erf is a half of what it is at parallel inputs.
+    k, x = replace(KERNELS[kernel], activation=φ, sigma_b=1.0), (scale * randn(3, 6)).float()
+    x = torch.cat([x, -x[:1], 3 * x[:1]])
+    exact = k(x.double())
+    assert_close(k(x), exact, rtol=1e-6)
+    assert_close(k(x[:2], x), exact[:2], rtol=1e-6)
+    assert_close(k.diagonal(x), exact.diagonal(), rtol=1e-6)
+    leaf, wide = x[:1].clone().requires_grad_(), x[:1].double().requires_grad_()
+    (slope,) = torch.autograd.grad(k(leaf, x)[0].sum(), leaf)
+    (expected,) = torch.autograd.grad(k(wide, x.double())[0].sum(), wide)
+    assert slope.dtype == torch.float32
+    assert_close(slope, expected, rtol=1e-5)
+    if kernel == "conv-ntk":
+        assert_close(grad(lambda a: k(a, x)[0].sum())(x[:1]), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "kernel", [NTK(1, Erf(), 1.0, 1.0), ConvNTK((1, 1, 2), 1, Erf(), sigma_b=1.0)], ids=["", "conv"]
+)
+def test_angles_that_no_dtype_resolves_are_refused_where_they_decide(kernel, dtype):
+    x = 1e10 * torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=dtype)
+    # At unlike inputs E φ'φ' is 0 beside the diagonal, and equal ones are known to be.
+    assert float((kernel(x) / kernel(x)[0, 0])[0, 1]) < 1e-5
+    assert_close(kernel(x, x.clone()), kernel(x), rtol=1e-6)
+    for call in (lambda: kernel(torch.cat([x, -x])), lambda: kernel(x, -x), lambda: kernel(x.requires_grad_(), -x)):
+        with pytest.raises(ValueError, match=r"NTK\(x1, x2\)` must be inputs whose angles float64 resolves.*scale the"):
+            call()
+
+
+def test_angles_that_no_dtype_resolves_are_taken_where_they_decide_nothing():
+    x = 1e10 * torch.tensor([[3.0, 1.0], [1.0, 2.0], [-3.0, -1.0]])
+    # erf is a step, and GELU a rectifier, of such inputs.
+    unit = torch.nn.functional.normalize(x.double())
+    step = 2 / torch.pi * torch.asin((unit @ unit.T).clamp(-1, 1)) + 1
+    assert_close(NNGP(1, Erf(), 1.0, 1.0)(x), step, rtol=1e-6)
+    assert_close(NTK(2, GELU(), 1.0, 1.0)(x), NTK(2, ReLU(), 1.0, 1.0)(x.double()), rtol=1e-6)
+    assert_close(NTK(1, Erf(), 1.0)(x)[0, 2], -NTK(1, Erf(), 1.0)(x)[0, 0], rtol=1e-6)
+
+
+def test_patches_of_an_image_whose_angles_are_not_resolved_are_refused():
+    kernel = ConvNTK((1, 1, 3), 1, Erf(), True, 1, sigma_b=1.0)
+    for call in (kernel, kernel.diagonal):
+        with pytest.raises(ValueError, match="must be inputs whose angles float64 resolves"):
+            call(1e10 * torch.tensor([[3.0, -3.0, 1.0]]))
 
 
 def test_inputs_whose_squares_overflow_keep_their_kernel():

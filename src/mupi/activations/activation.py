@@ -60,6 +60,15 @@ class Activation(ABC):
         """E φ'(u)φ'(v) and E φ(u)φ''(v) together; overridden where they share work."""
         return self.dual_11(var_u, cov, var_v), self.dual_02(var_u, cov, var_v)
 
+    @property
+    def scale_free(self) -> bool:
+        """Whether rounding moments' arguments by a part moves the moments by like parts, at any size.
+
+        So for rectifiers and polynomials. Others, with a scale of their own, see var·(1 − |correlation|) beside it,
+        which large variances lose.
+        """
+        return False
+
     def error(self, scale: Float[Tensor, "*n"]) -> tuple[float, float]:
         """Relative errors of E φφ and E φ'φ' between Gaussians of these standard deviations; 0 for closed forms."""
         return 0.0, 0.0

@@ -33,6 +33,11 @@ class NormalizedPolynomial(Activation):
         if not self.coefficients:
             fail("NormalizedPolynomial(coefficients=...)", "at least one number", self.coefficients)
 
+    @property
+    def scale_free(self) -> bool:
+        """Yes."""
+        return True
+
     def __call__(self, x):
         """s Σ_k a_k h_k(x/s), s taken along the last axis."""
         scale = x.square().mean(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny).sqrt()

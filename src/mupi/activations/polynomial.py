@@ -32,6 +32,11 @@ class Polynomial(Activation):
         object.__setattr__(self, "coefficients", tuple(float(a) for a in self.coefficients))
 
     @property
+    def scale_free(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def degree(self) -> int:
         """The highest power."""
         return len(self.coefficients) - 1

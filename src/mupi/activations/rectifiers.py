@@ -27,6 +27,11 @@ class Rectifier(Activation):
     """
 
     @property
+    def scale_free(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     @abstractmethod
     def odd(self) -> float:
         """α, the weight of x."""

@@ -22,6 +22,11 @@ class Scaled(Activation):
     inner: float
     outer: float
 
+    @property
+    def scale_free(self) -> bool:
+        """As the base is."""
+        return self.base.scale_free
+
     def __call__(self, x):
         """φ(x)."""
         return self.outer * self.base(self.inner * x)

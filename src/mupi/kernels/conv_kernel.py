@@ -16,6 +16,7 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager, positive_int
 from mupi.kernels.bounds import bound_root, check_diagonal, check_entries, check_variances
 from mupi.kernels.inner_products import check_inputs, check_sigma, shrunk, snap_parallel
+from mupi.kernels.resolution import UNRESOLVED, check_only_equal, fail_unresolved, is_coarse, moved_apart, unresolved
 
 BLOCK_ENTRIES = 2**18
 """Pairs of positions that a block holds, about: a megabyte in float32, with some ten temporaries of its size."""
@@ -36,7 +37,8 @@ class ConvKernel(ABC):
     K^{l+1}(p, p') = σ_w²/k² Σ_o E φφ(p+o, p'+o) + σ_b².
 
     Without pooling only pairs p = p' of the two images matter, P to a pair of images; with it all P². Inputs are
-    flattened images (n, channels·height·width), as `mupi.KernelRegression` has them.
+    flattened images (n, channels·height·width), as `mupi.KernelRegression` has them. Where a variance is so large that
+    its rounding would show, all is computed in float64; for rectifiers and polynomials it never does.
 
     Args:
         image_shape: Channels, height and width.
@@ -96,7 +98,7 @@ class ConvKernel(ABC):
         Raises:
             ValueError: For inputs that are not finite matrices of one dtype, with images of ``image_shape`` as rows, or
                 so large or small that the kernel is not finite or breaks 0 ≤ k(x, x), |k(x, x')| ≤
-                √(k(x, x) k(x', x')).
+                √(k(x, x) k(x', x')), or that not even float64 tells the angles of patches where it depends on them.
         """
         name = type(self).__name__
         check_inputs(name, x1, x2)
@@ -105,8 +107,7 @@ class ConvKernel(ABC):
         x2 = x1 if x2 is None else x2
         if differentiated(x1, x2):
             return self._differentiable(x1, x2)
-        images_1 = self._images(f"{name}(x1)", x1)
-        images_2 = images_1 if symmetric else self._images(f"{name}(x2)", x2)
+        images_1, images_2 = self._both_images(x1, x2)
         out = x1.new_empty(len(x1), len(x2))
         side = max(1, int(self._block_pairs() ** 0.5))
         for i in range(0, len(x1), side):
@@ -116,8 +117,8 @@ class ConvKernel(ABC):
                 out[rows, columns] = block
                 if symmetric and j < i:
                     out[columns, rows] = block.T
-        diagonal_1 = out.diagonal() if symmetric else self._diagonal(images_1)
-        self._check(out, diagonal_1, diagonal_1 if symmetric else self._diagonal(images_2))
+        diagonal_1 = out.diagonal() if symmetric else self._diagonal(images_1).to(out.dtype)
+        self._check(out, diagonal_1, diagonal_1 if symmetric else self._diagonal(images_2).to(out.dtype))
         return out
 
     def diagonal(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
@@ -129,7 +130,7 @@ class ConvKernel(ABC):
         name = type(self).__name__
         check_inputs(name, x, None)
         self._check_width(f"{name}(x)", x)
-        diagonal = self._diagonal(self._images(f"{name}(x)", x))
+        diagonal = self._diagonal(self._images(f"{name}(x)", x)).to(x.dtype)
         if is_eager(diagonal):
             check_diagonal(f"{name}(x)", diagonal)
         return diagonal
@@ -165,15 +166,31 @@ class ConvKernel(ABC):
         return max(1, BLOCK_ENTRIES // positions ** (2 if self.pooling else 1))
 
     def _images(self, argument: str, x: Float[Tensor, "n d"]) -> "Images":
-        """Rows as images, with K^1(p, p), …, K^L(p, p); checked, but under a transform of `torch.func`."""
-        x, scale = shrunk(x)
+        """Rows as images, with K^1(p, p), …, K^L(p, p); checked, but under a transform of `torch.func`.
+
+        In float64 where they must be.
+        """
+        given, (x, scale) = x, shrunk(x)
         pixels = x.reshape(-1, *self.image_shape)
         var = [self._affine_image(pixels.square().mean(1) / scale**2)]
         for _ in range(self.depth - 1):
             var.append(self._affine_image(self.φ.dual(var[-1], var[-1], var[-1])))
+        if x.dtype != torch.float64 and is_coarse(self.φ, var):
+            return self._images(argument, given.double())
         if is_eager(x):
             check_variances(argument, pixels, var[0], var, self.sigma_b)
         return Images(pixels, scale, var)
+
+    def _both_images(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> tuple["Images", "Images"]:
+        """Those of two sets of inputs, once if they are one, in one dtype."""
+        name = type(self).__name__
+        first = self._images(f"{name}(x1)", x1)
+        if x1 is x2:
+            return first, first
+        second = self._images(f"{name}(x2)", x2)
+        if first.pixels.dtype == second.pixels.dtype:
+            return first, second
+        return self._images(f"{name}(x1)", x1.double()), self._images(f"{name}(x2)", x2.double())
 
     def _affine_image(self, moment: Float[Tensor, "n height width"]) -> Float[Tensor, "n height width"]:
         for axis in (-2, -1):
@@ -190,7 +207,11 @@ class ConvKernel(ABC):
         else:
             cov = torch.einsum("nchw,mchw->nmhw", first.pixels, second.pixels) / channels
             left, right = [v[:, None] for v in first.variances], [v[None] for v in second.variances]
-        return self.entries(left, cov, right)
+        entries = self.entries(left, cov, right)
+        if is_eager(cov) and is_coarse(self.φ, (*first.variances, *second.variances)):
+            with torch.no_grad():
+                self._check_resolved(entries, self._moved_entries(left, cov, right), first, second)
+        return entries
 
     def _diagonal(self, images: "Images") -> Float[Tensor, " n"]:
         """Every image with itself, block by block."""
@@ -207,7 +228,28 @@ class ConvKernel(ABC):
         else:
             cov = pixels.square().sum(1)[:, None] / channels
             left = right = [v[:, None] for v in images.variances]
-        return self.entries(left, cov, right)[:, 0]
+        entries = self.entries(left, cov, right)[:, 0]
+        if self.pooling and is_eager(cov) and is_coarse(self.φ, images.variances):
+            with torch.no_grad():
+                off = (entries - self._moved_entries(left, cov, right)[:, 0]).abs()
+                if not (off <= UNRESOLVED * entries.abs()).all():
+                    fail_unresolved(f"{type(self).__name__}(x)")
+        return entries
+
+    def _moved_entries(self, left: list[Tensor], cov: Tensor, right: list[Tensor]) -> Float[Tensor, "n m"]:
+        """Entries at angles that rounding does not tell from those of the pairs."""
+        own = self.sigma_w / self.kernel_size  # the part of a pair in the average that is its own K^1
+        return self.entries(left, moved_apart(left[0], cov, right[0], own), right)
+
+    def _check_resolved(
+        self, entries: Float[Tensor, "n m"], moved: Float[Tensor, "n m"], first: "Images", second: "Images"
+    ) -> None:
+        """Raise ``ValueError`` where rounding of inner products decides."""
+        argument = f"{type(self).__name__}(x1, x2)"
+        at = unresolved(entries, moved, self._diagonal(first), self._diagonal(second))
+        if self.pooling and at.any():  # between its own patches an image has angles that are not known
+            fail_unresolved(argument)
+        check_only_equal(argument, at, first.pixels.flatten(1), second.pixels.flatten(1), self.sigma_b)
 
     def _differentiable(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """By blocks, of which autograd stores the inputs only; at once where `torch.func` allows no such."""
@@ -225,12 +267,11 @@ class ConvKernel(ABC):
         return torch.cat([torch.cat([block(i, j) for j in x2.split(side)], 1) for i in x1.split(side)])
 
     def _checked_block(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        name = type(self).__name__
-        first, second = self._images(f"{name}(x1)", x1), self._images(f"{name}(x2)", x2)
-        out = self._block(first, second)
+        first, second = self._both_images(x1, x2)
+        out = self._block(first, second).to(x1.dtype)
         if is_eager(out):
             with torch.no_grad():
-                self._check(out, self._diagonal(first), self._diagonal(second))
+                self._check(out, self._diagonal(first).to(out.dtype), self._diagonal(second).to(out.dtype))
         return out
 
     def _check(self, out: Float[Tensor, "n m"], diagonal_1: Float[Tensor, " n"], diagonal_2: Float[Tensor, " m"]):
