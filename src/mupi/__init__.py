@@ -22,15 +22,27 @@ from mupi.activations import (
     Tanh,
 )
 from mupi.experiments.widths.coordinates import coordinate_check
-from mupi.features import Atoms, Expansion, Hermite, Random
-from mupi.kernels import NNGP, NTK, KernelRegression
+from mupi.features import Atoms, Expansion, Features, Hermite, Random, Weight
+from mupi.kernels import (
+    NNGP,
+    NTK,
+    ConvNNGP,
+    ConvNTK,
+    EmpiricalNNGP,
+    EmpiricalNTK,
+    FeatureRegression,
+    KernelDynamics,
+    KernelRegression,
+)
 from mupi.layers import Attention, InputConv2d, InputLayer, LayerError, PiConv2d, PiLinear, normalize
 from mupi.nets import (
     MLP,
     LinearMuLimit,
+    MuCNN,
     Patches,
     PiCNN,
     PiMLP,
+    PiNetwork,
     PiResNet,
     PiTransformer,
     Tokens,
@@ -39,7 +51,7 @@ from mupi.nets import (
 )
 from mupi.optim import SGD, factor_gradients
 from mupi.parametrization import Parametrization
-from mupi.programs import MuLimit, Program
+from mupi.programs import MuLimit, Program, apply, mean, outer
 from mupi.version import __version__
 
 __all__ = [
@@ -47,32 +59,41 @@ __all__ = [
     "Activation",
     "Atoms",
     "Attention",
+    "ConvNNGP",
+    "ConvNTK",
     "Cos",
+    "EmpiricalNNGP",
+    "EmpiricalNTK",
     "Erf",
     "Expansion",
+    "FeatureRegression",
+    "Features",
     "GELU",
     "Hermite",
     "Identity",
     "InputConv2d",
     "InputLayer",
+    "KernelDynamics",
     "KernelRegression",
     "LayerError",
     "LeakyReLU",
     "LinearMuLimit",
     "MLP",
+    "MuCNN",
     "MuLimit",
     "NNGP",
     "NTK",
     "NormalizedPolynomial",
-    "PiecewiseLinear",
     "Parametrization",
     "Patches",
     "PiCNN",
     "PiConv2d",
     "PiLinear",
     "PiMLP",
+    "PiNetwork",
     "PiResNet",
     "PiTransformer",
+    "PiecewiseLinear",
     "Polynomial",
     "Program",
     "Quadrature",
@@ -82,10 +103,14 @@ __all__ = [
     "Sin",
     "Tanh",
     "Tokens",
+    "Weight",
     "__version__",
+    "apply",
     "coordinate_check",
     "factor_gradients",
+    "mean",
     "normalize",
+    "outer",
     "parameter_groups",
     "parametrize",
 ]
