@@ -14,6 +14,7 @@ ROOT = Path(mupi.__file__).parent
 PACKAGES = [
     "__main__",
     "cli",
+    "commands",
     "experiments",
     "training",
     "figures",
@@ -30,6 +31,7 @@ PACKAGES = [
     "arrays",
     "checks",
     "compilers",
+    "extras",
     "version",
     "start",
 ]

@@ -1,4 +1,4 @@
-"""The command line: `mupi train` and the others of `COMMANDS`."""
+"""The command line: `mupi NAME ...` for the names of `COMMANDS`."""
 
 import argparse
 import os
@@ -7,70 +7,18 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import reduce
+from dataclasses import make_dataclass
+from functools import partial, reduce
 from operator import or_
 from typing import Annotated, Any, get_args
 
-import tyro
-from tyro.conf import subcommand
-
 from mupi.checks import fail
-from mupi.experiments.comparison.cifar10 import Cifar10Config, cifar10
-from mupi.experiments.comparison.compare import CompareConfig, compare
+from mupi.commands import COMMANDS
 from mupi.experiments.exits import Exit, explained
-from mupi.experiments.few_shot.omniglot import omniglot
-from mupi.experiments.few_shot.omniglot_config import OmniglotConfig
-from mupi.experiments.few_shot.omniglot_plot import OmniglotPlotConfig, omniglot_plot
-from mupi.experiments.limits.mu_limit import MuLimitConfig, mu_limit
-from mupi.experiments.limits.program import ProgramConfig, program
 from mupi.experiments.options import check_arguments, check_options
-from mupi.experiments.training.architectures import architecture_protocol
-from mupi.experiments.training.config import ArchName, TrainConfig
-from mupi.experiments.training.export import ExportConfig, export
 from mupi.experiments.training.interrupt import STOPPING, signals_interrupt
-from mupi.experiments.training.plot import PlotConfig, plot
-from mupi.experiments.training.presets import PRESETS, PROTOCOLS
-from mupi.experiments.training.train import train
-from mupi.experiments.transfer.command import TransferConfig, transfer, transfer_commands
-from mupi.experiments.transfer.config import Model, pretraining_protocol
-from mupi.experiments.widths.abc_verdict import AbcConfig, abc
-from mupi.experiments.widths.convergence import ConvergenceConfig, convergence
-from mupi.experiments.widths.coordcheck import CoordCheckConfig, coordcheck
-from mupi.experiments.widths.lr_transfer import LrTransferConfig, lr_transfer
-from mupi.experiments.words.word2vec import word2vec
-from mupi.experiments.words.word2vec_config import Word2VecConfig
-from mupi.experiments.words.word2vec_figure import Word2VecFigureConfig, word2vec_figure
-from mupi.experiments.words.word_queries import (
-    AnalogiesConfig,
-    NeighboursConfig,
-    analogies,
-    neighbours,
-    with_words_apart,
-)
-
-COMMANDS: dict[str, tuple[Any, Callable[[Any], object]]] = {
-    "word2vec": (Word2VecConfig, word2vec),
-    "word2vec-figure": (Word2VecFigureConfig, word2vec_figure),
-    "analogies": (AnalogiesConfig, analogies),
-    "neighbours": (NeighboursConfig, neighbours),
-    "compare": (CompareConfig, compare),
-    "convergence": (ConvergenceConfig, convergence),
-    "plot": (PlotConfig, plot),
-    "export": (ExportConfig, export),
-    "abc": (AbcConfig, abc),
-    "cifar10": (Cifar10Config, cifar10),
-    "coordcheck": (CoordCheckConfig, coordcheck),
-    "lr-transfer": (LrTransferConfig, lr_transfer),
-    "mu-limit": (MuLimitConfig, mu_limit),
-    "program": (ProgramConfig, program),
-    "transfer": (TransferConfig, transfer),
-    "omniglot": (OmniglotConfig, omniglot),
-    "omniglot-plot": (OmniglotPlotConfig, omniglot_plot),
-}
-"""Beside `mupi train`: what each command takes, and the function that does it."""
-
-TRAIN = "Train a network on a data set; results are in runs/NAME/."
-TRANSFER = "Pretrain networks on one data set, and use their features on another."
+from mupi.extras import require
+from mupi.version import __version__
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -119,22 +67,50 @@ def broken_pipe() -> int:
 def run(args: Sequence[str]) -> None:
     """Read the arguments and do as they say."""
     check_arguments(args)
-    commands: list[Any] = [
-        Annotated[TrainConfig, subcommand("train", default=protocol(args), description=TRAIN)],
-        Annotated[transfers(args), subcommand("transfer", description=TRANSFER)],
-        *(Annotated[config, subcommand(name)] for name, (config, _) in COMMANDS.items() if name != "transfer"),
-    ]
-    config: Any = tyro.cli(reduce(or_, commands), prog="mupi", args=with_words_apart(args))
+    if list(args) == ["--version"]:
+        print(f"mupi {__version__}")
+        return
+    require("tyro", "the command line of mupi")
+    import tyro  # here, for the line above where it is missing
+
+    name = args[0] if args else ""
+    if name not in COMMANDS:
+        about = f"mupi {__version__}: infinite-width neural networks. Each command has its own --help."
+        tyro.cli(overview(), prog="mupi", args=args, description=about)
+        fail("mupi", "given a command first", " ".join(args))
+    kind, do = COMMANDS[name].load()
+    read: Callable[..., Any] = partial(tyro.cli, prog=f"mupi {name}")
+    match name:
+        case "train":
+            config = read(kind, args=args[1:], default=protocol(args), description=COMMANDS[name].does)
+        case "transfer":
+            config = read(transfers(args), args=args[1:], description=COMMANDS[name].does)
+        case "neighbours":
+            from mupi.experiments.words.word_queries import with_words_apart
+
+            config = read(kind, args=with_words_apart(args)[1:])
+        case _:
+            config = read(kind, args=args[1:])
     check_options(config, args)
-    if isinstance(config, TrainConfig):
-        last = train(config)[-1]
-        print(f"{config.directory}: test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}")
-    else:
-        next(do for kind, do in COMMANDS.values() if isinstance(config, kind))(config)
+    result: Any = do(config)
+    if name == "train":
+        print(f"{config.directory}: test accuracy {result[-1].test_accuracy:.2%} after epoch {result[-1].epoch}")
 
 
-def protocol(args: Sequence[str]) -> TrainConfig:
+def overview() -> Any:
+    """What tyro reads a command line without a known command as: only to print its help, or what is wrong."""
+    from tyro.conf import subcommand
+
+    named = ((name, make_dataclass(f"Some{i}", [])) for i, name in enumerate(COMMANDS))
+    return reduce(or_, (Annotated[kind, subcommand(name, description=COMMANDS[name].does)] for name, kind in named))
+
+
+def protocol(args: Sequence[str]) -> Any:
     """The defaults of `mupi train`, which depend on data set and architecture; so these are looked for first."""
+    from mupi.experiments.training.architectures import architecture_protocol
+    from mupi.experiments.training.config import ArchName
+    from mupi.experiments.training.presets import PROTOCOLS
+
     name = named(args, "--dataset", "digits", PROTOCOLS)
     arch = named(args, "--arch", "mlp", get_args(ArchName))
     return PROTOCOLS[name] if arch == "mlp" else architecture_protocol(PROTOCOLS[name], arch)
@@ -142,6 +118,10 @@ def protocol(args: Sequence[str]) -> TrainConfig:
 
 def transfers(args: Sequence[str]) -> Any:
     """The commands of `mupi transfer`; the defaults of `pretrain` depend on data set and model."""
+    from mupi.experiments.training.presets import PRESETS
+    from mupi.experiments.transfer.command import transfer_commands
+    from mupi.experiments.transfer.config import Model, pretraining_protocol
+
     own = args if list(args[:2]) == ["transfer", "pretrain"] else []
     dataset = named(own, "--dataset", "imagenet32", PRESETS)
     model = named(own, "--model", "pi-limit", get_args(Model))

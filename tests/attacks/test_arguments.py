@@ -23,7 +23,7 @@ CONFIGS: dict[tuple[str, ...], Any] = {
     ("transfer", "pretrain"): PretrainConfig,
     ("transfer", "evaluate"): EvaluateConfig,
     ("transfer", "both"): BothConfig,
-    **{(name,): config for name, (config, _) in COMMANDS.items() if name != "transfer"},
+    **{(name,): command.load()[0] for name, command in COMMANDS.items() if name not in ("train", "transfer")},
 }
 
 # What makes each command short, where it is not stopped; "{…}" are what the fixture `made` has made.

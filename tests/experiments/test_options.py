@@ -19,7 +19,7 @@ from mupi.features import Hermite, Random
 from mupi.nets import MLP, PiMLP
 
 CONFIGS = [TrainConfig, PretrainConfig, EvaluateConfig, EvaluationConfig, BothConfig]
-CONFIGS += [config for name, (config, _) in COMMANDS.items() if name != "transfer"]
+CONFIGS += [command.load()[0] for name, command in COMMANDS.items() if name not in ("train", "transfer")]
 
 
 @pytest.fixture(autouse=True)

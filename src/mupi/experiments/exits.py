@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 import mupi.experiments.training.interrupt as interrupt
+from mupi.extras import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +47,8 @@ def explained(error: BaseException) -> tuple[int, str] | None:
         return Exit.DIVERGED, message
     if out_of_memory(error):
         return Exit.FAILED, f"the memory is not enough ({message or 'no details'}); what was saved before is whole"
+    if isinstance(error, MissingExtraError):
+        return Exit.REFUSED, message
     if isinstance(error, ChildProcessError):
         return Exit.FAILED, message
     if (refusal := of_the_machine(error)) is not None:

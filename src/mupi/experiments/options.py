@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import torch
-from matplotlib.backend_bases import FigureCanvasBase
 
 from mupi.checks import fail
 from mupi.training.folder_name import folder_name
@@ -190,9 +189,12 @@ def _check_folder(name: str, path: Path, written: bool) -> None:
 def _check_file(name: str, path: Path, figure: bool) -> None:
     if path.is_dir():
         fail(name, "a file", f"`{path}`, which is a folder")
-    known = FigureCanvasBase.get_supported_filetypes()
-    if figure and path.suffix[1:].lower() not in known:
-        fail(name, f"a file whose suffix is one of {', '.join(sorted(known))}", f"`{path}`")
+    if figure:
+        from matplotlib.backend_bases import FigureCanvasBase  # here, as its import takes long
+
+        known = FigureCanvasBase.get_supported_filetypes()
+        if path.suffix[1:].lower() not in known:
+            fail(name, f"a file whose suffix is one of {', '.join(sorted(known))}", f"`{path}`")
     _check_parent(name, path)
 
 

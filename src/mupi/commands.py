@@ -1,0 +1,142 @@
+"""The commands of `mupi`: what each does in a line, and where it is. The module is imported when the command is chosen,
+so that `mupi --help` and every short command need not wait for all the others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        does: What `mupi --help` says of it.
+        module: Where its function is.
+        config: The name in it of what the command line is read as.
+        function: The name in it of what then does it.
+    """
+
+    does: str
+    module: str
+    config: str
+    function: str
+
+    def load(self) -> tuple[Any, Callable[[Any], object]]:
+        """What the command line is read as, and the function that takes it."""
+        module = import_module(self.module)
+        return getattr(module, self.config), getattr(module, self.function)
+
+
+COMMANDS = {
+    "train": Command(
+        "Train a network on a data set; results are in runs/NAME/.",
+        "mupi.experiments.training.train",
+        "TrainConfig",
+        "train",
+    ),
+    "plot": Command(
+        "Plot loss, accuracy, time and memory of saved runs, side by side.",
+        "mupi.experiments.training.plot",
+        "PlotConfig",
+        "plot",
+    ),
+    "export": Command(
+        "Write a trained network to a file that PyTorch loads without mupi.",
+        "mupi.experiments.training.export",
+        "ExportConfig",
+        "export",
+    ),
+    "compare": Command(
+        "Train networks and kernels on one data set, and set them side by side.",
+        "mupi.experiments.comparison.compare",
+        "CompareConfig",
+        "compare",
+    ),
+    "cifar10": Command(
+        "Train the π-limit on all of CIFAR-10, and measure what truncation costs.",
+        "mupi.experiments.comparison.cifar10",
+        "Cifar10Config",
+        "cifar10",
+    ),
+    "convergence": Command(
+        "Measure how finite networks of many widths approach their limit.",
+        "mupi.experiments.widths.convergence",
+        "ConvergenceConfig",
+        "convergence",
+    ),
+    "abc": Command(
+        "Say what a parametrization does at large width, and what to change.",
+        "mupi.experiments.widths.abc_verdict",
+        "AbcConfig",
+        "abc",
+    ),
+    "coordcheck": Command(
+        "Compare how sizes scale with width with the predicted exponents.",
+        "mupi.experiments.widths.coordcheck",
+        "CoordCheckConfig",
+        "coordcheck",
+    ),
+    "lr-transfer": Command(
+        "Train networks of several widths at many rates, and see where the best is.",
+        "mupi.experiments.widths.lr_transfer",
+        "LrTransferConfig",
+        "lr_transfer",
+    ),
+    "program": Command(
+        "Explain Tensor Programs line by line, and compare widths with limits.",
+        "mupi.experiments.limits.program",
+        "ProgramConfig",
+        "program",
+    ),
+    "mu-limit": Command(
+        "Train deep μ-limits, and finite networks beside them, on two classes.",
+        "mupi.experiments.limits.mu_limit",
+        "MuLimitConfig",
+        "mu_limit",
+    ),
+    "transfer": Command(
+        "Pretrain networks on one data set, and use their features on another.",
+        "mupi.experiments.transfer.command",
+        "TransferConfig",
+        "transfer",
+    ),
+    "omniglot": Command(
+        "Classify Omniglot's characters from few examples, as in both papers.",
+        "mupi.experiments.few_shot.omniglot",
+        "OmniglotConfig",
+        "omniglot",
+    ),
+    "omniglot-plot": Command(
+        "Compare saved runs of `mupi omniglot`: table, curves, classes, width.",
+        "mupi.experiments.few_shot.omniglot_plot",
+        "OmniglotPlotConfig",
+        "omniglot_plot",
+    ),
+    "word2vec": Command(
+        "Train word vectors at a finite width or in the μ-limit.",
+        "mupi.experiments.words.word2vec",
+        "Word2VecConfig",
+        "word2vec",
+    ),
+    "word2vec-figure": Command(
+        "Plot the accuracy of runs of `mupi word2vec`, one line a width.",
+        "mupi.experiments.words.word2vec_figure",
+        "Word2VecFigureConfig",
+        "word2vec_figure",
+    ),
+    "analogies": Command(
+        "Score word analogies for saved word vectors.",
+        "mupi.experiments.words.word_queries",
+        "AnalogiesConfig",
+        "analogies",
+    ),
+    "neighbours": Command(
+        "Print the words nearest to a sum of words.",
+        "mupi.experiments.words.word_queries",
+        "NeighboursConfig",
+        "neighbours",
+    ),
+}

@@ -1,0 +1,31 @@
+"""What not every user of the library needs: the packages of its extras, and the line that says which one is missing."""
+
+from importlib.util import find_spec
+
+PACKAGES = {
+    "tyro": ("tyro", "cli"),
+    "matplotlib": ("matplotlib", "cli"),
+    "sklearn": ("scikit-learn", "cli"),
+    "pooch": ("pooch", "cli"),
+    "PIL": ("pillow", "recipes"),
+}
+"""By the name that is imported: the name that is installed, and the extra in pyproject.toml that has it."""
+
+
+class MissingExtraError(ModuleNotFoundError):
+    """A package of an extra is not installed."""
+
+
+def require(module: str, what: str) -> None:
+    """Refuse in one line what needs a package that is not installed.
+
+    Args:
+        module: The name that is imported, one of `PACKAGES`.
+        what: What needs it.
+
+    Raises:
+        MissingExtraError: If it cannot be found.
+    """
+    if find_spec(module) is None:
+        package, extra = PACKAGES[module]
+        raise MissingExtraError(f"{what} needs {package}: pip install 'mupi[{extra}]'", name=module)
