@@ -4,7 +4,7 @@
 
 Writes runs/cnn/NAME.json after each epoch, and beside it a checkpoint: called again it goes on, or finds the run
 finished. Test images choose nothing: rates were chosen on a CPU, by held-out training images and at smaller sizes
-(`mupi.experiments.training.architectures`). `cifar10_cnn_figures.py` draws what several runs have written. Others:
+(`mupi.commands.train.architectures`). `cifar10_cnn_figures.py` draws what several runs have written. Others:
 
     --width 512; --model mu --width 128
     --model resnet --input-stride 2 --lr 16 --lr-first .125 --lr-last .5 [--branch-scale 1]
@@ -29,10 +29,10 @@ from torch.nn.functional import cross_entropy
 
 import mupi
 from mupi.data import Dataset, load
-from mupi.experiments.training.augmentation import Augmentation, Views
-from mupi.experiments.training.replayed_step import ReplayedStep, replayable
 from mupi.kernels import centred_alignment
 from mupi.nets import MuCNN, PiNetwork
+from mupi.training.augmentation import Augmentation, Views
+from mupi.training.replayed_step import ReplayedStep, replayable
 
 STEPS_OF_A_RATE = 50  # the cosine goes in stairs, since each rate is recorded by itself
 SHAPE = (3, 32, 32)

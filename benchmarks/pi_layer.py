@@ -21,9 +21,9 @@ from rich.table import Table
 from torch import Tensor
 
 import mupi
-from mupi.experiments.training.memory import PeakMemory
 from mupi.features import Features
 from mupi.layers import PiLinear
+from mupi.training.memory import PeakMemory
 
 
 @dataclass(frozen=True)

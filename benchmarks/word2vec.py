@@ -17,14 +17,14 @@ from rich.progress import track
 from rich.table import Table
 
 from mupi.data import data_directory
-from mupi.data.analogies import load_questions, score_analogies, total
-from mupi.data.corpus import Corpus, load_corpus
-from mupi.data.text8 import find_text
-from mupi.data.word_vectors import WordVectors
-from mupi.experiments.words.word2vec_sampling import Sampling
-from mupi.nets.cbow import CBOW
-from mupi.nets.embedding_start import Gaussian, UnitVectors
-from mupi.nets.passage import Passage
+from mupi.recipes.word2vec.analogies import load_questions, score_analogies, total
+from mupi.recipes.word2vec.cbow import CBOW
+from mupi.recipes.word2vec.corpus import Corpus, load_corpus
+from mupi.recipes.word2vec.embedding_start import Gaussian, UnitVectors
+from mupi.recipes.word2vec.passage import Passage
+from mupi.recipes.word2vec.sampling import Sampling
+from mupi.recipes.word2vec.text8 import find_text
+from mupi.recipes.word2vec.word_vectors import WordVectors
 
 K = 25
 WINDOW = 8

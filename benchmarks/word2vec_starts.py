@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from mupi.data import data_directory
-from mupi.data.analogies import load_questions, score_analogies, total
-from mupi.data.corpus import load_corpus
-from mupi.data.text8 import find_text
-from mupi.data.word_vectors import WordVectors
-from mupi.experiments.words.word2vec_config import DTYPES, Word2VecConfig
-from mupi.experiments.words.word2vec_training import build
-from mupi.nets.cbow import state_bytes
+from mupi.recipes.word2vec.analogies import load_questions, score_analogies, total
+from mupi.recipes.word2vec.cbow import state_bytes
+from mupi.recipes.word2vec.config import DTYPES, Word2VecConfig
+from mupi.recipes.word2vec.corpus import load_corpus
+from mupi.recipes.word2vec.text8 import find_text
+from mupi.recipes.word2vec.training import build
+from mupi.recipes.word2vec.word_vectors import WordVectors
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,17 @@
-"""Fixtures for every test."""
+"""Fixtures for every test: the real CIFAR-10, a training run of a second, a way to press Ctrl-C in it."""
 
 import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.presets import DIGITS
 from mupi.data import Dataset, data_directory, load_cifar10
+from mupi.training.progress import EpochProgress
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +22,45 @@ def cifar10() -> Dataset:
     if not (data_directory() / "cifar-10-batches-py").is_dir():
         pytest.skip(f"needs CIFAR-10: no cifar-10-batches-py in {data_directory()}")
     return load_cifar10(data_directory())
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> TrainConfig:
+    """Three epochs of seven steps (the last of them a small batch), with a drop, momentum and weight decay."""
+    return replace(
+        DIGITS,
+        train_size=100,
+        rank=6,
+        subspace=4,
+        width=32,
+        epochs=3,
+        drop_epoch=2,
+        momentum=0.5,
+        weight_decay=1e-3,
+        name="small",
+        runs_dir=tmp_path,
+    )
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures, which take longer than such a run."""
+    monkeypatch.setattr("mupi.commands.train.train.save_figures", lambda runs, directory: [])
+
+
+@pytest.fixture
+def press_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """``press_ctrl_c(after=n)``: the process gets a SIGINT in its n-th step from then on, once."""
+
+    def arrange(after: int) -> None:
+        steps = iter(range(1, 10**6))
+        show = EpochProgress.advance
+
+        def step(self: EpochProgress, *args: float) -> None:
+            show(self, *args)
+            if next(steps) == after:
+                signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(EpochProgress, "advance", step)
+
+    return arrange

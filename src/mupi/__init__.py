@@ -21,7 +21,6 @@ from mupi.activations import (
     Sin,
     Tanh,
 )
-from mupi.experiments.widths.coordinates import coordinate_check
 from mupi.features import Atoms, Expansion, Features, Hermite, Random, Weight
 from mupi.kernels import (
     NNGP,
@@ -51,6 +50,7 @@ from mupi.nets import (
 )
 from mupi.optim import SGD, factor_gradients
 from mupi.parametrization import Parametrization
+from mupi.parametrization.coordinate_check import coordinate_check
 from mupi.programs import MuLimit, Program, apply, mean, outer
 from mupi.version import __version__
 

@@ -14,10 +14,10 @@ from typing import Annotated, Any, get_args
 
 from mupi.checks import fail
 from mupi.commands import COMMANDS
-from mupi.experiments.exits import Exit, explained
-from mupi.experiments.options import check_arguments, check_options
-from mupi.experiments.training.interrupt import STOPPING, signals_interrupt
+from mupi.commands.exits import Exit, explained
+from mupi.commands.options import check_arguments, check_options
 from mupi.extras import require
+from mupi.training.interrupt import STOPPING, signals_interrupt
 from mupi.version import __version__
 
 
@@ -86,7 +86,7 @@ def run(args: Sequence[str]) -> None:
         case "transfer":
             config = read(transfers(args), args=args[1:], description=COMMANDS[name].does)
         case "neighbours":
-            from mupi.experiments.words.word_queries import with_words_apart
+            from mupi.recipes.word2vec.queries import with_words_apart
 
             config = read(kind, args=with_words_apart(args)[1:])
         case _:
@@ -107,9 +107,9 @@ def overview() -> Any:
 
 def protocol(args: Sequence[str]) -> Any:
     """The defaults of `mupi train`, which depend on data set and architecture; so these are looked for first."""
-    from mupi.experiments.training.architectures import architecture_protocol
-    from mupi.experiments.training.config import ArchName
-    from mupi.experiments.training.presets import PROTOCOLS
+    from mupi.commands.train.architectures import architecture_protocol
+    from mupi.commands.train.config import ArchName
+    from mupi.commands.train.presets import PROTOCOLS
 
     name = named(args, "--dataset", "digits", PROTOCOLS)
     arch = named(args, "--arch", "mlp", get_args(ArchName))
@@ -118,9 +118,9 @@ def protocol(args: Sequence[str]) -> Any:
 
 def transfers(args: Sequence[str]) -> Any:
     """The commands of `mupi transfer`; the defaults of `pretrain` depend on data set and model."""
-    from mupi.experiments.training.presets import PRESETS
-    from mupi.experiments.transfer.command import transfer_commands
-    from mupi.experiments.transfer.config import Model, pretraining_protocol
+    from mupi.commands.train.presets import PRESETS
+    from mupi.recipes.transfer.command import transfer_commands
+    from mupi.recipes.transfer.config import Model, pretraining_protocol
 
     own = args if list(args[:2]) == ["transfer", "pretrain"] else []
     dataset = named(own, "--dataset", "imagenet32", PRESETS)

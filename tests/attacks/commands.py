@@ -22,20 +22,20 @@ MEMORY = 2 << 30
 SECONDS = 20
 
 WORK = [
-    "mupi.experiments.training.train.train_epoch",
-    "mupi.experiments.comparison.contestants.KernelRegression.fit",
-    "mupi.experiments.comparison.kernel_by_epoch.score_saved",
-    "mupi.experiments.training.export.export_module",
-    "mupi.experiments.widths.convergence.trajectory",
-    "mupi.experiments.widths.coordcheck.coordinate_check",
-    "mupi.experiments.widths.lr_transfer.final_loss",
-    "mupi.experiments.limits.mu_limit.limit_curves",
-    "mupi.experiments.limits.program.converge",
-    "mupi.experiments.few_shot.meta_training.MetaTraining.step",
-    "mupi.experiments.few_shot.omniglot.accuracy",
-    "mupi.experiments.words.word2vec_training.Training.train_passage",
-    "mupi.experiments.transfer.scoring.Scoring.part",
-    "mupi.experiments.transfer.scoring.Scoring.baseline",
+    "mupi.commands.train.train.train_epoch",
+    "mupi.recipes.comparison.contestants.KernelRegression.fit",
+    "mupi.recipes.comparison.kernel_by_epoch.score_saved",
+    "mupi.commands.train.export.export_module",
+    "mupi.recipes.widths.convergence.trajectory",
+    "mupi.commands.coordcheck.coordinate_check",
+    "mupi.recipes.widths.lr_transfer.final_loss",
+    "mupi.recipes.mu_limit.mu_limit.limit_curves",
+    "mupi.commands.program.converge",
+    "mupi.recipes.omniglot.meta_training.MetaTraining.step",
+    "mupi.recipes.omniglot.omniglot.accuracy",
+    "mupi.recipes.word2vec.training.Training.train_passage",
+    "mupi.recipes.transfer.scoring.Scoring.part",
+    "mupi.recipes.transfer.scoring.Scoring.baseline",
 ]
 """Where each command begins what takes long."""
 
@@ -83,7 +83,7 @@ def begin_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in WORK:
         monkeypatch.setattr(name, begin)
     for module in ("contestants", "kernel_by_epoch"):
-        here = f"mupi.experiments.comparison.{module}.in_own_process"
+        here = f"mupi.recipes.comparison.{module}.in_own_process"
         monkeypatch.setattr(here, lambda function, *args, **kwargs: function(*args, **kwargs))
 
 

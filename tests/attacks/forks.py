@@ -97,25 +97,26 @@ def freeze() -> None:
     import torch
 
     import mupi.data.omniglot
-    import mupi.experiments.comparison.contestants
-    import mupi.experiments.training.memory
-    import mupi.experiments.words.word2vec_sampling
+    import mupi.recipes.comparison.contestants
+    import mupi.recipes.word2vec.sampling
+    import mupi.training.memory
 
     # Of what some commands import when they are called.
-    for name in ("few_shot.omniglot", "limits.mu_limit", "words.word2vec", "transfer.evaluate", "comparison.compare"):
-        __import__(f"mupi.experiments.{name}")
+    recipes = ("omniglot.omniglot", "mu_limit.mu_limit", "word2vec.word2vec", "transfer.evaluate", "comparison.compare")
+    for name in recipes:
+        __import__(f"mupi.recipes.{name}")
     torch.set_num_threads(1)
     ticks = itertools.count()
     time.perf_counter = time.process_time = lambda: next(ticks) / 1024
-    mupi.experiments.training.memory.PeakMemory.growth = lambda self: 0
-    mupi.experiments.comparison.contestants.in_own_process = lambda f, *args: f(*args)
+    mupi.training.memory.PeakMemory.growth = lambda self: 0
+    mupi.recipes.comparison.contestants.in_own_process = lambda f, *args: f(*args)
 
     def savefig(figure: matplotlib.figure.Figure, path: Any, **options: Any) -> None:
         lines = [line.get_xydata().tolist() for axes in figure.axes for line in axes.get_lines()]
         Path(path).write_text(json.dumps(lines))
 
     matplotlib.figure.Figure.savefig = savefig  # pyright: ignore[reportAttributeAccessIssue]
-    mupi.experiments.words.word2vec_sampling.PASSAGE = 100
+    mupi.recipes.word2vec.sampling.PASSAGE = 100
     mupi.data.omniglot.CHARACTERS = {"images_background.zip": 13, "images_evaluation.zip": 9}
     mupi.data.omniglot.TEST_CHARACTERS = 7
 

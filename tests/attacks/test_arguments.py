@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
-from commands import attempt, begin_nothing, describe
 
+from commands import attempt, begin_nothing, describe
 from mupi.cli import COMMANDS, main
-from mupi.experiments.training.config import TrainConfig
-from mupi.experiments.transfer.config import BothConfig, EvaluateConfig, PretrainConfig
+from mupi.commands.train.config import TrainConfig
+from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, PretrainConfig
 from omniglot_archives import write_archives
 
 ABSENT = "nowhere/at/all"

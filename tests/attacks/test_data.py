@@ -21,12 +21,12 @@ from PIL import Image
 from attacks.forked import Limits, forked
 from imagenet32_batches import write_batches
 from mupi.data import Dataset, cifar10, load_cifar10, omniglot
-from mupi.data.corpus import encode, load_corpus
 from mupi.data.imagenet32 import TRAIN, load_imagenet32
 from mupi.data.omniglot import load_omniglot
-from mupi.data.text import words
-from mupi.data.wikifil import letters, wikifil
-from mupi.data.word_vectors import WordVectors
+from mupi.recipes.word2vec.corpus import encode, load_corpus
+from mupi.recipes.word2vec.text import words
+from mupi.recipes.word2vec.wikifil import letters, wikifil
+from mupi.recipes.word2vec.word_vectors import WordVectors
 from omniglot_archives import ALPHABETS, drawing, write_archive, write_archives
 
 MB = 1 << 20

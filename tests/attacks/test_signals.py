@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from commands import End, describe
 
+from commands import End, describe
 from mupi.cli import main
 from omniglot_archives import write_archives
 
@@ -40,18 +40,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         draw = random.Random(0)
         (root / "text8").write_text(" ".join(draw.choices([f"word{i}" for i in range(20)], k=3000)))
         (root / "questions-words.txt").write_text(": some\nword0 word1 word2 word3\n")
-        monkeypatch.setattr("mupi.experiments.words.word2vec_sampling.PASSAGE", 300)
-        monkeypatch.setattr("mupi.experiments.training.train.save_figures", lambda *_: [])
+        monkeypatch.setattr("mupi.recipes.word2vec.sampling.PASSAGE", 300)
+        monkeypatch.setattr("mupi.commands.train.train.save_figures", lambda *_: [])
         for name in (
-            "words.word2vec.plot_analogies",
-            "few_shot.omniglot.plot_classes",
-            "few_shot.omniglot.plot_few_shot_curves",
-            "limits.mu_limit.plot_mu_limit",
+            "word2vec.word2vec.plot_analogies",
+            "omniglot.omniglot.plot_classes",
+            "omniglot.omniglot.plot_few_shot_curves",
+            "mu_limit.mu_limit.plot_mu_limit",
             "widths.convergence.plot_losses",
             "widths.convergence.plot_gaps",
             "widths.lr_transfer.plot_lr_transfer",
         ):
-            monkeypatch.setattr(f"mupi.experiments.{name}", lambda *_, **__: NoFigure())
+            monkeypatch.setattr(f"mupi.recipes.{name}", lambda *_, **__: NoFigure())
         yield str(root)
 
 

@@ -10,12 +10,12 @@ import torch
 from imagenet32_batches import write_batches
 from mupi.data import Dataset
 from mupi.data import omniglot as omniglot_module
-from mupi.data.corpus import load_corpus
 from mupi.data.imagenet32 import TRAIN, load_imagenet32
 from mupi.data.omniglot import load_omniglot
 from mupi.data.pickled_arrays import load_arrays
-from mupi.data.text import LONGEST_WORD, words
-from mupi.data.word_vectors import WordVectors
+from mupi.recipes.word2vec.corpus import load_corpus
+from mupi.recipes.word2vec.text import LONGEST_WORD, words
+from mupi.recipes.word2vec.word_vectors import WordVectors
 from omniglot_archives import ALPHABETS, write_archive, write_archives
 
 HOSTILE_TYPE = (
@@ -95,7 +95,7 @@ def test_a_text_of_one_word_ends_soon(tmp_path):
 
 @pytest.mark.parametrize("space", [" ", "\n", "\t", "\r\n", "\u2003"])
 def test_words_are_cut_at_any_space_and_nowhere_else(tmp_path, monkeypatch, space):
-    monkeypatch.setattr("mupi.data.text.PIECE", 7)
+    monkeypatch.setattr("mupi.recipes.word2vec.text.PIECE", 7)
     expected = [f"word{i}" * (1 + i % 3) for i in range(50)]
     (tmp_path / "text").write_text(space.join(expected), encoding="utf-8", newline="")
     assert list(words(tmp_path / "text")) == expected

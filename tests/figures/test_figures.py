@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from mupi.figures import EpochMetrics, plot_cost, plot_curves
-from mupi.figures.compare import Result, plot_comparison, plot_learning_curves, summarise
 from mupi.layers import LayerError
+from mupi.recipes.comparison.plots import Result, plot_comparison, plot_learning_curves, summarise
 from mupi.training.figures import save_figures
 from mupi.training.records import read_records
 

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from mupi.nets.cbow import RUN
-from mupi.nets.passage import Passage
+from mupi.recipes.word2vec.cbow import RUN
+from mupi.recipes.word2vec.passage import Passage
 
 
 def sigmoid(x: float) -> float:

@@ -1,0 +1,1 @@
+"""`mupi train`: one network, from its options to its run folder."""

@@ -1,0 +1,85 @@
+"""The parts of a training run, made as its configuration says."""
+
+from typing import Any
+
+import torch
+
+from mupi.commands.machine import require_device
+from mupi.commands.train.config import ACTIVATIONS, TrainConfig
+from mupi.data import Dataset, load
+from mupi.nets import MLP, MuCNN, PiMLP, PiNetwork
+from mupi.optim import SGD, factor_gradients
+from mupi.parametrization import Parametrization
+
+# Where gradients kept as factors were measured to be faster, on a CPU: a step at r = 400 with 100 directions takes
+# 3 to 5 % less time at batch 32, 10 % less at batch 8, and 10 % more at batch 128; with degree 2 in full 30 % less at
+# batch 32. In small networks they cost more than they save.
+LARGEST_FACTORED_BATCH = 32
+FEWEST_FACTORED_PARAMETERS = 1_000_000
+
+
+def independent_generators(seed: int, n: int) -> list[torch.Generator]:
+    """Generators with unrelated numbers: drawing more from one changes nothing for the others."""
+    root = torch.Generator().manual_seed(seed)
+    seeds = torch.randint(2**62, (n,), generator=root)
+    return [torch.Generator().manual_seed(int(s)) for s in seeds]
+
+
+def build_data(config: TrainConfig, generator: torch.Generator) -> Dataset:
+    """The data set, or the part of it that is asked for, on the device.
+
+    Raises:
+        ValueError: If torch has no such device, or the data set not as many images.
+    """
+    require_device(config.device)
+    if config.data_seed is not None:
+        (generator,) = independent_generators(config.data_seed, 1)
+    data = load(config.dataset, config.data_dir, classes=config.classes, files=config.files, generator=generator)
+    if config.validation is not None:
+        data = data.split_validation(config.validation, generator)
+    if config.train_size is not None:
+        data = data.take(config.train_size, generator)
+    return data.to(config.device)
+
+
+def build_network(config: TrainConfig, data: Dataset, generator: torch.Generator) -> PiMLP | MLP:
+    """The perceptron before training."""
+    common = dict[str, Any](
+        d_in=data.train_x.shape[1],
+        d_out=len(data.classes),
+        depth=config.depth,
+        activation=ACTIVATIONS[config.activation],
+        input_scale=config.input_scale,
+        output_scale=config.output_scale,
+        bias_scale=config.bias_scale,
+        generator=generator,
+        device=config.device,
+    )
+    if config.network == "pi":
+        readout_std = config.readout_init / config.rank
+        net = PiMLP(rank=config.rank, features=config.feature_map, readout_std=readout_std, **common)
+        large = sum(p.numel() for p in net.parameters()) >= FEWEST_FACTORED_PARAMETERS
+        if large and config.batch_size <= LARGEST_FACTORED_BATCH:
+            factor_gradients(net)
+        return net
+    parametrization = Parametrization.mup if config.network == "mup" else Parametrization.standard
+    return MLP(
+        width=config.width,
+        parametrization=parametrization(config.depth),
+        sigma_w=config.sigma_w,
+        input_std=config.sigma_first,
+        readout_std=config.readout_init * config.sigma_w,
+        **common,
+    )
+
+
+def build_optimizer(config: TrainConfig, net: PiNetwork | MLP | MuCNN) -> SGD:
+    """SGD with a learning rate for each kind of layer."""
+    groups = net.parameter_groups(
+        lr=config.lr,
+        first=config.lr_first,
+        last=config.lr_last,
+        bias=config.lr_bias,
+        weight_decay=config.weight_decay,
+    )
+    return SGD(groups, clip=config.clip, momentum=config.momentum)

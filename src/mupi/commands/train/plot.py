@@ -1,0 +1,43 @@
+"""`mupi plot`: figures that compare saved runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from mupi.checks import fail
+from mupi.commands.options import WrittenFolder
+from mupi.commands.train.run import WRITER
+from mupi.figures import EpochMetrics
+from mupi.training.figures import save_figures
+from mupi.training.records import read_records
+from mupi.training.run_folder import METRICS
+
+
+@dataclass(frozen=True)
+class PlotConfig:
+    """Plot loss, accuracy, time and memory of saved runs, side by side."""
+
+    runs: Positional[tuple[Path, ...]]
+    """The runs' directories."""
+    out: WrittenFolder = Path("runs/figures")
+    """Where to write `curves.png` and `cost.png`."""
+
+
+def plot(config: PlotConfig) -> list[Path]:
+    """Write the figures, and say where.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: If no directory is named.
+        FileNotFoundError: If a directory has no metrics.
+    """
+    if not config.runs:
+        fail("plot", "given the directories of runs", "none", "try `mupi plot runs/*`")
+    advice = f"name other directories that `{WRITER}` has written"
+    metrics = {str(run): read_records(run / METRICS, EpochMetrics, WRITER, advice) for run in config.runs}
+    paths = save_figures(metrics, config.out)
+    print(*(f"wrote {path}" for path in paths), sep="\n")
+    return paths

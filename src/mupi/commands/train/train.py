@@ -1,0 +1,164 @@
+"""`mupi train`: train a network on a data set, from the data to the figures."""
+
+from typing import NoReturn
+
+from mupi.commands.machine import require_room, set_threads
+from mupi.commands.train.architectures import build_architecture
+from mupi.commands.train.build import build_data, build_optimizer, independent_generators
+from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.run import run_folder
+from mupi.commands.train.size import size
+from mupi.commands.train.warm_up import warm_up
+from mupi.data import Dataset
+from mupi.features import Hermite
+from mupi.figures import EpochMetrics
+from mupi.nets import PiNetwork
+from mupi.training.augmentation import Augmentation
+from mupi.training.damaged import understood
+from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite, train_epoch
+from mupi.training.figures import save_figures
+from mupi.training.interrupt import interrupt_noted
+from mupi.training.memory import PeakMemory, stored_atoms, stored_bytes
+from mupi.training.progress import epoch_progress
+from mupi.training.run_folder import RunFolder
+from mupi.training.schedule import DropAndAnneal
+from mupi.training.state import Tally, TrainingState
+
+# Few, since the allocator may keep what a report takes (every kept atom by every image) and it would then be counted
+# as the training's. The errors are within some 10 % of those on all images.
+ERROR_REPORT_IMAGES = 16
+MB = 1e6
+
+
+def train(config: TrainConfig) -> list[EpochMetrics]:
+    """`train_network`, and draw the figures."""
+    config.check()
+    run = run_folder(config)
+    with run.held():
+        metrics = _train(config, run)
+        save_figures({config.directory.name: metrics}, config.directory)
+    return metrics
+
+
+def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMetrics]:
+    """Train as the configuration says; the results are in its ``directory``.
+
+    The numbers depend on the configuration only, not on whether and where the run was interrupted and resumed.
+    Runs that differ in nothing but the features start as the same function, as far as each can represent it, and
+    see the same images in the same order.
+
+    Args:
+        config: What to train and how.
+        title: Shown beside the progress bar, in place of a line for each epoch.
+
+    Returns:
+        The metrics of all epochs, those before a resumption included.
+
+    Raises:
+        ValueError: If the directory holds a run that is neither resumed nor overwritten or files that are no run's,
+            another process writes into it, or the configuration asks for what cannot be.
+        FloatingPointError: If the loss is no longer finite; the checkpoint is from when it was.
+        KeyboardInterrupt: After Ctrl-C, once the state is saved.
+    """
+    config.check()
+    run = run_folder(config)
+    with run.held():
+        return _train(config, run, title)
+
+
+def _train(config: TrainConfig, run: RunFolder[EpochMetrics], title: str | None = None) -> list[EpochMetrics]:
+    """`train_network` in a folder that is held."""
+    set_threads(config.threads)
+    if not (config.resume or config.overwrite):
+        run.refuse_if_present()
+    saved = run.load() if config.resume else None
+
+    for_data, for_net, for_order, for_views = independent_generators(config.seed, 4)
+    data = build_data(config, for_data)
+    require_room(*size(config, data), config.device)
+    warm_up(config, data)
+    memory = PeakMemory(data.train_x.device)
+    net = build_architecture(config, data, for_net)
+    optimizer = build_optimizer(config, net)
+    schedule = DropAndAnneal(optimizer, config.drop_epoch, config.drop, epochs=config.epochs, anneal=config.anneal)
+    augmentation = Augmentation(config.flip, config.shift, data.image_shape)
+    state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
+    if saved is None:
+        run.start(state.state_dict())
+    else:
+        with understood(run.checkpoint_path):
+            state.load_state_dict(saved)
+    if (state.epoch, state.step) == (0, 0):
+        keep(config, run, state, data)
+
+    with interrupt_noted() as interrupted, epoch_progress(config.epochs, title) as progress:
+
+        def show(tally: Tally, steps: int) -> None:
+            progress.advance(steps, tally.mean_loss, tally.accuracy, memory.growth() / MB, stored_atoms(net))
+
+        while state.epoch < config.epochs:
+            progress.begin(state.epoch + 1, state.step, -(-len(data.train_x) // config.batch_size))
+            memory.restart()
+            if not train_epoch(state, data, config.batch_size, interrupted, show, config.label_smoothing):
+                stop(run, state, data)
+            metrics = measure(config, state, data, memory)
+            state.finish_epoch()
+            run.append(metrics)
+            # Before the checkpoint: an epoch that the checkpoint has is then never without its network.
+            keep(config, run, state, data)
+            run.save(state.state_dict())
+            progress.finish(metrics)
+    return run.metrics()
+
+
+def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: PeakMemory) -> EpochMetrics:
+    """The metrics of an epoch, after its last step.
+
+    Raises:
+        FloatingPointError: If the loss on the test images is not finite.
+    """
+    net = state.net
+    test_loss, test_accuracy = evaluate(net, data.test_x, data.test_y)
+    require_finite(test_loss, f"the test after epoch {state.epoch + 1}")
+    peak = memory.growth()
+    errors = []
+    # The other feature maps have no error, which would take long to find out with many atoms.
+    if isinstance(net, PiNetwork) and isinstance(config.feature_map, Hermite):
+        errors = net.error_report(data.test_x[:ERROR_REPORT_IMAGES])
+    return EpochMetrics(
+        epoch=state.epoch + 1,
+        train_loss=state.tally.mean_loss,
+        train_accuracy=state.tally.accuracy,
+        test_loss=test_loss,
+        test_accuracy=test_accuracy,
+        seconds=state.tally.seconds,
+        stored_mb=stored_bytes(net) / MB,
+        peak_mb=peak / MB,
+        atoms=stored_atoms(net),
+        parameters=sum(p.numel() for p in net.parameters()),
+        layer_errors=tuple(errors),
+    )
+
+
+def keep(config: TrainConfig, run: RunFolder[EpochMetrics], state: TrainingState, data: Dataset) -> None:
+    """Keep the network as it is, if the configuration asks for it."""
+    if config.keep_epochs:
+        made_for = {"image_shape": list(data.image_shape), "classes": list(data.classes)}
+        run.keep(state.epoch, {"net": state.net.state_dict(), **made_for})
+
+
+def stop(run: RunFolder[EpochMetrics], state: TrainingState, data: Dataset) -> NoReturn:
+    """Save the state between two steps, unless the last of them has ruined it.
+
+    Raises:
+        FloatingPointError: If the loss is not finite.
+        KeyboardInterrupt: Once the state is saved.
+    """
+    epoch, few = state.epoch + 1, slice(EVALUATION_BATCH)
+    loss, _ = evaluate(state.net, data.test_x[few], data.test_y[few])
+    require_finite(loss, f"epoch {epoch}, step {state.step}")
+    run.save(state.state_dict())
+    raise KeyboardInterrupt(
+        f"interrupted in epoch {epoch} after {state.step} steps; `{run.directory}` holds them all, "
+        "and --resume goes on from there"
+    )

@@ -1,0 +1,30 @@
+"""Loading what a training run needs before it is timed and its memory measured."""
+
+from dataclasses import replace
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from mupi.commands.train.architectures import build_architecture
+from mupi.commands.train.build import build_optimizer
+from mupi.commands.train.config import TrainConfig
+from mupi.data import Dataset
+from mupi.nets import PiNetwork
+
+
+def warm_up(config: TrainConfig, data: Dataset) -> None:
+    """Take one step with a network of rank and width 1, and forget it.
+
+    The first step of a process brings some 80 MB of torch's code into memory, more than a small network needs; no
+    network should be charged for it.
+
+    Args:
+        config: Of the run to come.
+        data: Its data.
+    """
+    net = build_architecture(replace(config, rank=1, width=1), data, torch.Generator().manual_seed(0))
+    optimizer = build_optimizer(config, net)
+    cross_entropy(net(data.train_x[:2]), data.train_y[:2]).backward()
+    optimizer.step()
+    if isinstance(net, PiNetwork):
+        net.error_report(data.test_x[:2])

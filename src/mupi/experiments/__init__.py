@@ -1,1 +1,0 @@
-"""Experiments: one readable file each, made of the parts beside it."""

@@ -1,1 +1,0 @@
-"""Tensor Programs and the μ-limit on the command line."""

@@ -1,1 +1,0 @@
-"""Training one network: its configuration, its loop, its saved run."""

@@ -1,1 +1,0 @@
-"""Networks of many widths: exponents, learning rates, the way to the limit."""

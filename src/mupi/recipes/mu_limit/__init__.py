@@ -1,0 +1,1 @@
+"""A deep μ-limit beside its finite networks."""

@@ -1,0 +1,341 @@
+"""`mupi mu-limit`: the μ-limit of a deep perceptron on real images, beside finite networks of growing width."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from torch import Tensor
+
+from mupi.checks import fail, non_negative, positive_int
+from mupi.commands.machine import require_room, set_threads
+from mupi.commands.options import DataFolder, WrittenFolder, option
+from mupi.commands.train.config import ACTIVATIONS, ActivationName
+from mupi.commands.train.plain import plain_fields
+from mupi.commands.train.size import perceptron_bytes
+from mupi.data import DatasetName, load
+from mupi.nets import MLP
+from mupi.optim import SGD
+from mupi.parametrization import Parametrization
+from mupi.programs import MuLimit
+from mupi.recipes.mu_limit.plots import Curve, Curves, plot_mu_limit
+from mupi.training.atomic import write_figure, write_json, write_text
+from mupi.training.cached import cached
+from mupi.training.lock import held
+from mupi.training.memory import PeakMemory
+from mupi.training.run_folder import CONFIG
+from mupi.training.sealed import read_sealed, write_sealed
+
+OTHERWISE = "choose another --out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuLimitConfig:
+    """Train infinitely wide networks in μP and NTP, and finite ones in μP, on two classes of images; compare them.
+
+    Each network's curves are kept in the run's directory as soon as it is trained; a second call trains only those
+    that are missing.
+    """
+
+    dataset: DatasetName = "digits"
+    """The images."""
+    data_dir: DataFolder = None
+    """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
+    classes: tuple[int, int] = (3, 8)
+    """The two classes, with targets −1 and 1."""
+    images: int = 64
+    """Training images; every step takes all of them."""
+    depth: int = 2
+    """L, the number of hidden layers."""
+    activation: ActivationName = "tanh"
+    """φ."""
+    lr: float = 0.7
+    """η, on images of norm about 1."""
+    momentum: float = 0.0
+    """μ."""
+    weight_decay: float = 0.0
+    """λ."""
+    steps: int = 12
+    """T."""
+    samples: int = 4096
+    """Samples of the limit's random variables, in each replicate."""
+    replicates: int = 4
+    """Independent repetitions of the limit, for its standard errors."""
+    tolerance: float = 0.03
+    """Relative size below which the limit does not follow a direction."""
+    widths: tuple[int, ...] = (128, 256, 512, 1024, 2048, 4096, 8192)
+    """Of the finite networks."""
+    seeds: int = 4
+    """Finite networks of each width."""
+    threads: int | None = None
+    """Threads of torch; None leaves it to torch."""
+    out: WrittenFolder = Path("runs/mu-limit")
+    """Where curves, `mu_limit.json` and `mu_limit.png` are kept."""
+
+    def __post_init__(self):
+        for name in ("images", "depth", "steps", "samples", "replicates", "seeds"):
+            positive_int(option(name), getattr(self, name))
+        for name in ("lr", "momentum", "weight_decay", "tolerance"):
+            non_negative(option(name), getattr(self, name))
+        if not self.momentum < 1:
+            fail("--momentum", "less than 1", self.momentum)
+        if self.images % 2:
+            fail("--images", "even, for as many of each class", self.images)
+        if self.replicates < 2:
+            fail("--replicates", "at least 2, for standard errors", self.replicates)
+        for width in self.widths:
+            positive_int("--widths", width)
+        if not len(set(self.widths)) == len(self.widths) >= 2:
+            fail("--widths", "at least two widths, all different", self.widths)
+        if len(set(self.classes)) < 2:
+            fail("--classes", "two different ones", self.classes)
+
+
+def mu_limit(config: MuLimitConfig) -> dict[int, float]:
+    """Train what is not kept yet; print a table, and write figure and JSON.
+
+    Returns:
+        For each width, the root mean square over seeds, steps and images of f_t − limit.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, which loses the network in training only.
+        ValueError: If the run's directory is of another configuration, another process writes into it, or there are
+            too few images.
+    """
+    console = Console()
+    set_threads(config.threads)
+    refuse_if_too_large(config)
+    x, y, test_x = images(config)
+    with held(config.out, OTHERWISE):
+        return _mu_limit(config, x, y, test_x, console)
+
+
+def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, console: Console) -> dict[int, float]:
+    """`mu_limit` in a folder that is held."""
+    free = {"widths", "seeds", "threads", "out", "data_dir"}  # which networks there are, not what they are
+    settings = {name: value for name, value in asdict(config).items() if name not in free}
+    keep_settings(config.out, settings)
+    jobs: dict[str, Callable[[], dict[str, Tensor]]] = {
+        "limit": lambda: limit_curves(config, Parametrization.mup(config.depth), x, y, test_x),
+        "ntp": lambda: limit_curves(config, Parametrization.ntk(config.depth), x, y, test_x),
+    }
+    for width in config.widths:
+        for seed in range(config.seeds):
+            jobs[f"width-{width}-seed-{seed}"] = lambda n=width, s=seed: finite_curves(config, n, s, x, y, test_x)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
+    results = {}
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("training", total=len(jobs))
+        try:
+            for name, job in jobs.items():
+                progress.update(task, description=name)
+                results[name] = cached(
+                    config.out / f"{name}.pt",
+                    settings | {"network": name},
+                    lambda job=job: with_cost(job),
+                    limit_of if name in ("limit", "ntp") else finite_of,
+                    advice=f"remove it, or {OTHERWISE}",
+                )
+                write_progress(config.out, results)
+                progress.advance(task)
+        except KeyboardInterrupt as error:
+            done = f"interrupted with {len(results)} of {len(jobs)} networks trained"
+            raise KeyboardInterrupt(f"{done}, kept in {config.out}; the same command trains the others") from error
+    by_width = {n: [results[f"width-{n}-seed-{s}"] for s in range(config.seeds)] for n in config.widths}
+    curves = Curves(results["limit"], results["ntp"], by_width, y[:, 0])
+    report(config, curves, console)
+    return curves.gaps
+
+
+def refuse_if_too_large(config: MuLimitConfig) -> None:
+    """Refuse what would run out of memory, before anything is computed.
+
+    Raises:
+        ValueError: With what is needed and what there is.
+    """
+    require_room("--widths", perceptron_bytes(config.images, max(config.widths), config.depth, 1))
+    # Of each random variable, one for every image, step and layer, its samples in float64.
+    require_room("--samples", 8 * config.samples * config.images * config.steps * config.depth)
+
+
+def keep_settings(out: Path, settings: Mapping[str, Any]) -> None:
+    """Have a folder be of these settings.
+
+    Raises:
+        ValueError: If it is of others.
+        DamagedFile: If its ``config.json`` is of no use.
+    """
+    path, wanted = out / CONFIG, json.loads(json.dumps(settings))
+    if path.exists() and (saved := read_sealed(path, OTHERWISE)) != wanted:
+        changed = [name for name in saved | wanted if saved.get(name) != wanted.get(name)]
+        fail("--out", "a directory of the same settings, or a new one", out, f"{path} has other {', '.join(changed)}")
+    write_sealed(path, wanted)
+
+
+def with_cost(train: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """A network's curves, with seconds of processor time and the MB by which memory at its peak was above before."""
+    memory, start = PeakMemory(torch.device("cpu")), time.process_time()
+    curves = train()
+    cost = {"seconds": time.process_time() - start, "peak_mb": memory.growth() / 1e6}
+    return curves | {what: torch.tensor(number) for what, number in cost.items()}
+
+
+CURVES = {"outputs", "tests", "kernels", "losses", "seconds", "peak_mb"}
+"""Of every network; those of a limit have errors too."""
+
+LIMIT_CURVES = CURVES | {"errors", "loss_errors", "ranks"}
+
+
+def finite_of(found: dict[str, Any]) -> dict[str, Tensor]:
+    """The curves of a finite network as a file has them.
+
+    Raises:
+        TypeError: If they are none.
+    """
+    if found.keys() != CURVES or not all(isinstance(values, Tensor) for values in found.values()):
+        raise TypeError("no curves of a network")
+    return found
+
+
+def limit_of(found: dict[str, Any]) -> dict[str, Tensor]:
+    """The curves of a limit as a file has them.
+
+    Raises:
+        TypeError: If they are none.
+    """
+    if found.keys() != LIMIT_CURVES or not all(isinstance(values, Tensor) for values in found.values()):
+        raise TypeError("no curves of a limit")
+    return found
+
+
+def write_progress(out: Path, results: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write ``progress.jsonl``: a line for each network that is trained, with its cost."""
+    costs = [
+        {"network": name, "seconds": float(curves["seconds"]), "peak_mb": float(curves["peak_mb"])}
+        for name, curves in results.items()
+    ]
+    write_text(out / "progress.jsonl", "".join(json.dumps(cost) + "\n" for cost in costs))
+
+
+def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
+    """Print the table; write ``mu_limit.json`` and ``mu_limit.png``."""
+    law = curves.law
+    title = f"slope {law.slope:+.3f} ± {law.half_width:.3f}"
+    table = Table("width", "gap to the limit", "loss at the end", "s.d.", "s", "MB", title=title)
+    costs = {str(n): mean_cost(seeds) for n, seeds in curves.finite.items()}
+    costs |= {"∞": mean_cost([curves.limit]), "∞, NTP": mean_cost([curves.ntp])}
+    for n, gap in curves.gaps.items():
+        mean, deviation = curves.mean_losses(n)[-1], curves.loss_deviations(n)[-1]
+        table.add_row(str(n), f"{gap:.4f}", f"{mean:.4f}", f"{deviation:.4f}", *map("{:.1f}".format, costs[str(n)]))
+    last, error = float(curves.limit["losses"][-1]), float(curves.limit["loss_errors"][-1])
+    spent = map("{:.1f}".format, costs["∞"])
+    table.add_row("∞", f"± {curves.limit_error:.4f}", f"{last:.4f} ± {error:.4f}", "", *spent)
+    console.print(table)
+    settings = plain_fields(config)
+    summary = {
+        "config": settings,
+        "gaps": {str(n): gap for n, gap in curves.gaps.items()},
+        "law": law.to_json(),
+        "limit_error": curves.limit_error,
+        "losses": curves.limit["losses"].tolist(),
+        "loss_errors": curves.limit["loss_errors"].tolist(),
+        "mean_losses": {str(n): curves.mean_losses(n).tolist() for n in config.widths},
+        "loss_deviations": {str(n): curves.loss_deviations(n).tolist() for n in config.widths},
+        "ntp_losses": curves.ntp["losses"].tolist(),
+        "seconds_and_peak_mb": costs,
+        "ranks": curves.limit["ranks"].tolist(),
+    }
+    write_json(config.out / "mu_limit.json", summary)
+    write_figure(config.out / "mu_limit.png", plot_mu_limit(curves))
+    for name in ("mu_limit.json", "mu_limit.png"):
+        console.print(f"wrote {config.out / name}", highlight=False)
+
+
+def mean_cost(networks: Sequence[Curve]) -> tuple[float, float]:
+    """Mean seconds of processor time and peak MB of training one."""
+    seconds, peaks = (fmean(float(one[what]) for one in networks) for what in ("seconds", "peak_mb"))
+    return seconds, peaks
+
+
+def images(
+    config: MuLimitConfig,
+) -> tuple[Float[Tensor, "batch d"], Float[Tensor, "batch 1"], Float[Tensor, "tests d"]]:
+    """Training images of norm about 1 with targets ±1, sorted by class, and test images."""
+    data = load(config.dataset, config.data_dir)
+    for c in config.classes:
+        if not 0 <= c < len(data.classes):
+            fail("--classes", f"between 0 and {len(data.classes) - 1}", c)
+    kept = [torch.nonzero(data.train_y == c)[:, 0][: config.images // 2] for c in config.classes]
+    if min(map(len, kept)) < config.images // 2:
+        fail("--images", f"at most twice the images of a class, {2 * min(map(len, kept))}", config.images)
+    scale = data.train_x.shape[1] ** 0.5
+    y = torch.cat([torch.full((len(part), 1), sign) for part, sign in zip(kept, (-1.0, 1.0), strict=True)])
+    tests = (data.test_y == config.classes[0]) | (data.test_y == config.classes[1])
+    return data.train_x[torch.cat(kept)].double() / scale, y.double(), data.test_x[tests].double() / scale
+
+
+def limit_curves(config: MuLimitConfig, p: Parametrization, x: Tensor, y: Tensor, test_x: Tensor) -> dict[str, Tensor]:
+    """Train the limit of a parametrization."""
+    limit = MuLimit(
+        config.depth,
+        ACTIVATIONS[config.activation],
+        p,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay if p.learns_features else 0.0,
+        input_std=1.0,
+        samples=config.samples,
+        replicates=config.replicates,
+        tolerance=config.tolerance,
+        generator=torch.Generator().manual_seed(0),
+    ).fit(x, y, config.steps, test_x=test_x)
+    assert limit.test_outputs is not None
+    return {
+        "outputs": limit.outputs[..., 0],
+        "errors": limit.output_errors[..., 0],
+        "losses": limit.losses,
+        "loss_errors": limit.loss_errors,
+        "tests": limit.test_outputs[..., 0],
+        "kernels": limit.feature_kernels,
+        "ranks": torch.tensor(limit.ranks),
+    }
+
+
+def finite_curves(
+    config: MuLimitConfig, width: int, seed: int, x: Tensor, y: Tensor, test_x: Tensor
+) -> dict[str, Tensor]:
+    """Train a finite network in μP, in float32."""
+    x, y, test_x = x.float(), y.float(), test_x.float()
+    net = MLP(
+        x.shape[1],
+        1,
+        width,
+        config.depth,
+        activation=ACTIVATIONS[config.activation],
+        input_std=1.0,
+        # Its own draws at each width: those of one seed would begin with the same numbers at all of them.
+        generator=torch.Generator().manual_seed(1_000_000 * seed + width),
+        dtype=torch.float32,
+    )
+    optimizer = SGD(net.parameter_groups(config.lr, weight_decay=config.weight_decay), momentum=config.momentum)
+    outputs, tests, kernels, losses = [], [], [], []
+    for _ in range(config.steps):
+        with torch.no_grad():
+            tests.append(net(test_x)[:, 0])
+            kernels.append(net.feature_kernel(x, x))
+        f = net(x)
+        loss = (f - y).square().mean()
+        loss.backward()
+        optimizer.step()
+        outputs.append(f.detach()[:, 0])
+        losses.append(loss.detach())
+    stacks = dict(outputs=outputs, tests=tests, kernels=kernels, losses=losses)
+    return {name: torch.stack(values).double() for name, values in stacks.items()}

@@ -1,0 +1,232 @@
+"""`mupi omniglot`: few-shot learning of characters, meta-trained and tested, one run for each seed."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from statistics import mean, stdev
+from typing import NoReturn
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from mupi.commands.machine import require_room, set_threads
+from mupi.commands.train.build import independent_generators
+from mupi.commands.train.size import MANY_LAYERS, perceptron_bytes, projected_bytes
+from mupi.data import data_directory
+from mupi.data.episodes import EpisodeSampler
+from mupi.data.omniglot import Characters, Omniglot, load_omniglot
+from mupi.recipes.omniglot.build import (
+    D,
+    activation,
+    build_kernel,
+    build_learner,
+    build_optimizer,
+    feature_map,
+)
+from mupi.recipes.omniglot.config import Model, OmniglotConfig
+from mupi.recipes.omniglot.learners import Kernel, Learner
+from mupi.recipes.omniglot.meta_training import MetaTraining, Tally, accuracy, half_cosine
+from mupi.recipes.omniglot.plots import Accuracy, Progress, plot_classes, plot_few_shot_curves
+from mupi.recipes.omniglot.run import CLASSES, CURVES, KERNELS, RESULT, few_shot_folder
+from mupi.training.atomic import write_figure
+from mupi.training.damaged import understood
+from mupi.training.interrupt import interrupt_noted
+from mupi.training.memory import PeakMemory
+from mupi.training.run_folder import RunFolder
+from mupi.training.sealed import write_sealed
+
+MB = 1e6
+SHOWN_CLASSES = 5
+VALIDATION_SEED = 2015
+
+
+def omniglot(config: OmniglotConfig) -> dict[int, Accuracy]:
+    """Meta-train and test as the configuration says; the results are in its directories.
+
+    Returns:
+        The test accuracy of each seed.
+
+    Raises:
+        ValueError: If a directory holds a run that is neither resumed nor overwritten or files that are no run's,
+            another process writes into it, or the configuration asks for what cannot be.
+        FloatingPointError: If the loss is no longer finite.
+        KeyboardInterrupt: After Ctrl-C, once the state is saved.
+    """
+    config = config.settled()
+    set_threads(config.threads)
+    refuse_if_too_large(config)
+    runs = {seed: few_shot_folder(config, seed) for seed in config.seeds}
+    if not (config.resume or config.overwrite):
+        for run in runs.values():
+            run.refuse_if_present()
+    data = load_omniglot(data_directory(config.data_dir))
+    console = Console()
+    results = {}
+    for seed, run in runs.items():
+        with run.held():
+            if not (config.resume or config.overwrite):
+                run.refuse_if_present()
+            results[seed] = run_seed(config, seed, run, data, console)
+    if len(results) > 1:
+        means = [100 * result.mean for result in results.values()]
+        tasks = 100 * mean(result.half_width for result in results.values())
+        spread = (
+            f"{mean(means):.2f} ± {stdev(means):.2f} % (s.d.; the 95 % interval of one seed's tasks is ± {tasks:.2f})"
+        )
+        console.print(f"{len(means)} seeds: {spread}", highlight=False, soft_wrap=True)
+    return results
+
+
+def refuse_if_too_large(config: OmniglotConfig) -> None:
+    """Refuse what would run out of memory, before anything is computed.
+
+    Raises:
+        ValueError: With what is needed and what there is.
+    """
+    assert config.depth is not None
+    field = "--depth" if config.depth > MANY_LAYERS else None
+    if config.model in ("pi-limit", "pi-limit-exact", "pi-net"):
+        features = feature_map(config)
+        field = field or ("--width" if config.model == "pi-net" else "--rank")
+        require_room(field, projected_bytes(D, config.rank, config.depth, config.ways, features, activation(config)))
+    elif config.model == "mu-net":
+        assert config.width is not None
+        require_room(field or "--width", perceptron_bytes(D, config.width, config.depth, config.ways))
+    images = (config.tasks or 1) * config.ways * (config.shots + config.queries)
+    require_room("--tasks", 4 * images * D)
+
+
+def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: Omniglot, console: Console) -> Accuracy:
+    """Train and test one seed, in a folder that is held.
+
+    Returns:
+        The test accuracy.
+    """
+    train, validation, test = (sampler(config, part) for part in (data.train, data.validation, data.test))
+    for_net, for_tasks, for_test = independent_generators(seed, 3)
+    memory = PeakMemory(torch.device("cpu"))
+    learner = build_learner(config, for_net)
+    before = learner.kernel(shown(data.test)[0]).detach()
+    saved = run.load() if config.resume and run.present else None
+    if saved is None:
+        run.start()
+    seconds = 0.0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        optimizer = build_optimizer(config, learner)
+        if optimizer is not None and config.batches:
+            assert config.tasks is not None and config.inner_steps is not None
+            schedule = half_cosine(optimizer, config.batches) if config.cosine else None
+            state = MetaTraining(learner, optimizer, train, for_tasks, config.tasks, config.inner_steps, schedule)
+            if saved is not None:
+                with understood(run.checkpoint_path):
+                    state.load_state_dict(saved)
+            meta_train(config, f"{config.model}, seed {seed}", run, state, validation, bar)
+            seconds = state.seconds
+        elif saved is None:
+            run.save({"batch": 0})
+        task = bar.add_task("testing", total=2 * config.test_episodes, status="")
+        tested, validated = (
+            final(config, learner, part, generator, lambda n: bar.update(task, advance=n))
+            for part, generator in ((test, for_test), (validation, validation_generator()))
+        )
+    accuracies = dict(test=asdict(tested), validation=asdict(validated))
+    result = accuracies | dict(seconds=seconds, peak_mb=memory.growth() / MB)
+    write_sealed(run.directory / RESULT, result, indent=2)
+    x, labels = shown(data.test)
+    kernels = {"after meta-training": learner.kernel(x).detach()}
+    if run.metrics():
+        kernels = {"before meta-training": before} | kernels
+        write_figure(run.directory / CURVES, plot_few_shot_curves({run.directory.name: run.metrics()}))
+    if config.paper == "pi" and learner.net is not None:
+        kernels = {"NNGP": fixed_kernel("nngp")(x, x), "NTK": fixed_kernel("ntk")(x, x)} | kernels
+    write_sealed(run.directory / KERNELS, {"kernels": kernels, "labels": labels})
+    write_figure(run.directory / CLASSES, plot_classes(kernels, labels))
+    console.print(f"{run.directory}: test {tested}, validation classes {validated}", highlight=False, soft_wrap=True)
+    return tested
+
+
+def meta_train(
+    config: OmniglotConfig,
+    label: str,
+    run: RunFolder[Progress],
+    state: MetaTraining,
+    validation: EpisodeSampler,
+    bar: Bar,
+) -> None:
+    """Take the remaining steps, with a validation and a checkpoint every so many."""
+    assert config.batches is not None
+    task = bar.add_task(label, total=config.batches, completed=state.batch, status="")
+    with interrupt_noted() as interrupted:
+        while state.batch < config.batches:
+            if interrupted():
+                stop(run, state)
+            state.step()
+            bar.update(task, completed=state.batch)
+            if state.batch % config.evaluate_every == 0 or state.batch == config.batches:
+                progress = measure(config, state, validation)
+                run.append(progress)
+                run.save(state.state_dict())
+                status = f"loss {progress.train_loss:.3f} train {progress.train_accuracy:.1%} "
+                bar.update(task, status=status + f"validation {progress.validation_accuracy:.1%}")
+
+
+def measure(config: OmniglotConfig, state: MetaTraining, validation: EpisodeSampler) -> Progress:
+    """The means since the last validation, and a new one."""
+    assert config.test_steps is not None
+    tally, state.tally = state.tally, Tally()
+    result = accuracy(state.learner, validation, config.validation_episodes, config.test_steps, validation_generator())
+    return Progress(state.batch, tally.loss / tally.batches, tally.accuracy / tally.batches, result.mean, state.seconds)
+
+
+def final(
+    config: OmniglotConfig,
+    learner: Learner,
+    part: EpisodeSampler,
+    generator: torch.Generator,
+    progress: Callable[[int], None],
+) -> Accuracy:
+    """Accuracy on the final number of tasks."""
+    assert config.test_steps is not None
+    return accuracy(learner, part, config.test_episodes, config.test_steps, generator, progress)
+
+
+def validation_generator() -> torch.Generator:
+    """The same tasks at each validation."""
+    return torch.Generator().manual_seed(VALIDATION_SEED)
+
+
+def sampler(config: OmniglotConfig, part: Characters) -> EpisodeSampler:
+    """Tasks of the configured size."""
+    return EpisodeSampler(part, config.ways, config.shots, config.queries)
+
+
+def shown(test: Characters) -> tuple[torch.Tensor, torch.Tensor]:
+    """All drawings of five test classes, spread over the alphabets, and their labels."""
+    spread = torch.arange(SHOWN_CLASSES) * (len(test) // SHOWN_CLASSES)
+    images = test.images[spread].float() / 255
+    return images.flatten(0, 1), torch.arange(SHOWN_CLASSES).repeat_interleave(images.shape[1])
+
+
+def fixed_kernel(name: Model) -> Kernel:
+    """The kernel of [B] by its name."""
+    return build_kernel(OmniglotConfig(paper="pi", model=name).settled())
+
+
+def stop(run: RunFolder[Progress], state: MetaTraining) -> NoReturn:
+    """Save the state between two steps.
+
+    Raises:
+        KeyboardInterrupt: Once it is saved.
+    """
+    run.save(state.state_dict())
+    raise KeyboardInterrupt(
+        f"interrupted after {state.batch} batches; `{run.directory}` holds them all, and --resume goes on from there"
+    )

@@ -1,0 +1,119 @@
+"""`mupi omniglot-plot`: figures that compare saved few-shot runs: curves, classes, and accuracy over width."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from tyro.conf import Positional
+
+from mupi.checks import fail
+from mupi.commands.options import WrittenFolder
+from mupi.recipes.omniglot.plots import Accuracy, Progress, plot_classes, plot_few_shot_curves, plot_width
+from mupi.recipes.omniglot.run import KERNELS, RESULT, WRITER
+from mupi.training.atomic import write_figure
+from mupi.training.damaged import understood
+from mupi.training.records import check_fields, read_records
+from mupi.training.run_folder import CONFIG, METRICS
+from mupi.training.sealed import read_sealed
+
+ADVICE = f"name other directories that `{WRITER}` has finished"
+FIXED = ("NNGP", "NTK")
+"""Kernels that are the same in all runs."""
+
+
+@dataclass(frozen=True)
+class OmniglotPlotConfig:
+    """Compare saved runs of `mupi omniglot`: table over seeds, curves, classes, and test accuracy over width."""
+
+    runs: Positional[tuple[Path, ...]]
+    """The runs' directories, one for each seed."""
+    out: WrittenFolder = Path("runs/omniglot")
+    """Where to write `curves.png`, `classes.png` (of the first run of each model) and, if networks of several widths
+    are among the runs, `width.png`."""
+
+
+def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
+    """Print the table and write the figures.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: If no directory is named.
+        FileNotFoundError: If a directory holds no finished run.
+    """
+    if not config.runs:
+        fail("omniglot-plot", "given the directories of runs", "none", "try `mupi omniglot-plot runs/omniglot-*`")
+    console = Console()
+    tests: dict[str, list[Accuracy]] = {}
+    validations: dict[str, list[Accuracy]] = {}
+    widths: dict[int, list[float]] = {}
+    limits: dict[str, list[float]] = {}
+    curves = {}
+    panels: dict[str, Tensor] = {}
+    classes = torch.empty(0)
+    for run in config.runs:
+        settings, result = (_read(run / name) for name in (CONFIG, RESULT))
+        label = run.name.rpartition("-seed")[0] or run.name
+        with understood(run / RESULT, ADVICE):
+            test, validation = (Accuracy(**result[part]) for part in ("test", "validation"))
+            check_fields(test)
+            check_fields(validation)
+        with understood(run / CONFIG, ADVICE):
+            width, model = settings["width"], settings["model"]
+            if not (width is None or isinstance(width, int)):
+                raise TypeError(width)
+        tests.setdefault(label, []).append(test)
+        validations.setdefault(label, []).append(validation)
+        if width is None:
+            limits.setdefault(label, []).append(test.mean)
+        else:
+            widths.setdefault(width, []).append(test.mean)
+        if progress := read_records(run / METRICS, Progress, WRITER, ADVICE):
+            curves[run.name] = progress
+        if (path := run / KERNELS).is_file():
+            saved = read_sealed(path, ADVICE)
+            with understood(path, ADVICE):
+                classes = saved["labels"]
+                titled = {t if t in FIXED else f"{model}, {t}": kernel for t, kernel in saved["kernels"].items()}
+                if not all(kernel.shape == 2 * classes.shape for kernel in titled.values()):
+                    raise ValueError("kernels of other images")
+            panels |= {title: kernel for title, kernel in titled.items() if title not in panels}
+    table = Table("%", "test classes", "validation classes", "seeds")
+    table.caption = (
+        "mean ± s.d. over seeds, and the 95 % interval of one seed's tasks; validation tasks are the same for all seeds"
+    )
+    for label in tests:
+        table.add_row(label, _spread(tests[label]), _spread(validations[label]), str(len(tests[label])))
+    console.print(table)
+    figures = {}
+    if curves:
+        figures["curves.png"] = plot_few_shot_curves(curves)
+    if panels:
+        fixed = {title: panels[title] for title in FIXED if title in panels}
+        figures["classes.png"] = plot_classes(fixed | panels, classes)
+    if len(widths) > 1:
+        figures["width.png"] = plot_width(widths, limits)
+    config.out.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        write_figure(config.out / name, figure)
+        console.print(f"wrote {config.out / name}", highlight=False)
+    return [config.out / name for name in figures]
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path}` is missing: name a directory that `{WRITER}` has finished")
+    return read_sealed(path, ADVICE)
+
+
+def _spread(seeds: list[Accuracy]) -> str:
+    means = [100 * seed.mean for seed in seeds]
+    tasks = f"tasks ± {100 * mean(seed.half_width for seed in seeds):.2f}"
+    if len(seeds) == 1:
+        return f"{means[0]:.2f} ({tasks})"
+    return f"{mean(means):.2f} ± {stdev(means):.2f} ({tasks})"

@@ -1,0 +1,40 @@
+"""The folder of a few-shot run."""
+
+from mupi.commands.train.plain import run_fields
+from mupi.recipes.omniglot.config import OmniglotConfig
+from mupi.recipes.omniglot.plots import Progress
+from mupi.training.folder_name import folder_name
+from mupi.training.run_folder import RunFolder
+
+KERNELS = "kernels.pt"
+RESULT = "result.json"
+CURVES = "curves.png"
+CLASSES = "classes.png"
+WRITER = "mupi omniglot"
+
+
+def few_shot_folder(config: OmniglotConfig, seed: int) -> RunFolder[Progress]:
+    """Where the run of one seed is.
+
+    Beside the files of every run, ``result.json`` has accuracies, seconds of meta-training, and MB by which memory
+    grew; ``kernels.pt`` inner products of representations of some test images, by name, and their classes, which
+    ``classes.png`` shows.
+
+    Args:
+        config: Settled.
+        seed: One of its seeds.
+
+    Raises:
+        ValueError: If its name is none of a folder.
+    """
+    folder_name("--name", config.name)
+    return RunFolder(
+        directory=config.directory(seed),
+        settings=run_fields(config) | {"seed": seed},
+        identity=config.identity(),
+        record=Progress,
+        counted_by="batch",
+        writer=WRITER,
+        outputs=(RESULT, KERNELS, CURVES, CLASSES),
+        argument=lambda field: f"--{field.replace('_', '-')}",
+    )

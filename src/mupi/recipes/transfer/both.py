@@ -1,0 +1,65 @@
+"""`mupi transfer both`: pretraining of several models and seeds, and the evaluation of all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from mupi.commands.machine import require_device, set_threads
+from mupi.commands.train.config import TrainConfig
+from mupi.recipes.comparison.contestants import NetContestant
+from mupi.recipes.transfer.config import TARGETS, BothConfig, EvaluateConfig, Model, pretraining_protocol
+from mupi.recipes.transfer.evaluate import evaluate
+from mupi.recipes.transfer.report import Evaluated
+
+
+def both(config: BothConfig) -> list[Evaluated]:
+    """Pretrain what is not pretrained yet, each network in a process of its own, then `evaluate` all.
+
+    Returns:
+        One a network.
+
+    Raises:
+        ValueError: If something cannot be computed, or results of other settings are in the way.
+        FloatingPointError: If training diverged.
+        KeyboardInterrupt: After Ctrl-C, which loses one step or one result at most.
+    """
+    config.check()
+    how = config.evaluation
+    set_threads(how.threads)
+    require_device(how.device)
+    target = how.target or TARGETS[config.dataset]
+    out = how.out or Path("runs") / f"transfer-{config.dataset}-{how.folder(target)}"
+    runs = []
+    for model in config.models:
+        run = replace(pretraining(config, model), runs_dir=out, name=model)
+        for seed in range(config.seeds):
+            NetContestant(model, run).result(seed, how.overwrite)
+            runs.append(out / f"{model}-seed{seed}")
+    return evaluate(EvaluateConfig(runs=tuple(runs), evaluation=replace(how, out=out)))
+
+
+def pretraining(config: BothConfig, model: Model) -> TrainConfig:
+    """The protocol of a model, with what is asked for here."""
+    preset, how = pretraining_protocol(model, config.dataset), config.evaluation
+    epochs = config.pretrain_epochs or preset.epochs
+    classes = preset.classes if config.pretrain_classes is None else config.pretrain_classes
+    drop = preset.drop_epoch
+    if drop is not None and config.pretrain_epochs is not None:
+        drop = max(1, round(drop * epochs / preset.epochs))
+    return replace(
+        preset,
+        features="atoms" if model == "pi-limit" and config.exact else preset.features,
+        classes=None if classes == "all" else classes,
+        files=config.pretrain_files,
+        train_size=config.pretrain_size,
+        data_seed=0,
+        epochs=epochs,
+        drop_epoch=drop,
+        lr=preset.lr if config.pretrain_lr is None else config.pretrain_lr,
+        rank=config.rank or preset.rank,
+        subspace=config.subspace or preset.subspace,
+        width=config.width or preset.width,
+        device=how.device,
+        threads=how.threads,
+        data_dir=how.data_dir,
+        keep_epochs=True,
+    )

@@ -1,0 +1,67 @@
+"""`mupi transfer evaluate`: what the features of pretrained networks are worth on another data set, by epoch."""
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mupi.checks import fail
+from mupi.commands.machine import require_device, set_threads
+from mupi.commands.train.run import read_config, run_folder
+from mupi.recipes.transfer.config import EvaluateConfig
+from mupi.recipes.transfer.evaluation import Evaluation
+from mupi.recipes.transfer.plots import plot_transfer
+from mupi.recipes.transfer.report import Evaluated, grouped, print_report, results_json
+from mupi.training.atomic import write_figure, write_json
+from mupi.training.folder_name import folder_name
+from mupi.training.lock import held
+
+
+def evaluate(config: EvaluateConfig) -> list[Evaluated]:
+    """Evaluate all runs after all epochs, print the tables, write `results.json` and the figure.
+
+    Returns:
+        One a run.
+
+    Raises:
+        FileNotFoundError: If there is no such run, or no such epoch was kept.
+        ValueError: If results of other settings are in the way, another process writes into the folder of the table,
+            or something cannot be computed.
+        KeyboardInterrupt: After Ctrl-C, which loses one result at most.
+    """
+    how = config.evaluation
+    how.check()
+    if not config.runs:
+        fail("mupi transfer evaluate", "given the directories of runs", "none", "try `mupi transfer evaluate runs/*`")
+    set_threads(how.threads)
+    require_device(how.device)
+    folder_name("--name", how.name)
+    runs = [read_config(path) for path in config.runs]
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        evaluation = Evaluation(how, runs, progress)
+        with held(evaluation.out, "choose another --out"):
+            return _evaluate(evaluation, console)
+
+
+def _evaluate(evaluation: Evaluation, console: Console) -> list[Evaluated]:
+    """`evaluate` into a folder that is held."""
+    how, out = evaluation.how, evaluation.out
+    try:
+        baselines = {name: evaluation.baseline(name) for name in how.baselines}
+        evaluated = []
+        for run in evaluation.runs:
+            scores = {epoch: evaluation.scores(run, epoch) for epoch in evaluation.epochs(run)}
+            evaluated.append(Evaluated(run, tuple(run_folder(run).metrics()), scores))
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            "interrupted; what was computed is kept, and the same command without --overwrite goes on from there"
+        ) from error
+    evaluation.progress.stop()
+    title = f"{' and '.join(dict.fromkeys(run.dataset for run in evaluation.runs))} → {how.folder(evaluation.target)}"
+    groups = grouped(evaluated)
+    print_report(groups, baselines, how.parts, title, console)
+    write_json(out / "results.json", results_json(groups, baselines, how.parts, title))
+    lines = {name: score.accuracy for name, score in baselines.items()}
+    write_figure(out / "accuracy.png", plot_transfer([group.curves(how.parts) for group in groups], lines, title))
+    console.print(f"wrote {out}", highlight=False, soft_wrap=True)
+    return evaluated

@@ -1,0 +1,36 @@
+"""`mupi transfer pretrain`: training as `mupi train` does it, with the network of every epoch kept."""
+
+from dataclasses import replace
+
+from mupi.checks import fail
+from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.train import train
+from mupi.figures import EpochMetrics
+from mupi.recipes.transfer.config import PretrainConfig
+
+
+def pretrain(config: PretrainConfig) -> list[EpochMetrics]:
+    """Train, keep every epoch, draw the figures.
+
+    Returns:
+        The metrics of all epochs.
+
+    Raises:
+        ValueError: See `mupi.commands.train.train.train_network`; or if the network is none of perceptrons.
+        FloatingPointError: If training diverged.
+        KeyboardInterrupt: After Ctrl-C, once the state is saved.
+    """
+    metrics = train(pretraining(config.training))
+    print(f"{config.training.directory}: test accuracy {metrics[-1].test_accuracy:.2%} after epoch {metrics[-1].epoch}")
+    return metrics
+
+
+def pretraining(config: TrainConfig) -> TrainConfig:
+    """The training run, whose epochs are kept.
+
+    Raises:
+        ValueError: If the network is none whose features can be evaluated.
+    """
+    if config.arch != "mlp":
+        fail("--arch", "mlp, whose last hidden layer can be evaluated", config.arch, "use `mupi train`")
+    return replace(config, keep_epochs=True)

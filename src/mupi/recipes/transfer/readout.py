@@ -1,0 +1,108 @@
+"""Training the readout alone: the last layer of a pretrained network, on the frozen layer before it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.commands.train.architectures import build_architecture
+from mupi.commands.train.build import build_optimizer, independent_generators
+from mupi.data import Dataset
+from mupi.nets import MLP, PiMLP
+from mupi.recipes.transfer.representation import Representation
+from mupi.training.augmentation import Augmentation
+from mupi.training.epoch import train_epoch
+from mupi.training.schedule import DropAndAnneal
+from mupi.training.state import TrainingState
+
+PREDICTED_ROWS = 500
+
+
+class Readout(nn.Module):
+    """The readout of a network as a function of its last hidden layer.
+
+    Args:
+        net: The network.
+    """
+
+    def __init__(self, net: PiMLP | MLP):
+        super().__init__()
+        self.layer = net.readout
+        self.activation = net.activation if isinstance(net, MLP) else None
+
+    def forward(self, h: Float[Tensor, "batch r"]) -> Float[Tensor, "batch classes"]:
+        """The outputs from g^L, of a μ-net from h^L."""
+        return self.layer(h if self.activation is None else self.activation(h))
+
+    @torch.no_grad()
+    def predict(self, X: Float[Tensor, "n r"]) -> Float[Tensor, "n classes"]:
+        """The outputs of each row, in batches."""
+        return torch.cat([self.eval()(rows) for rows in X.split(PREDICTED_ROWS)])
+
+
+def new_head(pretrained: Representation) -> PiMLP | MLP:
+    """A network for the target's classes whose readout reads the same neurons.
+
+    It starts at 0; if the classes are those of the pretraining it is the trained readout.
+    """
+    net, data = pretrained.net, pretrained.layer
+    config = replace(pretrained.config, readout_init=0.0)
+    # The sizes are those of the pretraining but for the classes.
+    made_for = replace(pretrained.source, name=data.name, classes=data.classes)
+    (generator,) = independent_generators(config.seed, 1)
+    head = build_architecture(config, made_for, generator)
+    assert isinstance(head, PiMLP | MLP)
+    if (pretrained.source.name, pretrained.source.classes) == (data.name, data.classes):
+        head.load_state_dict(net.state_dict())
+    elif isinstance(net, PiMLP) and isinstance(head, PiMLP):
+        # The neurons of a finite net and the directions of degree 2; a is 0, so that nothing else depends on them.
+        for name, buffer in net.readout.weight.named_buffers(recurse=False):
+            head.readout.weight.get_buffer(name).copy_(buffer)
+    return head
+
+
+def train_readout(
+    pretrained: Representation,
+    part: Dataset,
+    *,
+    rate: float,
+    epochs: int,
+    batch_size: int,
+    after_steps: Callable[[int], None],
+) -> Readout:
+    """SGD on the cross-entropy with everything before the readout frozen.
+
+    Args:
+        pretrained: The network.
+        part: Its last hidden layer on some of the data.
+        rate: Learning rate, which the multipliers of the pretraining multiply.
+        epochs: Passes over the training images.
+        batch_size: Images a step.
+        after_steps: Told how many steps were taken since it was last told.
+
+    Raises:
+        FloatingPointError: If training diverges.
+    """
+    config = replace(pretrained.config, lr=rate)
+    head = new_head(pretrained)
+    for_order, for_views = independent_generators(config.seed, 2)
+    optimizer = build_optimizer(config, head)
+    # The layers before the readout are in the optimiser and get no gradient, and so do not move.
+    state = TrainingState(
+        Readout(head).train(),
+        optimizer,
+        DropAndAnneal(optimizer, None, 1.0),
+        Augmentation(False, 0, part.image_shape),
+        for_order,
+        for_views,
+    )
+    for _ in range(epochs):
+        train_epoch(state, part, batch_size, lambda: False, lambda _, steps: after_steps(steps))
+        state.finish_epoch()
+    readout = state.net
+    assert isinstance(readout, Readout)
+    if not all(bool(torch.isfinite(p).all()) for p in readout.parameters()):
+        raise FloatingPointError(f"the readout diverged with --rates {rate:g}")
+    return readout

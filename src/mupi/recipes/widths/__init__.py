@@ -1,0 +1,1 @@
+"""How networks depend on their width."""

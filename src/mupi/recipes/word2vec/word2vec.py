@@ -1,0 +1,251 @@
+"""`mupi word2vec`: word vectors at finite widths and in the μ-limit, from the text to the analogies."""
+
+import time
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mupi.commands.machine import require_device, set_threads
+from mupi.data.directory import data_directory
+from mupi.kernels.memory import available_memory, require_memory
+from mupi.recipes.word2vec.analogies import Score, Section, load_questions, score_analogies, total
+from mupi.recipes.word2vec.cbow import CBOW, state_bytes
+from mupi.recipes.word2vec.config import DTYPES, NORMALISERS, Word2VecConfig
+from mupi.recipes.word2vec.corpus import Corpus, load_corpus
+from mupi.recipes.word2vec.plots import Word2VecMetrics, plot_analogies
+from mupi.recipes.word2vec.queries import score_table
+from mupi.recipes.word2vec.run import FIGURE, VECTORS, word2vec_folder
+from mupi.recipes.word2vec.text8 import NAME as TEXT8
+from mupi.recipes.word2vec.text8 import find_text
+from mupi.recipes.word2vec.training import Progressed, Training, build
+from mupi.recipes.word2vec.word_vectors import WordVectors
+from mupi.training.atomic import replacing, write_figure
+from mupi.training.damaged import understood
+from mupi.training.interrupt import interrupt_noted
+from mupi.training.memory import PeakMemory
+from mupi.training.records import check_fields
+from mupi.training.run_folder import RunFolder
+
+MB = 1e6
+
+
+def word2vec(config: Word2VecConfig) -> list[Word2VecMetrics]:
+    """Train as the configuration says; the results are in its ``directory``.
+
+    The numbers depend on the configuration only, not on whether and where the run was interrupted and resumed.
+
+    Returns:
+        The metrics of the start and of all epochs.
+
+    Raises:
+        ValueError: If the directory holds a run that is neither resumed nor overwritten or files that are no run's,
+            another process writes into it, the vectors do not fit into memory, or the configuration asks for what
+            cannot be.
+        FileNotFoundError: If text or questions are missing.
+        FloatingPointError: If the loss is no longer finite; the checkpoint is from when it was.
+        KeyboardInterrupt: After Ctrl-C, once the state is saved.
+    """
+    config.check()
+    run = word2vec_folder(config)
+    with run.held():
+        return _word2vec(config, run)
+
+
+def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[Word2VecMetrics]:
+    """`word2vec` in a folder that is held."""
+    set_threads(config.threads)
+    console = Console()
+    if not (config.resume or config.overwrite):
+        run.refuse_if_present()
+    saved = run.load(mapped=True) if config.resume else None
+    require_device(config.device)
+    questions = find_questions(config, console)
+    corpus = read_corpus(config, console)
+    refuse_if_too_large(config, corpus)
+
+    memory = PeakMemory(torch.device(config.device))
+    training = build(config, corpus)
+    if saved is None:
+        run.start()
+        run.append(measure(training, corpus, questions, memory)[0])
+    else:
+        with understood(run.checkpoint_path):
+            training.net.load_state_dict(saved["net"])
+            training.done = Progressed(**saved["progress"])
+            check_fields(training.done)
+        del saved
+    error = config.initial.gram_error(corpus.vocabulary.counts * training.sampling.kept_share)
+    console.print(
+        f"{config.text}: {len(corpus.ids):,} words, vocabulary {len(corpus.vocabulary):,}; width {config.width}, "
+        f"{state_bytes(len(corpus.vocabulary), config.initial, DTYPES[config.storage]) / MB:,.0f} MB; error of the "
+        f"start against the limit {error:.3g}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    try:
+        scores = train_epochs(training, run, corpus, questions, memory, console)
+    except KeyboardInterrupt as interrupted:
+        run.save(training.state_dict())
+        raise KeyboardInterrupt(
+            f"interrupted in epoch {training.done.epoch + 1} after {training.done.passage} passages of "
+            f"{training.sampling.passages}; `{run.directory}` holds them all, and --resume goes on from there"
+        ) from interrupted
+    if total(scores).seen:
+        console.print(score_table(scores))
+    vectors, figure = run.directory / VECTORS, run.directory / FIGURE
+    with replacing(vectors) as partial:
+        word_vectors(training.net, corpus).save(partial, binary=True)
+    write_figure(figure, plot_analogies({f"width {config.width}": [run.metrics()]}))
+    console.print(f"wrote {vectors}", f"wrote {figure}", sep="\n", highlight=False)
+    return run.metrics()
+
+
+def find_questions(config: Word2VecConfig, console: Console) -> tuple[Section, ...]:
+    """The analogies; of another text than text8, none if there are none to be had, said in a line.
+
+    Raises:
+        FileNotFoundError: If text8, whose results are accuracies on them, is to go without.
+    """
+    try:
+        return load_questions(data_directory(config.data_dir))
+    except FileNotFoundError as missing:
+        if config.text == TEXT8:
+            raise
+        console.print(f"no analogies are scored: {missing}", highlight=False, markup=False, soft_wrap=True)
+        return ()
+
+
+def train_epochs(
+    training: Training,
+    run: RunFolder[Word2VecMetrics],
+    corpus: Corpus,
+    questions: tuple[Section, ...],
+    memory: PeakMemory,
+    console: Console,
+) -> tuple[Score, ...]:
+    """Train the epochs that are left, with a bar, saving now and then.
+
+    Returns:
+        The scores after the last epoch; empty if none was left.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, between two passages.
+    """
+    config, done = training.config, training.done
+    scores: tuple[Score, ...] = ()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[status]}"),
+        TimeRemainingColumn(),
+    )
+    last_save = time.monotonic()
+    with interrupt_noted() as interrupted, Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=config.epochs * training.sampling.passages, status="")
+        while done.epoch < config.epochs:
+            progress.update(task, description=f"epoch {done.epoch + 1}/{config.epochs}")
+            while done.passage < training.sampling.passages:
+                if interrupted():
+                    raise KeyboardInterrupt
+                training.train_passage()
+                words = training.sampling.words_before(done.passage)
+                progress.update(
+                    task,
+                    completed=done.epoch * training.sampling.passages + done.passage,
+                    status=f"loss {done.loss / max(done.positions, 1):.4f} {words / done.seconds:,.0f} words/s",
+                )
+                if time.monotonic() - last_save > 60 * config.save_minutes:
+                    run.save(training.state_dict())
+                    last_save = time.monotonic()
+            metrics, scores = measure(training, corpus, questions, memory)
+            run.append(metrics)
+            training.done = done = Progressed(epoch=done.epoch + 1)
+            run.save(training.state_dict())
+            last_save = time.monotonic()
+            console.print(epoch_line(metrics, config.epochs), highlight=False, soft_wrap=True)
+    return scores
+
+
+def read_corpus(config: Word2VecConfig, console: Console) -> Corpus:
+    """The text, with a bar the first time that it is read."""
+    path = find_text(config.text, data_directory(config.data_dir))
+    with Progress(
+        TextColumn("reading {task.description}"),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        console=console,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(path.name, total=path.stat().st_size)
+
+        def read(size: int) -> None:
+            progress.update(task, completed=size)
+
+        return load_corpus(
+            path,
+            config.runs_dir / "corpora",
+            min_count=config.min_count,
+            max_vocabulary=config.max_vocabulary,
+            max_words=config.max_words,
+            normalise=NORMALISERS[config.normalise],
+            read=read,
+        )
+
+
+def refuse_if_too_large(config: Word2VecConfig, corpus: Corpus) -> None:
+    """Refuse what would run out of memory, before anything is computed.
+
+    Raises:
+        ValueError: With what is needed and what there is.
+    """
+    # Beside the matrices: a copy of the vectors, and a row of cosines for each word of the questions.
+    vocabulary = len(corpus.vocabulary)
+    matrices = state_bytes(vocabulary, config.initial, DTYPES[config.storage])
+    evaluation = 4 * vocabulary * (config.initial.columns(vocabulary) + 2000)
+    require_memory(
+        "width",
+        matrices + evaluation,
+        available_memory(torch.device(config.device)),
+        "try --storage bfloat16, a smaller --max-vocabulary, or --start orthonormal with a finite --width",
+    )
+
+
+def word_vectors(net: CBOW, corpus: Corpus) -> WordVectors:
+    """The input vectors by their words."""
+    return WordVectors(corpus.vocabulary.words, net.vectors())
+
+
+def measure(
+    training: Training, corpus: Corpus, questions: tuple[Section, ...], memory: PeakMemory
+) -> tuple[Word2VecMetrics, tuple[Score, ...]]:
+    """The metrics of an epoch after its last passage, or of the start before the first; with the scores."""
+    done, net = training.done, training.net
+    peak = memory.growth()
+    scores = score_analogies(word_vectors(net, corpus), questions)
+    all_sections = total(scores)
+    bytes_a_row = net.inputs.padded(net.active) * net.inputs.table.itemsize
+    metrics = Word2VecMetrics(
+        epoch=done.epoch + (1 if done.positions else 0),
+        positions=done.positions,
+        words=training.sampling.words_before(done.passage),
+        loss=done.loss / done.positions if done.positions else None,
+        accuracy=all_sections.accuracy if all_sections.seen else None,
+        sections={score.section: (score.right, score.seen) for score in scores},
+        seconds=done.seconds,
+        cpu_seconds=done.cpu_seconds,
+        stored_mb=2 * len(corpus.vocabulary) * bytes_a_row / MB,
+        peak_mb=peak / MB,
+    )
+    return metrics, scores
+
+
+def epoch_line(m: Word2VecMetrics, epochs: int) -> str:
+    """What is printed of an epoch."""
+    loss = "none" if m.loss is None else f"{m.loss:.4f}"
+    accuracy = "none known" if m.accuracy is None else f"{m.accuracy:.2%}"
+    return (
+        f"epoch {m.epoch:>{len(str(epochs))}}/{epochs}  loss {loss}  analogies {accuracy}  "
+        f"{m.seconds:.1f} s ({m.cpu_seconds:.1f} s of processor time, {m.words / m.cpu_seconds:,.0f} words/s)  "
+        f"{m.stored_mb:,.0f} MB stored"
+    )

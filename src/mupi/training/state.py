@@ -1,0 +1,114 @@
+"""All that the next training step depends on, as one thing that can be saved."""
+
+from dataclasses import dataclass, field
+from operator import index
+from typing import Any
+
+import torch
+from torch import nn
+
+from mupi.optim import SGD
+from mupi.training.augmentation import Augmentation, Views
+from mupi.training.records import check_fields
+from mupi.training.schedule import DropAndAnneal
+
+
+@dataclass
+class Tally:
+    """Sums over the epoch so far.
+
+    Attributes:
+        images: Trained on.
+        loss: Sum of their losses.
+        correct: How many were classified right.
+        seconds: Time taken.
+    """
+
+    images: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+
+    @property
+    def mean_loss(self) -> float:
+        """Loss per image."""
+        return self.loss / self.images
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.correct / self.images
+
+
+@dataclass
+class TrainingState:
+    """A network in training.
+
+    Attributes:
+        net: The network.
+        optimizer: Its optimiser.
+        schedule: Its schedule.
+        augmentation: What may be done to its images.
+        order: The generator that draws the order of each epoch's images.
+        views: The generator that draws what is done to each of them.
+        epoch: How many epochs are finished.
+        step: How many steps of the next one are.
+        tally: Sums over these steps.
+        at_start: States of ``order`` and ``views`` before they drew for the epoch in progress.
+    """
+
+    net: nn.Module
+    optimizer: SGD
+    schedule: DropAndAnneal
+    augmentation: Augmentation
+    order: torch.Generator
+    views: torch.Generator
+    epoch: int = 0
+    step: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self):
+        self.at_start = self._draws()
+
+    def draw_epoch(self, n: int, batch_size: int, device: torch.device) -> tuple[list[torch.Tensor], Views]:
+        """The index sets of the next epoch's batches that are still to come, and how its images are seen."""
+        self.order.set_state(self.at_start["order"])
+        self.views.set_state(self.at_start["views"])
+        batches = list(torch.randperm(n, generator=self.order).to(device).split(batch_size))
+        return batches[self.step :], self.augmentation.draw(n, self.views).to(device)
+
+    def finish_epoch(self) -> None:
+        """Go on to the next epoch."""
+        self.schedule.step()
+        self.epoch += 1
+        self.step = 0
+        self.tally = Tally()
+        self.at_start = self._draws()
+
+    def _draws(self) -> dict[str, torch.Tensor]:
+        """The states of the generators."""
+        return {"order": self.order.get_state(), "views": self.views.get_state()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and strings only, so that it can be loaded without running any code."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "tally": vars(self.tally).copy(),
+            "draws": self.at_start,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`, into a state built from the same configuration."""
+        self.epoch, self.step = index(state["epoch"]), index(state["step"])
+        self.tally = Tally(**state["tally"])
+        check_fields(self.tally)
+        self.at_start = state["draws"]
+        self.order.set_state(self.at_start["order"])
+        self.views.set_state(self.at_start["views"])
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])

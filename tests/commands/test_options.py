@@ -1,0 +1,96 @@
+"""Options: each has a meaning where it is given, and numbers and paths are refused before anything is done."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from mupi.activations import ReLU
+from mupi.cli import COMMANDS, main
+from mupi.commands.machine import MOST_THREADS, require_device, set_threads
+from mupi.commands.options import NotAbove, Only
+from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.presets import CIFAR10
+from mupi.commands.train.size import feature_count, perceptron_bytes, projected_bytes
+from mupi.features import Hermite, Random
+from mupi.nets import MLP, PiMLP
+from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, EvaluationConfig, PretrainConfig
+from mupi.training.augmentation import Augmentation
+
+CONFIGS = [TrainConfig, PretrainConfig, EvaluateConfig, EvaluationConfig, BothConfig]
+CONFIGS += [command.load()[0] for name, command in COMMANDS.items() if name not in ("train", "transfer")]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_options_say_what_they_apply_to_by_names_of_options(config):
+    names = {field.name for field in fields(config)} | {"map"}
+    hints = get_type_hints(config, include_extras=True)
+    for field in fields(config):
+        for mark in getattr(hints[field.name], "__metadata__", ()):
+            others = set(mark.values) if isinstance(mark, Only) else set()
+            assert others | ({mark.other} if isinstance(mark, NotAbove) else set()) <= names, field.name
+        assert not is_dataclass(field.default)
+
+
+@pytest.mark.parametrize(
+    "line, option, reason",
+    [
+        ("train --network mup --features atoms", "--features", "--network mup"),
+        ("train --features atoms --degree 3", "--degree", "--features atoms"),
+        ("train --subspace-high 3", "--subspace-high", "--degree 2"),
+        ("train --arch transformer --input-scale 2", "--input-scale", "--arch transformer"),
+        ("compare --models nngp --epochs 2", "--epochs", "--models nngp"),
+        ("omniglot --model ntk --lr 1", "--lr", "--model ntk"),
+        ("cifar10 --parts kernel --epochs 5 --kernel-epochs 1 10", "--kernel-epochs", "--epochs 5"),
+        ("program --draws 3", "--draws", "--demos"),
+        ("abc --a 0 0 --b 0 0 --depth 3", "--depth", "--a 0 0"),
+        ("train --seed 18446744073709551616", "--seed", "64 bits"),
+        ("train --lr inf", "--lr", "inf"),
+        ("train --data-dir mistyped", "--data-dir", "mistyped"),
+        ("train --name= --rank 3", "--name", "empty"),
+        ("train --name \0", "--name", "null bytes"),
+        ("convergence --out file/below", "--out", "file"),
+        ("abc --map map.bogus", "--map", "png"),
+        ("export run --out .", "--out", "folder"),
+    ],
+)
+def test_a_value_that_would_be_ignored_or_fail_later_is_one_line_that_names_it(capsys, line, option, reason):
+    Path("file").touch()
+    assert main(line.split(" ")) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"`{option}`" in said and reason in said
+    assert [path.name for path in Path().iterdir()] == ["file"]
+
+
+def test_threads_and_devices_that_there_are_not_are_refused():
+    with pytest.raises(ValueError, match=f"`threads` must be between 1 and {MOST_THREADS}; got 100000"):
+        set_threads(100_000)
+    for device in ("meta", "bogus", "cpu:x"):
+        with pytest.raises(ValueError, match="`device` must be one that torch has here"):
+            require_device(device)
+    require_device("cpu")
+
+
+def test_a_shift_stays_inside_the_image():
+    Augmentation(False, 7, (1, 8, 9))
+    with pytest.raises(ValueError, match="`shift` must be less than the images' 8 pixels"):
+        Augmentation(False, 8, (1, 8, 9))
+
+
+def test_what_a_network_needs_at_the_least_is_what_its_weights_and_gradients_take():
+    finite = MLP(7, 3, 50, 3)
+    matrices = sum(p.numel() for p in finite.parameters() if p.ndim == 2)
+    assert perceptron_bytes(7, 50, 3, 3) == 2 * 4 * matrices
+    for features in (Hermite(3), Hermite(2, subspace=4), Random(20)):
+        net = PiMLP(7, 3, 10, 2, features=features)
+        weights = sum(p.numel() for p in net.parameters() if p.ndim == 2)
+        initial = 2 * 10 * 10
+        assert 0 <= projected_bytes(7, 10, 2, 3, features, ReLU()) - 4 * (2 * weights + initial) <= 2 * 4 * 10 * 13
+    assert feature_count(CIFAR10.feature_map, 400, ReLU()) == 1 + 400 + 100 * 101 // 2

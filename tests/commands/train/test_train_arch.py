@@ -1,0 +1,62 @@
+"""`mupi train --arch`: every architecture trains, with defaults of its own, and says what it cannot do."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cases import seeded
+from mupi.cli import protocol
+from mupi.commands.train.architectures import architecture_protocol, build_architecture
+from mupi.commands.train.presets import CIFAR10, DIGITS
+from mupi.commands.train.restore import restore
+from mupi.commands.train.train import train
+from mupi.data import load_digits
+from mupi.nets import MuCNN, PiCNN, PiMLP, PiResNet, PiTransformer
+
+
+@pytest.mark.parametrize(
+    ("arch", "kind"), [("mlp", PiMLP), ("cnn", PiCNN), ("resnet", PiResNet), ("transformer", PiTransformer)]
+)
+def test_the_name_decides_the_network(arch, kind):
+    config = protocol(["train", "--arch", arch])
+    data = load_digits()
+    net = build_architecture(replace(config, rank=8), data, seeded())
+    assert isinstance(net, kind)
+    assert net(data.test_x[:2]).shape == (2, 10)
+    assert config.directory.name.startswith("digits-" if arch == "mlp" else f"digits-{arch}-")
+
+
+def test_photographs_are_moved_and_digits_are_not():
+    assert (architecture_protocol(CIFAR10, "cnn").flip, architecture_protocol(CIFAR10, "cnn").shift) == (True, 4)
+    assert (architecture_protocol(DIGITS, "cnn").flip, architecture_protocol(DIGITS, "cnn").shift) == (False, 0)
+
+
+def test_a_run_resumes_to_the_same_numbers(tmp_path):
+    config = replace(
+        architecture_protocol(DIGITS, "transformer"), rank=8, depth=1, train_size=64, epochs=2, runs_dir=tmp_path
+    )
+    whole = train(config)
+    first = replace(config, name="resumed", epochs=1)
+    train(first)
+    resumed = train(replace(first, epochs=2, resume=True))
+    assert resumed[-1].test_loss == whole[-1].test_loss
+    assert len(resumed[-1].layer_errors) == 2
+    files = {path: path.stat().st_mtime_ns for path in whole_run_files(config)}
+    net, _ = restore(config)
+    assert isinstance(net, PiTransformer)
+    assert {path: path.stat().st_mtime_ns for path in whole_run_files(config)} == files  # looking changes nothing
+
+
+def whole_run_files(config):
+    return sorted(config.directory.iterdir())
+
+
+def test_the_cnn_in_mup_is_there_and_others_are_refused():
+    config = replace(architecture_protocol(DIGITS, "cnn"), network="mup", width=8)
+    config.check()
+    assert isinstance(build_architecture(config, load_digits(), torch.Generator()), MuCNN)
+    with pytest.raises(ValueError, match=r"`arch` must be one that there is for network mup; got resnet"):
+        replace(config, arch="resnet").check()
+    with pytest.raises(ValueError, match=r"`--arch` must be mlp or cnn or resnet or transformer; got 'rnn'"):
+        protocol(["train", "--arch", "rnn"])

@@ -1,0 +1,66 @@
+"""`mupi cifar10` end to end, on digits in place of its data and at sizes of seconds."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from mupi.commands.train.presets import CIFAR10, DIGITS
+from mupi.recipes.comparison import cifar10 as experiment
+from mupi.recipes.comparison.cifar10 import RUNS, Cifar10Config, cifar10, feature_count
+
+TINY = dict(train_size=60, rank=6, subspace=3, seeds=1, epochs=2, short_epochs=1, exact_images=60, exact_epochs=1)
+
+
+@pytest.fixture
+def on_digits(monkeypatch):
+    monkeypatch.setattr(experiment, "CIFAR10", replace(DIGITS, rank=6))
+
+
+def test_the_runs_are_those_of_the_paper_but_for_batch_and_decay():
+    config = Cifar10Config()
+    (run,) = RUNS["relu"](config).values()
+    changed = dict(batch_size=8, weight_decay=1e-5, epochs=50, drop_epoch=40, data_seed=None)
+    assert replace(run, **changed) == CIFAR10
+    (quadratic,) = RUNS["quadratic"](config).values()
+    changed = dict(batch_size=32, weight_decay=6e-5, label_smoothing=0.0, output_scale=0.5, bias_scale=0.5, anneal=0)
+    assert replace(quadratic, activation="relu", **changed) == run
+
+
+def test_feature_counts_are_those_of_the_monomials():
+    runs = RUNS["truncation"](Cifar10Config())
+    assert [feature_count(run) for run in runs.values()] == [1221, 5451, 20501, 5451 + 8855]
+
+
+def test_truncation_is_trained_and_drawn_and_found_again(on_digits, tmp_path, capsys):
+    config = Cifar10Config(parts=("truncation",), out=tmp_path, **TINY)
+    cifar10(config)
+    found = json.loads((tmp_path / "truncation" / "results.json").read_text())
+    assert len(found["summaries"]) == 4
+    assert (tmp_path / "truncation" / "truncation.png").exists()
+    first = capsys.readouterr().out
+    cifar10(config)
+    assert capsys.readouterr().out == first
+
+
+def test_the_exact_limit_is_set_beside_its_truncations(on_digits, tmp_path):
+    cifar10(Cifar10Config(parts=("exact",), out=tmp_path, **TINY))
+    alignments = json.loads((tmp_path / "exact" / "alignment.json").read_text())
+    assert list(alignments) == ["degree 2 in 3", "degree 2 in full"]
+    assert 0.9 < alignments["degree 2 in full"] <= 1 + 1e-6
+
+
+def test_the_learned_kernel_is_scored_once_for_each_epoch(on_digits, tmp_path, monkeypatch):
+    config = Cifar10Config(parts=("kernel",), out=tmp_path, kernel_epochs=(1, 2, 9), kernel_images=30, **TINY)
+    cifar10(config)
+    scores = json.loads((tmp_path / "kernel" / "results.json").read_text())
+    assert [score["epoch"] for score in scores] == [1, 2]
+    monkeypatch.setattr("mupi.recipes.comparison.kernel_by_epoch.score_after", None)
+    cifar10(config)
+    assert json.loads((tmp_path / "kernel" / "results.json").read_text()) == scores
+
+
+@pytest.mark.parametrize("wrong, word", [(dict(parts=()), "--parts"), (dict(seeds=0), "--seeds")])
+def test_bad_arguments_are_named(wrong, word):
+    with pytest.raises(ValueError, match=word):
+        Cifar10Config(**wrong)
