@@ -6,25 +6,31 @@ THREADS ?= 1
 export OMP_NUM_THREADS = $(THREADS)
 export MKL_NUM_THREADS = $(THREADS)
 
-.PHONY: env run test slow attack check bench
+# So tests take more cores by processes: one a core, up to four, since each has torch and data sets of its own in memory.
+# Each begins with a stretch of files, so that fixtures of a file or a session are rarely made twice, and takes from
+# others what is left at the end. WORKERS=0 is one process, for debuggers.
+WORKERS ?= auto
+PROCESSES = --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
+
+.PHONY: env run test slow attack check bench dist
 
 env: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
 	touch $@
 
 run: env
 	$(BIN)/mupi compare --dataset digits --overwrite
 
 test: env
-	$(BIN)/pytest
+	$(BIN)/pytest $(PROCESSES)
 
 slow: env
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow $(PROCESSES)
 
-# As users meet the library: without the shape checks of the other tests.
+# As users meet the library: without the shape checks of the other tests. In one process, which counts the outcomes.
 attack: env
 	$(BIN)/pytest -o addopts='-ra --strict-markers' -m attack tests/attacks
 
@@ -36,3 +42,7 @@ check: env
 
 bench: env
 	$(BIN)/python benchmarks/pi_layer.py
+
+# What is published: an archive of the sources, and the wheel made of that.
+dist: env
+	$(BIN)/python -m build

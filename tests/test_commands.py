@@ -4,14 +4,13 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import is_dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from mupi.cli import main
-from mupi.commands import COMMANDS
+from mupi.command_list import COMMANDS
 from mupi.extras import PACKAGES, MissingExtraError, require
 from mupi.version import __version__
 
@@ -62,7 +61,7 @@ finally:
 
 
 def test_a_package_that_is_missing_is_one_line_that_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setattr("mupi.extras.find_spec", lambda name: None if name == "tyro" else find_spec(name))
+    monkeypatch.setitem(sys.modules, "tyro", None)
     assert main(["train"]) == 2
     captured = capsys.readouterr()
     assert captured.err == "mupi: the command line of mupi needs tyro: pip install 'mupi[cli]'\n"

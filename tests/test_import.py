@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # Each takes .1 s or more to import; torch imports none of them either.
 LATER = {
     "torch._dynamo", "torch._inductor", "sympy", "scipy.integrate", "scipy.optimize", "scipy.special", "scipy.stats",
@@ -48,5 +50,25 @@ assert "torch._dynamo" not in sys.modules
 
 
 def test_the_core_dependencies_are_enough():
-    everything = "import mupi; print(all(hasattr(mupi, name) for name in mupi.__all__))"
+    everything = "import mupi, mupi.data; print(all(hasattr(mupi, name) for name in mupi.__all__))"
     assert python(WITHOUT_THE_EXTRAS.format(absent=EXTRAS) + everything) == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("use", "needs"),
+    [
+        ("import mupi.figures", "a figure needs matplotlib: pip install 'mupi[cli]'"),
+        (
+            "from mupi.data import load; load('digits')",
+            "digits needs scikit-learn: pip install 'mupi[cli]'",
+        ),
+    ],
+)
+def test_what_needs_an_extra_says_which(use, needs):
+    attempt = f"""
+try:
+    {use}
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert python(WITHOUT_THE_EXTRAS.format(absent=EXTRAS) + attempt) == f"{needs}\n"

@@ -14,7 +14,7 @@ ROOT = Path(mupi.__file__).parent
 PACKAGES = [
     "__main__",
     "cli",
-    "commands",
+    "command_list",
     "recipes",
     "commands",
     "training",

@@ -13,7 +13,7 @@ from operator import or_
 from typing import Annotated, Any, get_args
 
 from mupi.checks import fail
-from mupi.commands import COMMANDS
+from mupi.command_list import COMMANDS
 from mupi.commands.exits import Exit, explained
 from mupi.commands.options import check_arguments, check_options
 from mupi.extras import require

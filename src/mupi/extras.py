@@ -1,6 +1,6 @@
 """What not every user of the library needs: the packages of its extras, and the line that says which one is missing."""
 
-from importlib.util import find_spec
+from importlib import import_module
 
 PACKAGES = {
     "tyro": ("tyro", "cli"),
@@ -26,6 +26,10 @@ def require(module: str, what: str) -> None:
     Raises:
         MissingExtraError: If it cannot be found.
     """
-    if find_spec(module) is None:
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
         package, extra = PACKAGES[module]
-        raise MissingExtraError(f"{what} needs {package}: pip install 'mupi[{extra}]'", name=module)
+        raise MissingExtraError(f"{what} needs {package}: pip install 'mupi[{extra}]'", name=module) from None

@@ -104,7 +104,7 @@ def test_a_failed_download_says_where_it_looked_what_it_wants_and_how_to_get_it(
     def offline(*args: object, **kwargs: object):
         raise ConnectionError("no\nnetwork")
 
-    monkeypatch.setattr(module.pooch, "retrieve", offline)
+    monkeypatch.setattr("pooch.retrieve", offline)
     with pytest.raises(FileNotFoundError) as raised:
         load_cifar10(tmp_path)
     message = str(raised.value)
@@ -131,7 +131,7 @@ def test_a_download_is_checked_by_the_official_md5(folder, monkeypatch):
         (path / fname).write_bytes(packed)
 
     monkeypatch.undo()
-    monkeypatch.setattr(module.pooch, "retrieve", retrieve)
+    monkeypatch.setattr("pooch.retrieve", retrieve)
     with pytest.raises(ValueError, match="its MD5 is"):  # the real sums are back, and these are no real files
         load_cifar10(folder.parent)
     assert asked == {

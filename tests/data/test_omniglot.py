@@ -59,7 +59,7 @@ def test_an_archive_that_is_missing_is_named_with_what_to_do(tmp_path, monkeypat
     def offline(*args, **kwargs):
         raise ConnectionError("no\nnetwork")
 
-    monkeypatch.setattr(module.pooch, "retrieve", offline)
+    monkeypatch.setattr("pooch.retrieve", offline)
     with pytest.raises(FileNotFoundError) as raised:
         load_omniglot(tmp_path)
     message = str(raised.value)
@@ -78,7 +78,7 @@ def test_a_download_is_checked_by_the_official_md5(directory, monkeypatch):
         path.mkdir(parents=True, exist_ok=True)
         (path / fname).write_bytes(packed[fname])
 
-    monkeypatch.setattr(module.pooch, "retrieve", retrieve)
+    monkeypatch.setattr("pooch.retrieve", retrieve)
     with pytest.raises(ValueError, match="holds 260 images of 13 characters, not 19280 of 964"):
         load_omniglot(directory / "new")
     base = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-import pooch
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch import Tensor
 from mupi.data.bounded import AtMost, TooLargeError
 from mupi.data.dataset import Dataset, Pixels
 from mupi.data.pickled_arrays import load_arrays
+from mupi.extras import require
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -121,6 +121,9 @@ def _regular_files(tar: tarfile.TarFile, archive: Path, again: str) -> Iterator[
 
 
 def _download(archive: Path) -> None:
+    require("pooch", "the download of CIFAR-10")
+    import pooch
+
     try:
         pooch.retrieve(URL, known_hash=f"md5:{ARCHIVE_MD5}", fname=archive.name, path=archive.parent)
     except (OSError, ValueError) as error:

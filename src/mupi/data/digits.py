@@ -5,9 +5,9 @@ They are the test part of the UCI set "Optical Recognition of Handwritten Digits
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits as sklearn_digits
 
 from mupi.data.dataset import Dataset, Pixels
+from mupi.extras import require
 
 TEST_EVERY = 5
 
@@ -19,6 +19,9 @@ def load_digits() -> Dataset:
     random numbers that another version might draw differently. The same writers are in both parts. Pixels are
     standardised by one mean and one standard deviation, those of the training images.
     """
+    require("sklearn", "digits")
+    from sklearn.datasets import load_digits as sklearn_digits
+
     pixels, labels = sklearn_digits(return_X_y=True)
     is_test = np.zeros(len(labels), dtype=bool)
     for digit in range(10):

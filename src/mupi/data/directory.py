@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-import pooch
+from mupi.extras import require
 
 ENVIRONMENT_VARIABLE = "MUPI_DATA"
 
@@ -23,4 +23,7 @@ def data_directory(chosen: Path | str | None = None) -> Path:
         return Path(chosen)
     if from_environment := os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(from_environment)
+    require("pooch", "the place of the cache folder, with neither a data directory nor $MUPI_DATA,")
+    import pooch
+
     return Path(pooch.os_cache("mupi"))

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import pooch
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from mupi.extras import require
 
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 FOLDER = "omniglot"
@@ -162,6 +162,9 @@ def _read_archive(path: Path) -> Characters:
 
 def _read_image(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """A drawing as booleans, True for ink."""
+    require("PIL", "reading Omniglot's drawings")
+    from PIL import Image
+
     where = f"{archive.filename}:{name}"
     if (size := archive.getinfo(name).file_size) > MOST_DRAWING_BYTES:
         _damaged(Path(where), f"it unpacks to {size:,} bytes")
@@ -188,6 +191,9 @@ def _shrink(ink: np.ndarray) -> UInt8[Tensor, "n 784"]:
 
 
 def _download(folder: Path, name: str) -> None:
+    require("pooch", "the download of Omniglot")
+    import pooch
+
     try:
         pooch.retrieve(URL + name, known_hash=f"md5:{ARCHIVE_MD5[name]}", fname=name, path=folder)
     except (OSError, ValueError) as error:

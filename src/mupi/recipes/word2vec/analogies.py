@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from mupi.checks import fail
+from mupi.extras import require
 from mupi.recipes.word2vec.word_vectors import WordVectors
 
 FILE = "questions-words.txt"
@@ -64,6 +64,9 @@ def load_questions(directory: Path) -> tuple[Section, ...]:
     for path in (directory / FILE, directory / "text" / FILE):
         if path.is_file():
             return read_questions(path)
+    require("pooch", f"the download of {FILE}")
+    import pooch
+
     try:
         pooch.retrieve(URL, known_hash=f"sha256:{SHA256}", fname=FILE, path=directory / "text")
     except (OSError, ValueError) as error:

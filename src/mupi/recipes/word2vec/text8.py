@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import pooch
+from mupi.extras import require
 
 NAME = "text8"
 URL = "http://mattmahoney.net/dc/text8.zip"
@@ -29,6 +29,9 @@ def find_text(name: str, directory: Path) -> Path:
     hint = f"give a file, or the name of one in `{directory}` or `{directory / 'text'}`"
     if name != NAME:
         raise FileNotFoundError(f"found no text `{name}`, plain or packed; {hint}")
+    require("pooch", f"the download of {NAME}")
+    import pooch
+
     try:
         return Path(pooch.retrieve(URL, known_hash=f"sha256:{SHA256}", fname=f"{NAME}.zip", path=directory / "text"))
     except (OSError, ValueError) as error:
