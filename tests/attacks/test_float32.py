@@ -5,18 +5,21 @@ from itertools import product
 
 import pytest
 import torch
+from mpmath import mp, mpf
 
 from mupi import GELU, NNGP, NTK, Abs, Activation, Cos, Erf, LeakyReLU, ReLU, Sin, Tanh
 from mupi.kernels import ConvNNGP, ConvNTK
 from oracles.gaussian_digits import exact_moments, moment_and_slack, triple_within
+from oracles.hermite_digits import by_quadrature, hermite_slope_and_slacks
 
 DTYPES = (torch.float32, torch.float64)
 SIZES = (1e-30, 1e-3, 1.0, 1e5, 1e30)
+SCALES = (1e-30, 1e-15, 1e-3, 0.05, 0.7, 3.0, 9.0, 30.0, 1e6, 1e15, 1e30)
 CORRELATIONS = (0.0, 0.5, -(1 - 1e-7), 1.0, -1.0)
 CLOSED: tuple[Activation, ...] = (ReLU(), LeakyReLU(0.1), Abs(), Erf(), GELU(), Sin(), Cos())
 
 
-def close(value: float, exact: float, slack: float) -> str:
+def close(value: float, exact, slack) -> str:
     """The outcome of a number that came out without a word."""
     return "right" if math.isfinite(value) and abs(value - exact) <= slack else "silent"
 
@@ -42,6 +45,38 @@ def test_moments_at_any_variance(φ, record):
                 f"{φ} {name} {triple} {dtype}",
                 close(value, right, slack + 4 * info.tiny),
             )
+
+
+def slope_of(value: torch.Tensor, s: torch.Tensor) -> float:
+    """The derivative, 0 of a constant."""
+    return float(torch.autograd.grad((value + 0 * s).sum(), s)[0])
+
+
+@pytest.mark.parametrize("φ", CLOSED, ids=lambda φ: type(φ).__name__)
+def test_hermite_coefficients_at_any_scale(φ, record):
+    for dtype, scale, degree in product(DTYPES, SCALES, range(7)):
+        info = torch.finfo(dtype)
+        s = torch.tensor([scale], dtype=dtype, requires_grad=True)
+        value = φ.hermite(degree, s)
+        exact, slacks = hermite_slope_and_slacks(φ, degree, float(s.detach()), info.eps)
+        got = (float(value.detach()), slope_of(value, s))
+        for kind, number, right, slack in zip(("value", "slope"), got, exact, slacks, strict=True):
+            if abs(right) <= info.max:
+                outcome = close(number, right, slack + 4 * info.tiny)
+                record("Hermite coefficients", f"{φ} {degree} {scale} {kind} {dtype}", outcome)
+
+
+def test_hermite_coefficients_of_tanh(record):
+    # Its 24 nodes are right to 1e-14 of erf's values.
+    for scale, degree in product((0.05, 3.0, 1e6), (1, 3, 5)):
+        exact = by_quadrature(mp.tanh, lambda x: mp.sech(x) ** 2 if abs(x) < 1e6 else mpf(0), degree, scale)
+        s = torch.tensor([scale], dtype=torch.float64, requires_grad=True)
+        value = Tanh().hermite(degree, s)
+        for kind, number, right in zip(
+            ("value", "slope"), (float(value.detach()), slope_of(value, s)), exact, strict=True
+        ):
+            outcome = close(number, right, 1e-12 * abs(right))
+            record("Hermite coefficients", f"Tanh {degree} {scale} {kind}", outcome)
 
 
 def kernels():
