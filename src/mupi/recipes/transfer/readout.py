@@ -103,6 +103,7 @@ def train_readout(
         state.finish_epoch()
     readout = state.net
     assert isinstance(readout, Readout)
-    if not all(bool(torch.isfinite(p).all()) for p in readout.parameters()):
+    # Of the state, since atoms are no parameter to compute with.
+    if not all(bool(torch.isfinite(value).all()) for value in readout.state_dict().values()):
         raise FloatingPointError(f"the readout diverged with --rates {rate:g}")
     return readout
