@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations.activation import Activation, Pairs
-from mupi.activations.determinant import determinant
+from mupi.activations.determinant import determinant_beside_one
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,15 @@ class Erf(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """See the class; the tangent is well-conditioned at parallel vectors, and does not overflow."""
-        half_root = erf_half_root(var_u, determinant(var_u, cov, var_v), var_v).to(cov.dtype)
-        return torch.atan(cov / half_root) * (2 / pi)
+        return torch.atan2(cov, _half_root(var_u, cov, var_v)) * (2 / pi)
 
     def dual_11(self, var_u, cov, var_v):
         """See the class."""
-        half_root = erf_half_root(var_u, determinant(var_u, cov, var_v), var_v).to(cov.dtype)
-        return 2 / pi / half_root
+        return _half_root(var_u, cov, var_v).reciprocal() * (2 / pi)
 
     def dual_02(self, var_u, cov, var_v):
         """See the class."""
-        half_root = erf_half_root(var_u, determinant(var_u, cov, var_v), var_v).to(cov.dtype)
-        return cov * (-4 / pi / (1 + 2 * var_v)) / half_root
+        return cov * (-4 / pi / (1 + 2 * var_v)) / _half_root(var_u, cov, var_v)
 
     def hermite(self, degree: int, scale: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """c_k = s/√k · E erf'(sz) h_{k−1}(z) for odd k, where erf' is a Gaussian; 0 for even k.
@@ -74,20 +71,20 @@ class GELU(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """See the class."""
-        det, root, g = _gelu_terms(var_u, cov, var_v)
-        rest = det + cov.double() ** 2 * (1 / (1 + var_u.double()) + 1 / (1 + var_v.double()))
-        return cov * g + (rest / (2 * pi * root)).to(cov.dtype)
+        (a, c, b), det, root, g = _gelu_terms(var_u, cov, var_v)
+        rest = det + c.square() * (1 / (1 + a) + 1 / (1 + b))
+        return cov * g + (rest / root * (0.5 / pi)).to(cov.dtype)
 
     def dual_11(self, var_u, cov, var_v):
         """See the class."""
-        _, root, g = _gelu_terms(var_u, cov, var_v)
-        inverses = 1 / (1 + var_u.double()) + 1 / (1 + var_v.double()) + root**-2
-        return g + (cov * inverses / (2 * pi * root)).to(cov.dtype)
+        (a, _, b), _, root, g = _gelu_terms(var_u, cov, var_v)
+        inverses = root**-2 + 1 / (1 + a) + 1 / (1 + b)
+        return g + (cov * inverses / root * (0.5 / pi)).to(cov.dtype)
 
     def dual_02(self, var_u, cov, var_v):
         """See the class."""
-        det, root, _ = _gelu_terms(var_u, cov, var_v)
-        a, i = var_u.double(), 1 / (1 + var_v.double())
+        (a, _, b), det, root, _ = _gelu_terms(var_u, cov, var_v)
+        i = 1 / (1 + b)
         flat = a * ((3 + 2 * a * i) * i - 1)
         steep = det * (1 + (3 + a + det + (4 * a + 2 * det) * i) * i)
         return ((flat + steep) / (2 * pi * root**3)).to(cov.dtype)
@@ -101,15 +98,21 @@ class GELU(Activation):
 
 
 def erf_half_root(var_u: Pairs, det: Pairs, var_v: Pairs) -> Pairs:
-    """√D/2 of `Erf`, with ``det`` = var_u var_v − cov², in float64."""
-    return ((0.25 + 0.5 * var_u.double()) + 0.5 * var_v.double() + det).sqrt()
+    """√D/2 of `Erf` in the dtype of ``det`` = var_u var_v − cov²."""
+    return (det + (0.25 + 0.5 * var_u.to(det.dtype)) + 0.5 * var_v.to(det.dtype)).sqrt()
 
 
-def _gelu_terms(var_u, cov, var_v):
-    """δ and √D in float64, and G, of `GELU`."""
-    det = determinant(var_u, cov, var_v)
-    root = ((1 + var_u.double()) + var_v.double() + det).sqrt()
-    return det, root, torch.atan2(root.to(cov.dtype), -cov) / (2 * pi)
+def _half_root(var_u: Pairs, cov: Pairs, var_v: Pairs) -> Pairs:
+    """√D/2 of `Erf` in the dtype of ``cov``."""
+    return erf_half_root(var_u, determinant_beside_one(var_u, cov, var_v), var_v).to(cov.dtype)
+
+
+def _gelu_terms(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[tuple[Pairs, Pairs, Pairs], Pairs, Pairs, Pairs]:
+    """The arguments, δ and √D of `GELU` in the dtype that δ needs, and G."""
+    det = determinant_beside_one(var_u, cov, var_v)
+    a, c, b = (t.to(det.dtype) for t in (var_u, cov, var_v))
+    root = (det + (1 + a) + b).sqrt()
+    return (a, c, b), det, root, torch.atan2(root.to(cov.dtype), -cov) * (0.5 / pi)
 
 
 def _normal_cdf_hermite(degree: int, scale):

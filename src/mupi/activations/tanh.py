@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations.activation import Activation, Pairs
-from mupi.activations.determinant import determinant
+from mupi.activations.determinant import determinant_beside_one
 from mupi.activations.error_function import Erf, erf_half_root
 
 
@@ -31,14 +31,14 @@ class Tanh(Activation):
         """Σ_ij w_i w_j E erf(a_i u) erf(a_j v), a_i = 1/σ_i√2."""
         total = torch.zeros_like(cov)
         for weight, slope_u, slope_v, half_root in _pairs(var_u, cov, var_v):
-            total = total + (2 / pi * weight) * torch.atan(slope_u * slope_v * cov / half_root)
+            total = total.add(torch.atan2(slope_u * slope_v * cov, half_root), alpha=2 / pi * weight)
         return total
 
     def dual_11(self, var_u, cov, var_v):
         """Σ_ij w_i w_j a_i a_j E erf'(a_i u) erf'(a_j v)."""
         total = torch.zeros_like(cov)
         for weight, slope_u, slope_v, half_root in _pairs(var_u, cov, var_v):
-            total = total + (2 / pi * weight * slope_u * slope_v) / half_root
+            total = total.add(half_root.reciprocal(), alpha=2 / pi * weight * slope_u * slope_v)
         return total
 
     def dual_02(self, var_u, cov, var_v):
@@ -59,7 +59,7 @@ class Tanh(Activation):
 
 def _pairs(var_u: Pairs, cov: Pairs, var_v: Pairs) -> Iterator[tuple[float, float, float, Pairs]]:
     """w_i w_j, a_i, a_j and √D/2 of `Erf` at a_i u and a_j v, for all pairs of nodes; one determinant serves all."""
-    det, mixture = determinant(var_u, cov, var_v), _mixture(24 if cov.dtype == torch.float64 else 12)
+    det, mixture = determinant_beside_one(var_u, cov, var_v), _mixture(24 if cov.dtype == torch.float64 else 12)
     for w, slope in mixture:
         for w2, slope2 in mixture:
             half_root = erf_half_root(slope**2 * var_u, (slope * slope2) ** 2 * det, slope2**2 * var_v)

@@ -8,18 +8,34 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations.activation import Activation, Pairs
-from mupi.activations.determinant import differentiated
+from mupi.activations.determinant import differentiated, seen_up_to
+
+SMALL = 80.0
+"""Variances up to which neither e^{−var} nor e^{var} leaves the range of float32."""
+
+
+def _size_and_half_exponential(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs]:
+    """|cov| and ½ e^{|cov| − (var_u + var_v)/2}, which does not overflow; large numbers that cancel do so exactly."""
+    # Not abs: its slope of 0 at 0 would make second derivatives there 0 too.
+    size = torch.where(cov < 0, -cov, cov) if differentiated(cov) else cov.abs()
+    return size, torch.exp(((size - var_u) + (size - var_v)) / 2) / 2
 
 
 def _even(var_u: Pairs, cov: Pairs, var_v: Pairs) -> Pairs:
-    """E cos(u)cos(v) = e^{−(var_u + var_v)/2} cosh(cov).
+    """E cos(u)cos(v) = e^{−(var_u + var_v)/2} cosh(cov)."""
+    if seen_up_to(SMALL, var_u, cov, var_v):
+        return torch.exp((var_u + var_v) * -0.5) * torch.cosh(cov)
+    size, half = _size_and_half_exponential(var_u, cov, var_v)
+    return half + half * torch.exp(-2 * size)
 
-    Taken as ½ e^{((|cov| − var_u) + (|cov| − var_v))/2} (1 + e^{−2|cov|}): neither factor overflows, and the
-    differences are exact where large numbers would cancel.
-    """
-    # Not abs: its slope of 0 at 0 would make the second derivative there 0 too; an even function suits either side.
-    size = torch.where(cov < 0, -cov, cov) if differentiated(cov) else cov.abs()
-    return torch.exp(((size - var_u) + (size - var_v)) / 2) * (torch.exp(-2 * size) + 1) / 2
+
+def _odd(var_u: Pairs, cov: Pairs, var_v: Pairs) -> Pairs:
+    """E sin(u)sin(v) = e^{−(var_u + var_v)/2} sinh(cov): no difference of waves, of which nothing remains at 0."""
+    if seen_up_to(SMALL, var_u, cov, var_v):
+        return torch.exp((var_u + var_v) * -0.5) * torch.sinh(cov)
+    size, half = _size_and_half_exponential(var_u, cov, var_v)
+    wave = half * torch.expm1(-2 * size)
+    return torch.where(cov < 0, wave, -wave) if differentiated(cov) else wave.copysign_(cov)
 
 
 def _hermite(degree: int, scale: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -39,7 +55,7 @@ class Sin(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """See the class."""
-        return _even(var_u, cov, var_v) * torch.tanh(cov)  # not a difference of waves, of which nothing remains at 0
+        return _odd(var_u, cov, var_v)
 
     def dual_11(self, var_u, cov, var_v):
         """See the class."""
