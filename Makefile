@@ -12,13 +12,16 @@ export MKL_NUM_THREADS = $(THREADS)
 WORKERS ?= auto
 PROCESSES = --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
 
+# CONSTRAINTS= takes the newest versions instead of those that were tested.
+CONSTRAINTS ?= --constraint constraints.txt
+
 .PHONY: env run test slow attack check bench dist
 
 env: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/pip install --quiet $(CONSTRAINTS) --editable '.[all,dev]'
 	touch $@
 
 run: env
