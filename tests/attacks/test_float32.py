@@ -9,7 +9,7 @@ from mpmath import mp, mpf
 
 from mupi import GELU, NNGP, NTK, Abs, Activation, Cos, Erf, LeakyReLU, ReLU, Sin, Tanh
 from mupi.kernels import ConvNNGP, ConvNTK
-from oracles.gaussian_digits import exact_moments, moment_and_slack, triple_within
+from oracles.gaussian_digits import DIGITS, exact_moments, moment_and_slack, triple_within
 from oracles.hermite_digits import by_quadrature, hermite_slope_and_slacks
 
 DTYPES = (torch.float32, torch.float64)
@@ -103,6 +103,41 @@ def test_kernels_of_inputs_of_any_size(scale, record):
         root = right.diagonal().sqrt()
         off = (value - right).abs() / (root[:, None] * root)
         record("kernels in float32", f"{name} {scale}", "right" if bool((off < 3e-3).all()) else "silent")
+
+
+@pytest.mark.parametrize("φ", CLOSED, ids=lambda φ: type(φ).__name__)
+def test_angles_beside_biases_in_digits(φ, record):
+    # One hidden layer, in digits that resolve all angles: float64 does not at 1e8 and above.
+    for dtype, scale, σ_b in product(DTYPES, (1e-4, 1.0, 8.0, 30.0, 1e3, 1e5, 1e6, 1e8, 1e12), (0.0, 0.1, 1.0)):
+        x = torch.tensor([3.0, -1.0, 2.0], dtype=dtype) * scale
+        nearly = x * (1 + 16 * torch.finfo(dtype).eps)
+        inputs = torch.stack([x, x, -x, 3 * x, nearly, x.flip(0)])
+        kinds = {"NNGP": (NNGP, lambda moment, slope, first: moment), "NTK": (NTK, lambda m, slope, k: m + k * slope)}
+        for name, (kernel, total) in kinds.items():
+            case = f"{name} {φ} {scale} {σ_b} {dtype}"
+            try:
+                value = kernel(1, φ, 1.0, σ_b)(inputs)
+            except ValueError as error:
+                record("angles beside biases", case, "refused" if "\n" not in str(error) else "traceback")
+                continue
+            right = in_digits(φ, inputs, σ_b, total)
+            root = [mp.sqrt(right[i][i]) for i in range(6)]
+            off = max(abs(float(value[i, j]) - right[i][j]) / (root[i] * root[j]) for i in range(6) for j in range(6))
+            record("angles beside biases", case, "right" if off < 3e-3 else "silent")
+
+
+def in_digits(φ, inputs, σ_b, total):
+    """The kernel of one hidden layer of exactly these inputs."""
+    moment, slope, _ = exact_moments(φ)
+    with mp.workdps(DIGITS):
+        rows = [[mpf(float(t)) for t in row] for row in inputs]
+        first = [[sum(a * b for a, b in zip(u, v, strict=True)) / 3 + mpf(σ_b) ** 2 for v in rows] for u in rows]
+
+        def entry(i, j):
+            arguments = first[i][i], first[i][j], first[j][j]
+            return total(moment(*arguments), slope(*arguments), first[i][j]) + mpf(σ_b) ** 2
+
+        return [[entry(max(i, j), min(i, j)) for j in range(6)] for i in range(6)]
 
 
 def test_second_derivatives_at_equal_inputs(record):
