@@ -107,37 +107,38 @@ def test_kernels_of_inputs_of_any_size(scale, record):
 
 @pytest.mark.parametrize("φ", CLOSED, ids=lambda φ: type(φ).__name__)
 def test_angles_beside_biases_in_digits(φ, record):
-    # One hidden layer, in digits that resolve all angles: float64 does not at 1e8 and above.
-    for dtype, scale, σ_b in product(DTYPES, (1e-4, 1.0, 8.0, 30.0, 1e3, 1e5, 1e6, 1e8, 1e12), (0.0, 0.1, 1.0)):
+    # In digits that resolve all angles: float64 does not, from sizes of 1e6 on.
+    shallow = product((1e-4, 1.0, 8.0, 30.0, 1e3, 1e5, 1e6, 1e8, 1e12), (1,), (1.0,), (0.0, 0.1, 1.0))
+    deep = product((1.0,), (2,), (1.0, 1e3, 1e8), (0.1, 1e3))
+    for dtype, (scale, depth, σ_w, σ_b) in product(DTYPES, (*shallow, *deep)):
         x = torch.tensor([3.0, -1.0, 2.0], dtype=dtype) * scale
         nearly = x * (1 + 16 * torch.finfo(dtype).eps)
         inputs = torch.stack([x, x, -x, 3 * x, nearly, x.flip(0)])
-        kinds = {"NNGP": (NNGP, lambda moment, slope, first: moment), "NTK": (NTK, lambda m, slope, k: m + k * slope)}
-        for name, (kernel, total) in kinds.items():
-            case = f"{name} {φ} {scale} {σ_b} {dtype}"
+        for kernel, right in zip((NNGP, NTK), in_digits(φ, inputs, depth, σ_w, σ_b), strict=True):
+            case = f"{kernel.__name__} {φ} {scale} {depth} {σ_w} {σ_b} {dtype}"
             try:
-                value = kernel(1, φ, 1.0, σ_b)(inputs)
+                value = kernel(depth, φ, σ_w, σ_b)(inputs)
             except ValueError as error:
                 record("angles beside biases", case, "refused" if "\n" not in str(error) else "traceback")
                 continue
-            right = in_digits(φ, inputs, σ_b, total)
             root = [mp.sqrt(right[i][i]) for i in range(6)]
             off = max(abs(float(value[i, j]) - right[i][j]) / (root[i] * root[j]) for i in range(6) for j in range(6))
             record("angles beside biases", case, "right" if off < 3e-3 else "silent")
 
 
-def in_digits(φ, inputs, σ_b, total):
-    """The kernel of one hidden layer of exactly these inputs."""
+def in_digits(φ, inputs, depth, σ_w, σ_b):
+    """NNGP and NTK of exactly these inputs."""
     moment, slope, _ = exact_moments(φ)
     with mp.workdps(DIGITS):
-        rows = [[mpf(float(t)) for t in row] for row in inputs]
-        first = [[sum(a * b for a, b in zip(u, v, strict=True)) / 3 + mpf(σ_b) ** 2 for v in rows] for u in rows]
-
-        def entry(i, j):
-            arguments = first[i][i], first[i][j], first[j][j]
-            return total(moment(*arguments), slope(*arguments), first[i][j]) + mpf(σ_b) ** 2
-
-        return [[entry(max(i, j), min(i, j)) for j in range(6)] for i in range(6)]
+        rows, w, b = [[mpf(float(t)) for t in row] for row in inputs], mpf(σ_w) ** 2, mpf(σ_b) ** 2
+        pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1)]
+        k = {(i, j): w * sum(s * t for s, t in zip(rows[i], rows[j], strict=True)) / 3 + b for i, j in pairs}
+        tangent = k
+        for _ in range(depth):
+            arguments = {(i, j): (k[i, i], k[i, j], k[j, j]) for i, j in pairs}
+            k = {pair: w * moment(*arguments[pair]) + b for pair in pairs}
+            tangent = {pair: k[pair] + w * tangent[pair] * slope(*arguments[pair]) for pair in pairs}
+        return [[[m[max(i, j), min(i, j)] for j in range(6)] for i in range(6)] for m in (k, tangent)]
 
 
 def test_second_derivatives_at_equal_inputs(record):
