@@ -20,7 +20,7 @@ def train(net, run):
 
 def build():
     generator = torch.Generator().manual_seed(0)
-    return mupi.PiMLP(4, 3, 6, 2, features={features}, readout_std=0.2, generator=generator, dtype=torch.float64)
+    return mupi.PiMLP(4, 3, 6, {depth}, features={features}, readout_std=0.2, generator=generator, dtype=torch.float64)
 
 plain, compiled, x = build(), build(), draw(5, 4, seed=99)
 train(plain, plain)
@@ -32,17 +32,19 @@ assert difference < 1e-10, difference
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("features", "backend"),
+    ("features", "backend", "depth"),
     [
-        ("mupi.Hermite(2)", "inductor"),
-        ("mupi.Random(16)", "inductor"),
+        ("mupi.Hermite(2)", "inductor", 2),
+        ("mupi.Random(16)", "inductor", 2),
         # Directions must be renewed there too: a subspace that stays random is a bad approximation, silently.
-        ("mupi.Hermite(2, subspace=3)", "eager"),
+        ("mupi.Hermite(2, subspace=3)", "eager", 2),
         # A graph would keep the list of atoms of the time of compilation.
-        ("mupi.Atoms()", "eager"),
+        ("mupi.Atoms()", "eager", 2),
+        # More layers than variants of one piece of code that a compiler makes; the others it runs as they are.
+        ("mupi.Atoms()", "eager", 12),
     ],
 )
-def test_training_compiled_is_training(features, backend):
-    script = SCRIPT.format(features=features, backend=backend)
+def test_training_compiled_is_training(features, backend, depth):
+    script = SCRIPT.format(features=features, backend=backend, depth=depth)
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
