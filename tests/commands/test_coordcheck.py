@@ -408,6 +408,8 @@ def test_the_command_writes_a_figure_and_a_json(tmp_path: Path, capsys: pytest.C
         (dict(mup=True, c="1"), "`--c` must be given with --standard"),
         (dict(mean_field=True), r"`mean_field\(depth=...\)` must be 1; got 2"),
         (dict(depth=0), "`--depth` must be an integer ≥ 1"),
+        (dict(standard=True, c="1e300"), r"`--c` must be of exponents from −16 to 16; got 1e\+300"),
+        (dict(a=("0", "17"), b=("0", "0")), "`--a` must be of exponents from −16 to 16; got 17"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_computed(arguments: dict, message: str):

@@ -7,6 +7,9 @@ from mupi.checks import fail, positive_int
 from mupi.commands.options import SET, UNSET, Only
 from mupi.parametrization import Parametrization
 
+LARGEST_EXPONENT = 16
+"""Of n: beyond it n^x is no number of float64 at the widths of networks, and all of theory lies within 2."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
@@ -44,7 +47,11 @@ class Chosen:
         if self.c is not None and not (self.a or self.standard):
             fail("--c", "given with --standard, or with --a and --b", self.c)
         # Here, so that a wrong exponent is refused before anything is computed.
-        self.parametrizations()
+        for p in self.parametrizations().values():
+            for option, exponents in (("--a", p.a), ("--b", p.b), ("--c", (p.c,))):
+                for exponent in exponents:
+                    if abs(exponent) > LARGEST_EXPONENT:
+                        fail(option, f"of exponents from −{LARGEST_EXPONENT} to {LARGEST_EXPONENT}", f"{exponent:.3g}")
 
     def parametrizations(self) -> dict[str, Parametrization]:
         """By the names under which to show them; empty if none is chosen."""
