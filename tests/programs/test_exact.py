@@ -10,7 +10,7 @@ from assertions import assert_close
 from cases import ACTIVATIONS, randn
 from mupi.programs import Program, apply, mean
 from mupi.programs.demos import DEMOS
-from mupi.programs.expectation import wick
+from mupi.programs.pairings import wick
 from mupi.programs.training import slope
 
 

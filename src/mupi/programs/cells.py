@@ -24,6 +24,9 @@ TOLERANCE = 1e-13
 MOST = 1 << 15
 """Cells on a line, or 64 on each of many; in a function that needs more, what is still in doubt is its error."""
 
+INSIDE = 1e-6
+"""Of a cell's width: how far from its ends it is looked at, where no node comes and a kink would not be seen."""
+
 Points = tuple[Int[Tensor, " points"], Float[Tensor, " points"]]
 """Numbers of lines, and t on them."""
 
@@ -81,9 +84,11 @@ def resolve(
     start: tuple[Int[Tensor, " cells"], Float[Tensor, " cells"], Float[Tensor, " cells"]],
     hints: Points | None = None,
     checks: tuple[Int[Tensor, " checks"], Float[Tensor, " checks"]] | None = None,
+    ends: bool = False,
     weight: Float[Tensor, " lines"] | None = None,
     tested: int | None = None,
     tolerance: float = TOLERANCE,
+    least: float = 0.0,
     rounds: int = 1000,
 ) -> Cells:
     """Halve cells until f is a polynomial in each, as far as can be seen.
@@ -95,9 +100,11 @@ def resolve(
         start: Lines, beginnings and ends of the first cells.
         hints: Where a cell is to be cut first, if it is to be cut.
         checks: More points at which the polynomial must agree.
+        ends: Whether it must at both ends of every cell, too.
         weight: Of each line, in how much an error on it counts; None for 1.
         tested: How many of the k numbers must be resolved; None for all.
         tolerance: Of the integral of the absolute value.
+        least: In itself: cells in which less is in doubt are not halved.
         rounds: How often a cell is halved at most.
 
     Raises:
@@ -111,14 +118,14 @@ def resolve(
     done: list[Cells] = []
     scale, room = torch.zeros((), dtype=low.dtype), MOST + 64 * len(weight)
     while len(line):
-        cells = _cells(f, line, low, high, check, tested)
+        cells = _cells(f, line, low, high, check, ends, tested)
         sizes = weight[line, None] * cells.integrals(0)[2][:, :tested]
         totals = torch.zeros(len(weight), sizes.shape[1], dtype=low.dtype).index_add_(0, line, sizes)
         scale = torch.maximum(scale, totals.amax())
         middle = (low + high) / 2
         cut = middle if hint is None else hint.nearest(middle, low, high)
         smallest = 4 * torch.finfo(low.dtype).eps * torch.maximum(low.abs(), high.abs())
-        bad = (weight[line] * cells.doubt > tolerance * scale) & (high - low > smallest + 1e-30)
+        bad = (weight[line] * cells.doubt > (tolerance * scale).clamp_min(least)) & (high - low > smallest + 1e-30)
         bad &= (cut > low) & (cut < high)
         room -= int(bad.sum())
         rounds -= 1
@@ -133,20 +140,32 @@ def resolve(
     return Cells(*(torch.cat([getattr(c, name) for c in done]) for name in Cells.__dataclass_fields__))
 
 
-def _cells(f: Lines, line: Tensor, low: Tensor, high: Tensor, check: "_Scattered | None", tested: int | None) -> Cells:
+def _cells(
+    f: Lines,
+    line: Tensor,
+    low: Tensor,
+    high: Tensor,
+    check: "_Scattered | None",
+    ends: bool,
+    tested: int | None,
+) -> Cells:
     """Evaluate f in cells, and compare."""
-    values = []
-    for n in (FINE, COARSE):
-        t, _ = weighted(low, high, n)
-        at = f(line.repeat_interleave(n), t.flatten())
-        values.append(at.reshape(len(line), n, -1))
-    fine, coarse = values
+
+    def at(t: Float[Tensor, "cells n"]) -> Float[Tensor, "cells n k"]:
+        return f(line.repeat_interleave(t.shape[1]), t.flatten()).reshape(*t.shape, -1)
+
+    fine, coarse = (at(weighted(low, high, n)[0]) for n in (FINE, COARSE))
     if not (torch.isfinite(fine).all() and torch.isfinite(coarse).all()):
         fail("limit()", "of functions that are finite", "NaN or infinity", "restrict the argument, or clamp it")
-    x, _ = legendre(COARSE)
-    t, _ = weighted(low, high, COARSE)
-    off = torch.einsum("cf,bfk->bck", _through_fine(x), fine)
-    doubt = ((off - coarse)[..., :tested].abs().amax(2) * density(t)).amax(1)
+    compared = [(legendre(COARSE)[0], coarse)]
+    if ends:
+        x = torch.tensor([INSIDE - 1, 1 - INSIDE], dtype=low.dtype)
+        compared.append((x, at(torch.lerp(low[:, None], high[:, None], (x + 1) / 2))))
+    doubt = torch.zeros_like(low)
+    for x, values in compared:
+        t = low[:, None] + (high - low)[:, None] / 2 * (x + 1)
+        off = torch.einsum("cf,bfk->bck", _through_fine(x), fine) - values
+        doubt = torch.maximum(doubt, (off[..., :tested].abs().amax(2) * density(t)).amax(1))
     if check is not None and len(check.t):
         x = 2 * (check.t - low[check.cell]) / (high - low)[check.cell] - 1
         off = torch.einsum("pf,pfk->pk", _through_fine(x), fine[check.cell]) - check.values.reshape(len(x), -1)

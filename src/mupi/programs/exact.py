@@ -10,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.programs.breaks import Seen
-from mupi.programs.expectation import Component, components, wick
+from mupi.programs.expectation import Component
 from mupi.programs.family import Family, LimitMatrix
+from mupi.programs.independent import components
+from mupi.programs.pairings import wick
 from mupi.programs.profile import Profile
 from mupi.programs.symbols import CONSTANT, Monomial, Polynomial, Symbols, multiply
 
@@ -49,7 +51,7 @@ class Exact:
     may depend on two dimensions at most.
 
     Attributes:
-        errors: Bounds of the quadrature's error in the moments so far; 0 where none was needed.
+        errors: Of the quadrature in the moments so far (bounds, or measured: `Values.error`); 0 where none was needed.
 
     Args:
         signs: With which multiple of its error the k-th moment that is not exact is wrong: for trying what errors do

@@ -1,52 +1,16 @@
-"""Gaussian expectations of products of functions: independent components, Wick's theorem, quadrature."""
+"""Gaussian expectations of products of functions that depend on one Gaussian vector of at most two dimensions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.programs.plane import plane_moments, probed_lines
-from mupi.programs.polar import COARSE, FINE, RADIUS, polar
+from mupi.programs.plane import plane_moments
+from mupi.programs.polar import RADIUS
 from mupi.programs.profile import Profile, profile
-
-
-def wick(forms: Sequence[Float[Tensor, " leaves"]]) -> float:
-    """E Π_i ⟨f_i, z⟩ for z ~ N(0, I): the sum over pairings of products of ⟨f_i, f_j⟩ (Isserlis)."""
-    if len(forms) % 2:
-        return 0.0
-    kinds: list[Tensor] = []
-    counts: list[int] = []
-    for form in forms:
-        equal = [k for k, kind in enumerate(kinds) if torch.equal(kind, form)]
-        if equal:
-            counts[equal[0]] += 1
-        else:
-            kinds.append(form)
-            counts.append(1)
-    dots = [[float(a @ b) for b in kinds] for a in kinds]
-
-    @cache
-    def paired(counts: tuple[int, ...]) -> float:
-        """The first that is left, with each of the others: as often as there are equal ones."""
-        first = next((k for k, count in enumerate(counts) if count), None)
-        if first is None:
-            return 1.0
-        rest = [count - (k == first) for k, count in enumerate(counts)]
-        return sum(
-            (
-                count * dots[first][k] * paired(tuple(c - (j == k) for j, c in enumerate(rest)))
-                for k, count in enumerate(rest)
-                if count
-            ),
-            0.0,
-        )
-
-    return paired(tuple(counts))
-
 
 Values = Callable[[tuple[int, ...], Float[Tensor, "points leaves"]], Float[Tensor, " points"]]
 """The product of some functions at given Gaussians."""
@@ -175,14 +139,12 @@ class Component:
         i = torch.arange(n + 1)
         values, errors, sizes = self.known[degree][:, i, n - i]
         size = product.abs()
-        # What functions of two forms hide between the lines was measured: up to 2e-10; so much more is admitted.
-        admitted = errors if self.whole else errors + 1e-8 * sizes
-        return float((product * values).sum()), float((size * admitted).sum()), float((size * sizes).sum())
+        return float((product * values).sum()), float((size * errors).sum()), float((size * sizes).sum())
 
     def _profile(self) -> Profile:
         """Of the product of functions of one form."""
         ridge, key = self.ridges[0], self.functions
-        return _resolved(key, ridge.direction, self.values, self.profiles)
+        return resolved(key, ridge.direction, self.values, self.profiles)
 
     def _plane(self, degree: int) -> Float[Tensor, "3 powers powers"]:
         def g(u: Float[Tensor, "points 2"]) -> Float[Tensor, " points"]:
@@ -192,122 +154,8 @@ class Component:
         return plane_moments(g, edges, self.axis, self.whole, degree)
 
 
-def components(
-    functions: Sequence[int],
-    forms: Sequence[Float[Tensor, "forms leaves"]],
-    linear: Sequence[Float[Tensor, "kinks leaves"]],
-    values: Values,
-    profiles: dict[tuple[int, ...], Profile],
-) -> list[Component]:
-    """Split functions into groups that are independent of each other.
-
-    Args:
-        functions: Their numbers.
-        forms: The linear forms that each depends on.
-        linear: Those with which it may change abruptly at 0.
-        values: The product of some functions at given Gaussians.
-        profiles: Of functions that were resolved before; added to.
-
-    Raises:
-        ValueError: If a group depends on more than two dimensions.
-    """
-    units = [_unit(form) for form in forms]
-    groups: list[list[int]] = []
-    for i, own in enumerate(units):
-        joined = [g for g in groups if any((own @ units[j].T).abs().max() > 1e-12 for j in g)]
-        groups = [g for g in groups if g not in joined] + [[i, *(j for g in joined for j in g)]]
-    return [
-        _component(
-            tuple(functions[i] for i in group),
-            [units[i] for i in group],
-            torch.cat([linear[i] for i in group]),
-            values,
-            profiles,
-        )
-        for group in groups
-    ]
-
-
-def _component(
-    functions: tuple[int, ...],
-    forms: Sequence[Float[Tensor, "forms leaves"]],
-    linear: Float[Tensor, "kinks leaves"],
-    values: Values,
-    profiles: dict[tuple[int, ...], Profile],
-) -> Component:
-    basis = _span(torch.cat(list(forms)))
-    if len(basis) > 2:
-        got = f"functions of {len(basis)} dependent Gaussians"
-        fail("limit()", "of moments in at most two Gaussian dimensions", got, "use limit(samples=...)")
-    ridges = _ridges(functions, forms, values, profiles)
-    other = set(functions) - {i for ridge in ridges for i in ridge.functions}
-    kinks = linear @ basis.T
-    plain = all(ridge.is_plain and _has_ray(ridge.direction @ basis.T, kinks) for ridge in ridges)
-    plain = plain and all(_is_smooth(i, basis, values, profiles) for i in other)
-    rules = []
-    for radial, angular in (FINE, COARSE) if plain else ():
-        nodes, weights = polar(basis, kinks, radial, angular)
-        rules.append((nodes, weights * values(functions, nodes @ basis)))
-    axis = basis @ (ridges[0].direction if ridges else forms[0][0])
-    return Component(basis, functions, values, ridges, axis / axis.norm(), tuple(rules), not other, profiles)
-
-
-def _ridges(functions: tuple[int, ...], forms: Sequence[Tensor], values: Values, profiles: dict) -> list[Ridge]:
-    """Functions of one linear form each, those of the same together."""
-    together: list[tuple[Tensor, list[int]]] = []
-    for i, own in zip(functions, forms, strict=True):
-        span = _span(own)
-        if len(span) > 1:
-            continue
-        same = [
-            members for direction, members in together if (direction - span[0] * (direction @ span[0])).norm() < 1e-12
-        ]
-        if same:
-            same[0].append(i)
-        else:
-            together.append((span[0], [i]))
-    ridges = []
-    for direction, members in together:
-        # One of the two signs, always the same: what is known of these functions is used again.
-        direction = direction * torch.sign(direction[direction.abs().argmax()])
-        resolved = [_resolved((i,), direction, values, profiles) for i in set(members)]
-        ridges.append(Ridge(tuple(members), direction, resolved))
-    return ridges
-
-
-def _resolved(functions: tuple[int, ...], direction: Tensor, values: Values, profiles: dict) -> Profile:
+def resolved(functions: tuple[int, ...], direction: Tensor, values: Values, profiles: dict) -> Profile:
     """The profile of a product of functions of one form, which is made once."""
     if functions not in profiles:
         profiles[functions] = profile(lambda _, t: values(functions, t[:, None] * direction))
     return profiles[functions]
-
-
-def _is_smooth(function: int, basis: Tensor, values: Values, profiles: dict) -> bool:
-    """Whether a function of two dimensions is smooth, at a scale that is not small, on some lines."""
-    for k, (point, direction) in enumerate(probed_lines()):
-        key = (function, k)
-        if key not in profiles:
-            profiles[key] = profile(
-                lambda _, t, a=point, d=direction: values((function,), (a + t[:, None] * d) @ basis)
-            )
-        if profiles[key].finest < PLAIN / 2:
-            return False
-    return True
-
-
-def _has_ray(direction: Float[Tensor, " r"], kinks: Float[Tensor, "kinks r"]) -> bool:
-    """Whether the fixed rule knows of this direction."""
-    if len(direction) == 1:
-        return True
-    unit = _unit(kinks)
-    return bool(((unit @ direction).abs() > 1 - 1e-12).any())
-
-
-def _unit(forms: Float[Tensor, "forms r"]) -> Float[Tensor, "forms r"]:
-    return forms / forms.norm(dim=1, keepdim=True).clamp_min(1e-300)
-
-
-def _span(units: Float[Tensor, "forms leaves"]) -> Float[Tensor, "r leaves"]:
-    """Orthonormal rows."""
-    _, singular, rows = torch.linalg.svd(units, full_matrices=False)
-    return rows[singular > 1e-12]

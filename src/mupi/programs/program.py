@@ -34,7 +34,7 @@ class Values:
 
     @cached_property
     def errors(self) -> dict[Line, Tensor]:
-        """By scalar: standard errors of what was sampled, bounds of the errors of closed forms; none of a run."""
+        """By scalar: standard errors of what was sampled, errors of closed forms (see `error`); none of a run."""
         return {} if self.measure is None else self.measure()
 
     def __getitem__(self, line: Line) -> Tensor:
@@ -48,11 +48,25 @@ class Values:
         return self.values[line]
 
     def error(self, line: Scalar) -> Tensor:
-        """The error of each entry: of samples the standard error; of closed forms a bound, beyond rounding.
+        """The error of each entry: of samples the standard error; of closed forms that of quadratures.
 
-        The bound is of quadratures. It holds for functions made of torch operations that break anywhere and are as
-        steep as they like; see `mupi.programs.profile` for what is looked at. It cannot know of a spike that is
-        narrower than 1e-3 standard deviations where no intermediate result changes its sign.
+        Exact but for rounding are moments of Gaussians, for which 0 is stated. Others are integrals, by what each
+        function depends on:
+
+        - On one Gaussian (one linear form of them), and products of such functions in up to two dimensions: a bound,
+          for functions made of torch operations, that break anywhere and are as steep as they like. It cannot know
+          of a spike that is narrower than 1e-3 standard deviations (in products: of each function) where no
+          intermediate result changes its sign; see `mupi.programs.profile` for what is looked at. Of products of
+          functions that are seen to be smooth but for 0 it is the difference from a rule with fewer nodes.
+        - On two Gaussians, as ``apply(f, x, y)``: measured, no bound. It is the bound along all lines on which f was
+          evaluated and across them, plus the difference from lines the other way. Both may miss the same part of a
+          region that is narrower than 0.1 standard deviations where no intermediate result changes its sign: the tips
+          of ``x*x - x + y*y < c``, not those of ``(x - 0.5)**2 + y*y < d``. Write f in several lines where you can.
+
+        What is computed from moments further on is tried with these wrong by their errors (`mupi.programs.doubt`).
+
+        A moment whose error is above 1e-6 of E |…| is refused, unless the error is below 1e-30: moments that small,
+        of what happens beyond some 11 standard deviations only, are accepted without any relative accuracy.
 
         Raises:
             ValueError: If it is no scalar of a limit.
