@@ -24,7 +24,7 @@ TRUSTED = 1e-10
 ROUGHEST = 1e-6
 """Of E |…|: a moment that is not known better is refused."""
 
-NOTHING = 1e-30
+NOTHING = 1e-20
 """Where not even that is asked: of what happens in the far tails only."""
 
 

@@ -65,8 +65,8 @@ class Values:
 
         What is computed from moments further on is tried with these wrong by their errors (`mupi.programs.doubt`).
 
-        A moment whose error is above 1e-6 of E |…| is refused, unless the error is below 1e-30: moments that small,
-        of what happens beyond some 11 standard deviations only, are accepted without any relative accuracy.
+        A moment whose error is above 1e-6 of E |…| is refused, unless the error is below 1e-20: moments that small,
+        of what happens beyond some 9 standard deviations only, are accepted without any relative accuracy.
 
         Raises:
             ValueError: If it is no scalar of a limit.
