@@ -22,7 +22,7 @@ MEMORY = 2 << 30
 SECONDS = 20
 
 WORK = [
-    "mupi.commands.train.train.train_epoch",
+    "mupi.training.loop.train_epoch",
     "mupi.recipes.comparison.contestants.KernelRegression.fit",
     "mupi.recipes.comparison.kernel_by_epoch.score_saved",
     "mupi.commands.train.export.export_module",

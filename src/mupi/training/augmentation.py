@@ -1,6 +1,8 @@
 """Training images mirrored and moved at random."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -8,6 +10,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mupi.checks import fail
+
+Seen = Callable[[Tensor, Tensor], Tensor]
+"""Of rows of the data and their numbers: the rows as they are seen."""
+
+
+def unchanged(x: Tensor, examples: Int64[Tensor, " batch"]) -> Tensor:
+    """The rows as they are."""
+    return x
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,10 @@ class Augmentation:
         smallest = min(self.image_shape[1:])
         if not 0 <= self.shift < smallest:
             fail("shift", f"less than the images' {smallest} pixels, and at least 0", self.shift)
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether rows of this shape are such images, flat or not."""
+        return shape in (self.image_shape, (prod(self.image_shape),))
 
     def draw(self, n: int, generator: torch.Generator) -> "Views":
         """What is done to each of n images in one epoch; draws nothing that is not asked for."""
@@ -63,8 +77,8 @@ class Views:
         """The same on a device, for images and numbers of images that are there."""
         return Views(self.augmentation, self.flipped.to(device), self.offsets.to(device))
 
-    def __call__(self, x: Float[Tensor, "batch d"], images: Int64[Tensor, " batch"]) -> Float[Tensor, "batch d"]:
-        """The rows of ``x``, which are the images of these numbers, as they are seen."""
+    def __call__(self, x: Float[Tensor, "batch ..."], images: Int64[Tensor, " batch"]) -> Float[Tensor, "batch ..."]:
+        """The rows of ``x``, which are the images of these numbers, as they are seen; flat or of the image's shape."""
         if not (self.augmentation.flip or self.augmentation.shift):
             return x
         (_, height, width), margin, device = self.augmentation.image_shape, self.augmentation.shift, x.device
@@ -73,6 +87,6 @@ class Views:
         rows = start[:, :1] + torch.arange(height, device=device)
         columns = start[:, 1:] + torch.arange(width, device=device)
         columns = torch.where(self.flipped[images][:, None], columns.flip(1), columns)
-        padded = pad(x.unflatten(1, self.augmentation.image_shape), (margin,) * 4)
+        padded = pad(x.reshape(len(x), *self.augmentation.image_shape), (margin,) * 4)
         image = torch.arange(len(x), device=device)[:, None, None]
-        return padded.movedim(1, 3)[image, rows[:, :, None], columns[:, None, :]].movedim(3, 1).flatten(1)
+        return padded.movedim(1, 3)[image, rows[:, :, None], columns[:, None, :]].movedim(3, 1).reshape(x.shape)

@@ -1,4 +1,4 @@
-"""One pass over the training images, and one over the test images."""
+"""One pass over the training examples, and one over the test examples."""
 
 import math
 import time
@@ -10,7 +10,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from mupi.data import Dataset
+from mupi.optim import SGD
+from mupi.training.examples import Examples
+from mupi.training.procedure import OF_A_COMMAND, Loss, Procedure
 from mupi.training.replayed_step import ReplayedStep, replayable
 from mupi.training.state import Tally, TrainingState
 
@@ -20,57 +22,66 @@ STEPS_A_READING = 50  # on an accelerator, which each look at the loss makes Pyt
 
 def train_epoch(
     state: TrainingState,
-    data: Dataset,
-    batch_size: int,
+    examples: Examples,
+    procedure: Procedure,
     interrupted: Callable[[], bool],
     after_steps: Callable[[Tally, int], None],
-    label_smoothing: float = 0.0,
 ) -> bool:
-    """Take the remaining steps of the epoch in progress, by the batch mean of the cross-entropy.
+    """Take the remaining steps of the epoch in progress.
 
-    On CUDA steps are replayed as a graph, unless atoms make each one larger than the last; see `ReplayedStep`.
+    On CUDA steps are replayed as a graph, unless atoms make each one larger than the last or the procedure says no;
+    see `ReplayedStep`.
 
     Args:
         state: Is changed, after each step as a whole.
-        data: Where its training images are.
-        batch_size: Images a step.
+        examples: To train on, where the network is.
+        procedure: How.
         interrupted: Asked between steps whether to stop there.
         after_steps: Told the sums over the epoch so far, and how many steps are new in them.
-        label_smoothing: Share of each label that is spread over all classes.
 
     Returns:
         Whether the epoch is finished; if not, it was interrupted.
 
     Raises:
-        FloatingPointError: If the loss is not finite. On the CPU the step is not taken; elsewhere up to
+        FloatingPointError: If the loss is not finite. The step is not taken; where steps are replayed up to
             `STEPS_A_READING` steps may have been taken with it.
     """
-    net, optimizer, device = state.net, state.optimizer, data.train_x.device
-    reading = Reading(state, torch.zeros(2, dtype=torch.float64, device=device), after_steps)
-    batches, views = state.draw_epoch(len(data.train_x), batch_size, device)
+    net, optimizer, device = state.net, state.optimizer, examples.x.device
+    reading = Reading(state, torch.zeros(2, dtype=torch.float64, device=device), after_steps, procedure.advice)
+    batches, views = state.draw_epoch(len(examples.x), procedure.batch_size, device)
+    replays = procedure.replays and replayable(net) and isinstance(optimizer, SGD)
 
-    def step(images: Int64[Tensor, " batch"]) -> None:
-        y = data.train_y[images]
-        logits = net(views(data.train_x[images], images))
-        loss = cross_entropy(logits, y, label_smoothing=label_smoothing)
-        if device.type == "cpu":
-            require_finite(loss.item(), reading.where)
+    def step(batch: Int64[Tensor, " batch"]) -> None:
         optimizer.zero_grad()
-        loss.backward()
+        for part in procedure.parts(batch):
+            y = examples.y[part]
+            with procedure.precision(device):
+                outputs = net(views(examples.x[part], part))
+                loss = procedure.loss(outputs, y)
+            if not replays and not math.isfinite(value := loss.item()):
+                optimizer.zero_grad()
+                require_finite(value, reading.where, procedure.advice)
+            (loss if len(part) == len(batch) else loss * (len(part) / len(batch))).backward()
+            correct = (outputs.detach().argmax(1) == y).sum() if procedure.labels else loss.new_zeros(())
+            reading.sums += torch.stack([total(loss.detach(), len(y)).double(), correct])
         optimizer.step()
-        reading.sums += torch.stack([loss.detach() * len(y), (logits.detach().argmax(1) == y).sum()])
 
-    take = ReplayedStep(step, net, optimizer) if replayable(net) else step
-    for images in batches:
+    take = ReplayedStep(step, net, optimizer) if replays and isinstance(optimizer, SGD) else step
+    for batch in batches:
         if interrupted():
             reading.read()
             return False
-        take(images)
-        reading.count(len(images))
+        take(batch)
+        reading.count(len(batch))
         if device.type == "cpu" or reading.steps == STEPS_A_READING:
             reading.read()
     reading.read()
     return True
+
+
+def total(mean: Float[Tensor, ""], n: int) -> Float[Tensor, ""]:
+    """The sum of n losses with this mean, in float32 at least."""
+    return mean.to(torch.promote_types(mean.dtype, torch.float32)) * n
 
 
 @dataclass
@@ -81,6 +92,7 @@ class Reading:
         state: Where they go.
         sums: Loss, and how many were classified right.
         after_steps: Told of each reading.
+        advice: What to do once the loss is not finite.
         steps: How many there are.
         images: Of how many images.
     """
@@ -88,6 +100,7 @@ class Reading:
     state: TrainingState
     sums: Float[Tensor, "2"]
     after_steps: Callable[[Tally, int], None]
+    advice: str
     steps: int = 0
     images: int = 0
 
@@ -115,7 +128,7 @@ class Reading:
             return
         loss, correct = self.sums.tolist()
         self.sums.zero_()
-        require_finite(loss, self.where)
+        require_finite(loss, self.where, self.advice)
         tally, now = self.state.tally, time.perf_counter()
         tally.loss += loss
         tally.correct += int(correct)
@@ -126,23 +139,34 @@ class Reading:
 
 
 @torch.no_grad()
-def evaluate(net: nn.Module, x: Float[Tensor, "n d"], y: Int64[Tensor, " n"]) -> tuple[float, float]:
-    """Mean cross-entropy, and the share of images classified right."""
+def evaluate(
+    net: nn.Module, x: Tensor, y: Tensor, mean: Loss | None = None, labels: bool = True
+) -> tuple[float, float]:
+    """Mean loss, and the share of examples classified right.
+
+    Args:
+        net: The network.
+        x: Inputs.
+        y: Targets.
+        mean: The loss; None for the cross-entropy.
+        labels: Whether targets are classes; else the share is 0.
+    """
     loss, correct = 0.0, 0
     for x_part, y_part in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
-        logits = net(x_part)
-        loss += cross_entropy(logits, y_part, reduction="sum").item()
-        correct += int((logits.argmax(1) == y_part).sum())
+        outputs = net(x_part)
+        if mean is None:
+            loss += cross_entropy(outputs, y_part, reduction="sum").item()
+        else:
+            loss += total(mean(outputs, y_part), len(y_part)).item()
+        correct += int((outputs.argmax(1) == y_part).sum()) if labels else 0
     return loss / len(x), correct / len(x)
 
 
-def require_finite(loss: float, where: str) -> None:
+def require_finite(loss: float, where: str, advice: str = OF_A_COMMAND) -> None:
     """Stop a training run that has diverged.
 
     Raises:
         FloatingPointError: If ``loss`` is infinite or NaN.
     """
     if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss became {loss} in {where}; the checkpoint is from before; start anew with a lower --lr or --clip"
-        )
+        raise FloatingPointError(f"the loss became {loss} in {where}; {advice}")

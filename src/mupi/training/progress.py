@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mupi.figures import EpochMetrics
-
 
 class EpochProgress:
-    """Shows the steps of the epoch in progress with loss, accuracy, memory and atoms.
+    """Shows the steps of the epoch in progress with loss and, where there are such, accuracy, memory and atoms.
 
     Args:
         progress: The bar that it is shown in.
@@ -30,23 +28,17 @@ class EpochProgress:
         label = label if self.title is None else f"{self.title}, {label}"
         self.progress.reset(self.task, total=steps, completed=done, description=label, status="")
 
-    def advance(self, steps: int, loss: float, accuracy: float, megabytes: float, atoms: int) -> None:
+    def advance(self, steps: int, loss: float, accuracy: float | None, megabytes: float | None, atoms: int) -> None:
         """So many steps further, with means over the epoch so far."""
-        status = f"loss {loss:.4f} accuracy {accuracy:.2%} {megabytes:,.0f} MB"
+        status = f"loss {loss:.4f}" + ("" if accuracy is None else f" accuracy {accuracy:.2%}")
+        status += "" if megabytes is None else f" {megabytes:,.0f} MB"
         self.progress.update(self.task, advance=steps, status=status + (f" {atoms:,} atoms" if atoms else ""))
 
-    def finish(self, metrics: EpochMetrics) -> None:
-        """Print the epoch."""
-        if self.title is not None:
-            return
-        m = metrics
-        self.progress.console.print(
-            f"epoch {m.epoch:>{len(str(self.epochs))}}/{self.epochs}  "
-            f"train {m.train_loss:.4f} {m.train_accuracy:.2%}  test {m.test_loss:.4f} {m.test_accuracy:.2%}  "
-            f"{m.seconds:.1f} s  {m.stored_mb:,.1f} MB stored" + (f"  {m.atoms:,} atoms" if m.atoms else ""),
-            highlight=False,
-            soft_wrap=True,
-        )
+    def finish(self, epoch: int, line: str) -> None:
+        """Print an epoch and what is to be said of it."""
+        if self.title is None:
+            number = f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}"
+            self.progress.console.print(f"{number}  {line}", highlight=False, soft_wrap=True)
 
 
 @contextmanager

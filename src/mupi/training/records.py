@@ -6,8 +6,6 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
 
-from typeguard import check_type
-
 from mupi.training.atomic import write_text
 from mupi.training.damaged import START_AGAIN, understood
 from mupi.training.sealed import SEAL, sealed, unsealed
@@ -67,6 +65,8 @@ def check_fields(record: Any) -> None:
     Raises:
         TypeCheckError: Of `typeguard`, with the value.
     """
+    from typeguard import check_type  # takes long to import, and only what reads files needs it
+
     hints = get_type_hints(type(record))
     for field in fields(record):
         value = getattr(record, field.name)

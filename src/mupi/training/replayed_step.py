@@ -15,7 +15,7 @@ Replay = Callable[[], None]
 
 
 def replayable(net: nn.Module) -> bool:
-    """Whether a step of this network can be replayed: on CUDA, and of the same shapes each time."""
+    """Whether a step of mupi.SGD with this network can be replayed: on CUDA, and of the same shapes each time."""
     on_cuda = all(p.is_cuda for p in net.parameters())
     return on_cuda and not any(isinstance(module, AtomWeight) for module in net.modules())
 

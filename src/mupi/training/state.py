@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from mupi.optim import SGD
-from mupi.training.augmentation import Augmentation, Views
+from mupi.training.augmentation import Augmentation, Seen, unchanged
 from mupi.training.records import check_fields
-from mupi.training.schedule import DropAndAnneal
 
 
 @dataclass
@@ -47,10 +47,10 @@ class TrainingState:
     Attributes:
         net: The network.
         optimizer: Its optimiser.
-        schedule: Its schedule.
-        augmentation: What may be done to its images.
+        schedule: Its schedule, which is stepped once an epoch; None for none.
+        augmentation: What may be done to its images; None for nothing.
         order: The generator that draws the order of each epoch's images.
-        views: The generator that draws what is done to each of them.
+        views: The generator that draws what is done to each of them; it may be ``order`` itself.
         epoch: How many epochs are finished.
         step: How many steps of the next one are.
         tally: Sums over these steps.
@@ -58,9 +58,9 @@ class TrainingState:
     """
 
     net: nn.Module
-    optimizer: SGD
-    schedule: DropAndAnneal
-    augmentation: Augmentation
+    optimizer: Optimizer
+    schedule: LRScheduler | None
+    augmentation: Augmentation | None
     order: torch.Generator
     views: torch.Generator
     epoch: int = 0
@@ -70,16 +70,18 @@ class TrainingState:
     def __post_init__(self):
         self.at_start = self._draws()
 
-    def draw_epoch(self, n: int, batch_size: int, device: torch.device) -> tuple[list[torch.Tensor], Views]:
+    def draw_epoch(self, n: int, batch_size: int, device: torch.device) -> tuple[list[torch.Tensor], Seen]:
         """The index sets of the next epoch's batches that are still to come, and how its images are seen."""
         self.order.set_state(self.at_start["order"])
         self.views.set_state(self.at_start["views"])
         batches = list(torch.randperm(n, generator=self.order).to(device).split(batch_size))
-        return batches[self.step :], self.augmentation.draw(n, self.views).to(device)
+        views = unchanged if self.augmentation is None else self.augmentation.draw(n, self.views).to(device)
+        return batches[self.step :], views
 
     def finish_epoch(self) -> None:
         """Go on to the next epoch."""
-        self.schedule.step()
+        if self.schedule is not None:
+            self.schedule.step()
         self.epoch += 1
         self.step = 0
         self.tally = Tally()
@@ -98,7 +100,7 @@ class TrainingState:
             "draws": self.at_start,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -111,4 +113,5 @@ class TrainingState:
         self.views.set_state(self.at_start["views"])
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])

@@ -1,6 +1,9 @@
 """`mupi train`: train a network on a data set, from the data to the figures."""
 
+from functools import partial
 from typing import NoReturn
+
+from torch.nn.functional import cross_entropy
 
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.train.architectures import build_architecture
@@ -15,10 +18,12 @@ from mupi.figures import EpochMetrics
 from mupi.nets import PiNetwork
 from mupi.training.augmentation import Augmentation
 from mupi.training.damaged import understood
-from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite, train_epoch
+from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite
+from mupi.training.examples import Examples
 from mupi.training.figures import save_figures
-from mupi.training.interrupt import interrupt_noted
+from mupi.training.loop import train_epochs
 from mupi.training.memory import PeakMemory, stored_atoms, stored_bytes
+from mupi.training.procedure import Procedure
 from mupi.training.progress import epoch_progress
 from mupi.training.run_folder import RunFolder
 from mupi.training.schedule import DropAndAnneal
@@ -91,24 +96,43 @@ def _train(config: TrainConfig, run: RunFolder[EpochMetrics], title: str | None 
     if (state.epoch, state.step) == (0, 0):
         keep(config, run, state, data)
 
-    with interrupt_noted() as interrupted, epoch_progress(config.epochs, title) as progress:
+    with epoch_progress(config.epochs, title) as progress:
+
+        def begin() -> None:
+            progress.begin(state.epoch + 1, state.step, -(-len(data.train_x) // config.batch_size))
+            memory.restart()
 
         def show(tally: Tally, steps: int) -> None:
             progress.advance(steps, tally.mean_loss, tally.accuracy, memory.growth() / MB, stored_atoms(net))
 
-        while state.epoch < config.epochs:
-            progress.begin(state.epoch + 1, state.step, -(-len(data.train_x) // config.batch_size))
-            memory.restart()
-            if not train_epoch(state, data, config.batch_size, interrupted, show, config.label_smoothing):
-                stop(run, state, data)
-            metrics = measure(config, state, data, memory)
-            state.finish_epoch()
+        def finish(metrics: EpochMetrics) -> bool:
             run.append(metrics)
             # Before the checkpoint: an epoch that the checkpoint has is then never without its network.
             keep(config, run, state, data)
             run.save(state.state_dict())
-            progress.finish(metrics)
+            progress.finish(metrics.epoch, line(metrics))
+            return False
+
+        train_epochs(
+            state,
+            config.epochs,
+            Examples(data.train_x, data.train_y),
+            Procedure(config.batch_size, partial(cross_entropy, label_smoothing=config.label_smoothing)),
+            begin=begin,
+            after_steps=show,
+            measure=lambda: measure(config, state, data, memory),
+            finish=finish,
+            stop=lambda: stop(run, state, data),
+        )
     return run.metrics()
+
+
+def line(m: EpochMetrics) -> str:
+    """What is printed of an epoch."""
+    return (
+        f"train {m.train_loss:.4f} {m.train_accuracy:.2%}  test {m.test_loss:.4f} {m.test_accuracy:.2%}  "
+        f"{m.seconds:.1f} s  {m.stored_mb:,.1f} MB stored" + (f"  {m.atoms:,} atoms" if m.atoms else "")
+    )
 
 
 def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: PeakMemory) -> EpochMetrics:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_optimizer, independent_generators
@@ -14,6 +15,8 @@ from mupi.nets import MLP, PiMLP
 from mupi.recipes.transfer.representation import Representation
 from mupi.training.augmentation import Augmentation
 from mupi.training.epoch import train_epoch
+from mupi.training.examples import Examples
+from mupi.training.procedure import Procedure
 from mupi.training.schedule import DropAndAnneal
 from mupi.training.state import TrainingState
 
@@ -98,8 +101,9 @@ def train_readout(
         for_order,
         for_views,
     )
+    examples, procedure = Examples(part.train_x, part.train_y), Procedure(batch_size, cross_entropy)
     for _ in range(epochs):
-        train_epoch(state, part, batch_size, lambda: False, lambda _, steps: after_steps(steps))
+        train_epoch(state, examples, procedure, lambda: False, lambda _, steps: after_steps(steps))
         state.finish_epoch()
     readout = state.net
     assert isinstance(readout, Readout)
