@@ -10,10 +10,12 @@ import pytest
 SETUP = """
 import json, sys, torch, mupi, warnings
 from mupi import *
+from mupi.training import Trainer
 from torch import ones, zeros
 g = torch.Generator().manual_seed(0)
 nan, inf = float("nan"), float("inf")
 net = PiMLP(3, 2, 4, 2, generator=g)
+descent = SGD(net.parameters(), lr=0.1)
 exact = PiMLP(3, 2, 4, 2, features=Atoms(), generator=g)
 layer = PiLinear(4, 2, features=Atoms(), activation=ReLU(), generator=g)
 A, B = ones(3, 4), ones(5, 4)
@@ -112,6 +114,19 @@ CASES = {
     "net.parameter_groups(lr=1, last=nan)": r"`parameter_groups\(last=\.\.\.\)`.*got nan",
     "net.parameter_groups(lr=1, bias=-1)": r"`parameter_groups\(bias=\.\.\.\)`",
     "net.parameter_groups(lr=1, weight_decay=-1)": r"`parameter_groups\(weight_decay=\.\.\.\)`",
+    # training
+    "Trainer(lambda x: x, descent)": r"`Trainer\(net=\.\.\.\)` must be a torch.nn.Module; got function",
+    "Trainer(net, 'adam')": r"`Trainer\(optimizer=\.\.\.\)` must be a torch.optim.Optimizer; got str",
+    "Trainer(net, descent, loss='mse')": r"`Trainer\(loss=\.\.\.\)` must be a function.*got str",
+    "Trainer(net, descent, batch_size=2.5)": r"`Trainer\(batch_size=\.\.\.\)` must be an integer ≥ 1; got 2\.5",
+    "Trainer(net, descent, schedule=3)": r"`Trainer\(schedule=\.\.\.\)` must be an LRScheduler.*got int",
+    "Trainer(net, descent, augmentation='flip')": r"`Trainer\(augmentation=\.\.\.\)`.*got str",
+    "Trainer(net, descent, generator=0)": r"`Trainer\(generator=\.\.\.\)` must be a generator.*got another int",
+    "Trainer(net, descent, autocast='bfloat16')": r"`Trainer\(autocast=\.\.\.\)`.*got 'bfloat16'",
+    "Trainer(net, descent).fit((ones(4, 3), ones(4, 2)), epochs=2.5)": r"`fit\(epochs=\.\.\.\)`.*got 2\.5",
+    "Trainer(net, descent).fit((ones(4, 3), ones(4, 2)), epochs=1, callbacks=print)": r"`fit\(callbacks=\.\.\.\)`",
+    "Trainer(net, descent).fit((ones(4, 3), ones(4, 2)), epochs=1, directory=3)": r"`fit\(directory=\.\.\.\)`.*got int",
+    "Trainer(net, descent).fit((ones(4, 4), ones(4, 2)), epochs=1)": r"`x` must be of shape \(\.\.\., 3\)",
     # from_atoms
     "PiMLP.from_atoms(A, None, [])": r"`PiMLP\.from_atoms\(layers=\.\.\.\)` must be at least the readout; got none",
     "PiMLP.from_atoms(ones(3), None, [readout])": r"`PiMLP\.from_atoms\(input_weight=\.\.\.\)`",

@@ -8,6 +8,7 @@ PACKAGES = {
     "sklearn": ("scikit-learn", "cli"),
     "pooch": ("pooch", "cli"),
     "PIL": ("pillow", "recipes"),
+    "tensorboard": ("tensorboard", "log"),
 }
 """By the name that is imported: the name that is installed, and the extra in pyproject.toml that has it."""
 

@@ -249,7 +249,7 @@ class MuLimit:
         if known not in (None, d_out):
             fail(argument, f"of {known} outputs, as at first", d_out)
         self._check(x)
-        check_loss("MuLimit(loss=...)", self.loss, targets, d_out)
+        check_loss("MuLimit(loss=...)", self.loss, targets, (d_out,), self.spaces[0].dtype)
         if self.net is None:
             d = x.shape[1]
             first, hidden, last = self.stds

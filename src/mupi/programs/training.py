@@ -61,11 +61,21 @@ def slope(φ: Activation) -> Callable[[Tensor], Tensor]:
     return φ_prime
 
 
-def check_loss(argument: str, loss: Loss, y: Tensor, d_out: int) -> None:
+def check_loss(argument: str, loss: Loss, y: Tensor, outputs: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Raise ``ValueError`` unless a loss is one finite number that pairs each output with its own target.
 
     (batch,) and (batch, 1) broadcast to all pairs without a word, f − y as well as y − f. What comes of it does not
     depend on the order of the targets, though on the targets, which tells it from a loss that has no use for them.
+
+    Args:
+        argument: What the loss was given as.
+        loss: The loss.
+        y: The targets.
+        outputs: The shape of the outputs of one input.
+        dtype: Of the outputs.
+
+    Returns:
+        The outputs that it was tried on, drawn at random.
     """
 
     def value(targets: Tensor) -> Any:
@@ -73,13 +83,15 @@ def check_loss(argument: str, loss: Loss, y: Tensor, d_out: int) -> None:
             return loss(f, targets)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             got, why = f"outputs {tuple(f.shape)} and targets {tuple(y.shape)}", str(error).splitlines()[:1]
-            fail(argument, f"a function of outputs (batch, {d_out}) and these targets", got, *why)
+            fail(argument, f"a function of outputs {shape} and these targets", got, *why)
 
-    f = torch.randn(len(y), d_out, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    shape = f"({', '.join(['batch', *map(str, outputs)])})"
+    f = torch.randn(len(y), *outputs, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    f = f.to(y.device, dtype)
     if y.is_floating_point():
         # Of the targets' own size: beside much larger ones no loss would see the order.
-        size = y.std(0, correction=0)
-        f = y.mean(0) + torch.where(size > 0, size, 1) * f.to(y)
+        mean, size = (y.mean(0), y.std(0, correction=0)) if f.shape == y.shape else (y.mean(), y.std(correction=0))
+        f = (mean + torch.where(size > 0, size, 1) * f).to(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, of the kind that this is
         of_targets = value(y)
@@ -91,6 +103,7 @@ def check_loss(argument: str, loss: Loss, y: Tensor, d_out: int) -> None:
     if same == [True, False]:
         got = f"one that does not see their order, of outputs {tuple(f.shape)} and targets {tuple(y.shape)}"
         fail(argument, "one that pairs each output with its target", got, "compare both as (batch, d_out)")
+    return f
 
 
 class TrainedPerceptron:

@@ -1,1 +1,8 @@
-"""What a training run leaves on disk: whole files, one writer at a time, and nothing read that is damaged."""
+"""Training: `Trainer`, and what a training run leaves on disk, in whole files that one process at a time writes."""
+
+from mupi.training.augmentation import Augmentation
+from mupi.training.epoch_record import EpochRecord
+from mupi.training.schedule import DropAndAnneal
+from mupi.training.trainer import Trainer
+
+__all__ = ["Augmentation", "DropAndAnneal", "EpochRecord", "Trainer"]

@@ -42,6 +42,8 @@ class RunFolder(Generic[R]):
         outputs: The names of all other files that the command writes into the folder.
         defaults: What fields of the identity stand for that a file of an earlier version does not name.
         argument: What errors call a field.
+        otherwise: What errors advise where the folder is of another run.
+        start_again: What they advise where a file of it is of no use.
     """
 
     directory: Path
@@ -53,6 +55,8 @@ class RunFolder(Generic[R]):
     outputs: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     argument: Callable[[str], str] = str
+    otherwise: str = "choose another --name"
+    start_again: str = START_AGAIN
 
     @property
     def config_path(self) -> Path:
@@ -81,7 +85,7 @@ class RunFolder(Generic[R]):
     @contextmanager
     def held(self) -> Iterator[None]:
         """Inside, no other process writes into the folder; see `mupi.training.lock.held`."""
-        with held(self.directory):
+        with held(self.directory, self.otherwise):
             remove_partial(self.directory / EPOCHS)
             yield
 
@@ -179,12 +183,12 @@ class RunFolder(Generic[R]):
         if (self.directory / STARTING).exists():
             raise FileNotFoundError(f"`{self.directory}` was not started yet; leave --resume out to start this run")
         saved = self._read(self.checkpoint_path, mapped)
-        with understood(self.checkpoint_path):
+        with understood(self.checkpoint_path, self.start_again):
             known = self._known(saved["state"])
         if len(known) != saved.get("records", len(known)):
             raise DamagedFile(
                 f"`{self.metrics_path}` is damaged: it has {len(known)} of the {saved['records']} lines up to the "
-                f"checkpoint; {START_AGAIN}"
+                f"checkpoint; {self.start_again}"
             )
         write_records(self.metrics_path, known)
         self.write_config()
@@ -196,7 +200,7 @@ class RunFolder(Generic[R]):
 
     def metrics(self) -> list[R]:
         """All records so far."""
-        return read_records(self.metrics_path, self.record, self.writer)
+        return read_records(self.metrics_path, self.record, self.writer, self.start_again)
 
     def _known(self, state: Mapping[str, Any]) -> list[R]:
         """The metrics up to a state."""
@@ -206,15 +210,15 @@ class RunFolder(Generic[R]):
     def _read(self, path: Path, mapped: bool) -> dict[str, Any]:
         if not path.exists():
             raise FileNotFoundError(f"`{path}` is missing; leave --resume out to start this run")
-        saved = read_sealed(path, mapped=mapped)
-        with understood(path):
+        saved = read_sealed(path, self.start_again, mapped=mapped)
+        with understood(path, self.start_again):
             known = {**self.defaults, **saved["config"]}
             if not isinstance(saved["state"], dict) or not known.keys() <= self.settings.keys():
                 raise ValueError("fields that this version does not know")
         for name, value in self.identity.items():
             if known.get(name) != value:
                 must = f"{known.get(name)!r} as in `{path}` to resume it"
-                fail(self.argument(name), must, repr(value), "or choose another --name")
+                fail(self.argument(name), must, repr(value), f"or {self.otherwise}")
         return saved
 
     def _refuse_if_of_something_else(self) -> None:
@@ -241,5 +245,5 @@ class RunFolder(Generic[R]):
                     return
         raise ValueError(
             f"`{self.directory}` holds files that are not of a run of `{self.writer}`, such as "
-            f"`{(foreign or found)[0]}`; choose another --name"
+            f"`{(foreign or found)[0]}`; {self.otherwise}"
         )

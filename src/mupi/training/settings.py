@@ -1,0 +1,70 @@
+"""What decides a run of a `Trainer`, as JSON has it: a run goes on only with the same."""
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mupi.training.examples import Examples
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: tensors by their checksum, functions and objects by their name."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, Tensor):
+        return checksum(value)
+    if isinstance(value, partial):
+        return [plain(value.func), plain(value.args), plain(value.keywords)]
+    if is_dataclass(value) and not isinstance(value, type):
+        return [type(value).__qualname__, plain(asdict(value))]
+    if isinstance(value, nn.Module):
+        numbers = {
+            k: plain(v) for k, v in vars(value).items() if isinstance(v, bool | int | float | str) and k[0] != "_"
+        }
+        return [_without_addresses(repr(value)), numbers, plain(value.state_dict())]
+    if isinstance(value, torch.dtype):
+        return str(value)
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def checksum(tensor: Tensor) -> str:
+    """Shape, dtype and a checksum of the entries."""
+    entries: Any = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)} {zlib.crc32(entries):08x}"
+
+
+def of_network(net: nn.Module) -> str:
+    """Its class, and a checksum of what it prints and of the shapes in its state."""
+    shapes = {name: list(v.shape) for name, v in net.state_dict().items() if isinstance(v, Tensor)}
+    text = _without_addresses(repr(net)) + json.dumps(shapes)
+    return f"{type(net).__qualname__} {zlib.crc32(text.encode()):08x}"
+
+
+def of_optimizer(optimizer: Optimizer) -> list[Any]:
+    """Its class, and what each of its groups says beside its parameters."""
+    groups = [
+        {**{name: plain(value) for name, value in group.items() if name != "params"}, "params": len(group["params"])}
+        for group in optimizer.param_groups
+    ]
+    return [type(optimizer).__qualname__, *groups]
+
+
+def of_examples(examples: Examples | None) -> list[str] | None:
+    """The checksums of inputs and targets."""
+    return None if examples is None else [checksum(examples.x), checksum(examples.y)]
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)

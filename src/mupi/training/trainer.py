@@ -1,0 +1,420 @@
+"""`Trainer`: a network, an optimizer and a loss, trained on data that are in memory."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from mupi.checks import fail, positive_int
+from mupi.data import Dataset
+from mupi.nets import MLP, MuCNN, PiNetwork
+from mupi.training import settings
+from mupi.training.augmentation import Augmentation
+from mupi.training.curves import write_curves, writer
+from mupi.training.damaged import understood
+from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite
+from mupi.training.epoch_record import EpochRecord
+from mupi.training.examples import Examples, as_examples
+from mupi.training.loop import train_epochs
+from mupi.training.memory import stored_atoms
+from mupi.training.pairing import are_labels, check_pairs, rows_to_try
+from mupi.training.procedure import Loss, Procedure
+from mupi.training.progress import epoch_progress
+from mupi.training.random_state import random_state, set_random_state
+from mupi.training.run_folder import RunFolder
+from mupi.training.state import Tally, TrainingState
+
+DIVERGED = "the checkpoint, if there is one, is from before; train anew with a lower learning rate or clip"
+CALL_OF_FIT = ("data", "test")
+
+Callback = Callable[["Trainer", EpochRecord], object]
+
+
+class Trainer:
+    """Trains a network by an optimizer: any module, any loss, classes or numbers.
+
+    Each epoch goes through the training examples once, in an order that ``generator`` draws; a step descends the mean
+    of the loss over a batch, and the last batch of an epoch may be smaller. It is what a loop by hand does, bit for
+    bit, and a run that was interrupted goes on as if it had not been.
+
+    >>> import torch
+    >>> from mupi import PiMLP, SGD
+    >>> from mupi.training import Trainer
+    >>> g = torch.Generator().manual_seed(0)
+    >>> x, y = torch.randn(64, 5, generator=g), torch.arange(64) % 3
+    >>> net = PiMLP(5, 3, 16, 2, generator=g)
+    >>> trainer = Trainer(net, SGD(net.parameter_groups(lr=0.1)), batch_size=16, generator=g)
+    >>> history = trainer.fit((x, y), epochs=2)
+    >>> [record.epoch for record in history], history[1].train_loss < history[0].train_loss
+    ([1, 2], True)
+
+    Args:
+        net: The network, on its device: one of mupi's, or any module.
+        optimizer: Of its parameters, of all or some: `mupi.SGD` or any of torch's that takes them (atoms are moved by
+            `mupi.SGD` only).
+        loss: Of outputs and targets of a batch, the mean over its examples.
+        batch_size: Examples a step.
+        schedule: A schedule of the optimizer, stepped once after each epoch.
+        augmentation: What is done to training images, drawn anew in each epoch.
+        accumulate: In how many equal parts a batch goes through the network, one after the other, to save memory; the
+            step is that of the whole batch to rounding, but where a layer depends on what is in a batch together (as
+            `torch.nn.BatchNorm1d` does, or Hermite's directions when they are renewed in the midst of it).
+        autocast: ``torch.bfloat16`` for mixed precision by `torch.autocast`. mupi's layers stay in their own dtype.
+        generator: Draws the order of the examples and their augmentation; of the CPU. None for one whose seed
+            torch's global generator draws.
+
+    Attributes:
+        net: As given.
+        optimizer: As given.
+        history: The records of all finished epochs, those before a resumption included.
+
+    Raises:
+        ValueError: For an argument that is none of the above, and an optimizer of parameters that are not the net's.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Optimizer,
+        *,
+        loss: Loss = cross_entropy,
+        batch_size: int = 32,
+        schedule: LRScheduler | None = None,
+        augmentation: Augmentation | None = None,
+        accumulate: int = 1,
+        autocast: torch.dtype | None = None,
+        generator: torch.Generator | None = None,
+    ):
+        _check_parts(net, optimizer, schedule, augmentation)
+        if not callable(loss):
+            fail("Trainer(loss=...)", "a function of outputs and targets", type(loss).__name__)
+        batch_size = positive_int("Trainer(batch_size=...)", batch_size)
+        if batch_size % positive_int("Trainer(accumulate=...)", accumulate):
+            fail("Trainer(accumulate=...)", f"a divisor of the batch size {batch_size}", accumulate)
+        if autocast not in (None, torch.bfloat16):
+            fail(
+                "Trainer(autocast=...)",
+                "torch.bfloat16, or None",
+                repr(autocast),
+                "other dtypes need their loss scaled",
+            )
+        if generator is not None and not _is_own(generator):
+            got = type(generator).__name__
+            fail(
+                "Trainer(generator=...)",
+                "a generator of its own, on the CPU",
+                f"another {got}",
+                "use torch.Generator()",
+            )
+        seed = None if generator is None else generator.initial_seed()
+        if generator is None:
+            generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        self.net, self.optimizer = net, optimizer
+        self.history: list[EpochRecord] = []
+        self._state = TrainingState(net, optimizer, schedule, augmentation, generator, generator)
+        # Steps are replayed only where it is known that they can be: a user's module or loss may look at values.
+        ours = isinstance(net, PiNetwork | MLP | MuCNN) and loss is cross_entropy
+        replays = ours and accumulate == 1 and autocast is None
+        self._procedure = Procedure(batch_size, loss, int(accumulate), autocast, True, replays, DIVERGED)
+        self._directory: Path | None = None
+        self._size = 0
+        self._settings = {
+            "net": settings.of_network(net),
+            "optimizer": settings.of_optimizer(optimizer),
+            "loss": settings.plain(loss),
+            "batch_size": batch_size,
+            "schedule": None if schedule is None else [type(schedule).__name__, settings.plain(schedule.state_dict())],
+            "augmentation": settings.plain(augmentation),
+            "accumulate": int(accumulate),
+            "autocast": settings.plain(autocast),
+            "generator": seed,
+        }
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        epochs: int,
+        test: Any = None,
+        directory: str | PathLike[str] | None = None,
+        callbacks: Sequence[Callback] = (),
+        log: Any = None,
+    ) -> list[EpochRecord]:
+        """Train until ``epochs`` epochs are finished, those of earlier calls included.
+
+        With a directory the run is kept there: ``config.json``, a line an epoch in ``metrics.jsonl``, and after each
+        epoch and on an interruption ``checkpoint.pt``, with network, optimizer, schedule and generators (torch's global
+        ones too, which dropout draws from, and which going on sets). A run that the directory holds goes on from its
+        checkpoint, whatever the network's parameters are now, if it was made with the same settings and data; of
+        functions only their names are compared. Without a directory all is in memory, and a further call goes on where
+        the last one stopped.
+
+        Ctrl-C and SIGTERM act between two steps. In a terminal a bar shows the progress.
+
+        Args:
+            data: (x, y) of tensors or NumPy arrays, x of any shape (n, ...); a ``TensorDataset`` of two tensors; or a
+                `mupi.data.Dataset` with its test images. Integers y of shape (n,) are class labels, whose right answers
+                are counted where the network has an output for each class; floats are numbers. They are moved to the
+                network's device, arrays of floats into its dtype.
+            epochs: How many are to be finished in all.
+            test: The same, for the loss after each epoch, with layers in evaluation mode.
+            directory: Where the run is kept; None for nowhere. The same in each call.
+            callbacks: Each is called as ``callback(trainer, record)`` after each epoch, when its checkpoint is written;
+                if one returns True no further epoch is begun (in this call: the next one goes on).
+            log: A directory for TensorBoard, or a ``SummaryWriter``.
+
+        Returns:
+            `history`.
+
+        Raises:
+            ValueError: If data, or another argument, are none of the above; if targets are not what the loss and the
+                network take (also where they would only broadcast); if the directory holds another run, or other files.
+            FloatingPointError: If the loss is no longer finite; the step is not taken (mupi's own networks on CUDA: up
+                to 50 may have been).
+            KeyboardInterrupt: Once the process was told to stop, and the state is saved.
+        """
+        epochs = positive_int("fit(epochs=...)", epochs)
+        if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
+            fail("fit(callbacks=...)", "a list of functions", type(callbacks).__name__)
+        if directory is not None and not isinstance(directory, str | PathLike):
+            fail("fit(directory=...)", "a path, or None", type(directory).__name__)
+        train, tests = self._examples(data, test)
+        path = None if directory is None else Path(directory)
+        if self._begun and path != self._directory:
+            fail("fit(directory=...)", f"{self._directory}, as in the first call", path, "make a new Trainer")
+        if self._state.step and len(train.x) != self._size:
+            fail("fit(data=...)", f"the {self._size} examples of the epoch in progress", len(train.x))
+        with writer(log) as opened, self._training_mode():
+            labels = self._check_data(train, tests)
+            run = None if path is None else self._run(path, train, tests)
+            with nullcontext() if run is None else run.held():
+                if run is not None:
+                    self._open(run)
+                self._directory, self._size = path, len(train.x)
+                self._train(train, tests, epochs, labels, run, callbacks, opened)
+        return self.history
+
+    @property
+    def _begun(self) -> bool:
+        """Whether there is something to go on from."""
+        return (self._state.epoch, self._state.step) != (0, 0)
+
+    def _train(
+        self,
+        train: Examples,
+        tests: Examples | None,
+        epochs: int,
+        labels: bool,
+        run: RunFolder[EpochRecord] | None,
+        callbacks: Sequence[Callback],
+        opened: Any,
+    ) -> None:
+        """`fit`, of arguments that are checked."""
+        state, procedure = self._state, replace(self._procedure, labels=labels)
+        steps = -(-len(train.x) // procedure.batch_size)
+
+        def test_of(examples: Examples, where: str) -> tuple[float, float]:
+            with self._evaluation_mode(), procedure.precision(examples.x.device):
+                found = evaluate(self.net, examples.x, examples.y, procedure.loss, labels)
+            require_finite(found[0], where, DIVERGED)
+            return found
+
+        def few() -> Examples:
+            return Examples(train.x[:EVALUATION_BATCH], train.y[:EVALUATION_BATCH])
+
+        def measure() -> EpochRecord:
+            # Without a test a few training examples tell whether the last step has ruined the network.
+            test_loss, test_accuracy = test_of(tests or few(), f"a look at the network after epoch {state.epoch + 1}")
+            return EpochRecord(
+                epoch=state.epoch + 1,
+                train_loss=state.tally.mean_loss,
+                train_accuracy=state.tally.accuracy if labels else None,
+                test_loss=None if tests is None else test_loss,
+                test_accuracy=test_accuracy if labels and tests is not None else None,
+                learning_rates=tuple(float(group["lr"]) for group in self.optimizer.param_groups),
+                seconds=state.tally.seconds,
+                atoms=stored_atoms(self.net),
+            )
+
+        def finish(record: EpochRecord) -> bool:
+            self.history.append(record)
+            if run is not None:
+                run.append(record)
+                run.save(self._checkpoint())
+            if opened is not None:
+                write_curves(opened, record)
+            # All of them, before one that stops.
+            return any([callback(self, record) is True for callback in callbacks])
+
+        def stop() -> NoReturn:
+            where = f"in epoch {state.epoch + 1} after {state.step} steps"
+            if run is None:
+                raise KeyboardInterrupt(f"interrupted {where}; a further call of fit goes on from there")
+            test_of(few(), f"epoch {state.epoch + 1}, step {state.step}")
+            run.save(self._checkpoint())
+            raise KeyboardInterrupt(
+                f"interrupted {where}; `{run.directory}` holds them all, and fit goes on from there"
+            )
+
+        with epoch_progress(epochs, type(self.net).__name__) as progress:
+
+            def show(tally: Tally, taken: int) -> None:
+                accuracy = tally.accuracy if labels else None
+                progress.advance(taken, tally.mean_loss, accuracy, None, stored_atoms(self.net))
+
+            train_epochs(
+                state,
+                epochs,
+                train,
+                procedure,
+                begin=lambda: progress.begin(state.epoch + 1, state.step, steps),
+                after_steps=show,
+                measure=measure,
+                finish=finish,
+                stop=stop,
+            )
+
+    def _examples(self, data: Any, test: Any) -> tuple[Examples, Examples | None]:
+        """Training and test examples, where the network is."""
+        like = _floating_parameter(self.net)
+        if isinstance(data, Dataset):
+            if test is not None:
+                fail("fit(test=...)", "None with a mupi.data.Dataset, which has its own", type(test).__name__)
+            data, test = (data.train_x, data.train_y), (data.test_x, data.test_y)
+            test = test if len(test[0]) else None
+        train = as_examples("fit(data=...)", data, like)
+        tests = None if test is None else as_examples("fit(test=...)", test, like)
+        if tests is not None and (tests.x.shape[1:], tests.y.shape[1:], tests.y.dtype) != (
+            train.x.shape[1:], train.y.shape[1:], train.y.dtype
+        ):  # fmt: skip
+            got = f"{tuple(tests.x.shape)}, {tuple(tests.y.shape)} and {tests.y.dtype}"
+            must = f"of the shapes {tuple(train.x.shape)}, {tuple(train.y.shape)} but for n, and {train.y.dtype}"
+            fail("fit(test=...)", must, got)
+        augmentation = self._state.augmentation
+        if augmentation is not None and not augmentation.takes(tuple(train.x.shape[1:])):
+            must = f"images of shape {augmentation.image_shape}, flat or not, as in Trainer(augmentation=...)"
+            fail("fit(data=...)", must, f"shape {tuple(train.x.shape)}")
+        return train, tests
+
+    def _check_data(self, train: Examples, tests: Examples | None) -> bool:
+        """Whether the targets are labels.
+
+        Raises:
+            ValueError: If the network, the loss and the targets do not go together.
+        """
+        procedure = self._procedure
+        rows = rows_to_try(len(train.x)).to(train.x.device)
+        with self._evaluation_mode(), torch.no_grad(), procedure.precision(train.x.device):
+            outputs = self.net(train.x[rows])
+            if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(rows):
+                got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+                fail("Trainer(net=...)", f"a module whose output is a tensor of {len(rows)} rows, as its input", got)
+            labels = are_labels("fit(data=...)", train.y, outputs)
+            if tests is not None:
+                are_labels("fit(test=...)", tests.y, outputs)
+            check_pairs("Trainer(loss=...)", procedure.loss, outputs, train.y[rows], procedure.accumulate)
+        return labels
+
+    def _run(self, path: Path, train: Examples, tests: Examples | None) -> RunFolder[EpochRecord]:
+        """The folder of a run on these examples."""
+        known = self._settings | {"data": settings.of_examples(train), "test": settings.of_examples(tests)}
+        return RunFolder(
+            directory=path,
+            settings=known,
+            identity=known,
+            record=EpochRecord,
+            counted_by="epoch",
+            writer="Trainer.fit",
+            argument=lambda name: f"{'fit' if name in CALL_OF_FIT else 'Trainer'}({name}=...)",
+            otherwise="choose another directory",
+            start_again="choose another directory, or remove this one",
+        )
+
+    def _open(self, run: RunFolder[EpochRecord]) -> None:
+        """Start a run, or go on with the one that is there."""
+        if not run.present:
+            run.start(self._checkpoint())
+            return
+        if not run.checkpoint_path.exists():
+            raise FileNotFoundError(f"`{run.checkpoint_path}` is missing; {run.start_again}")
+        saved = run.load()
+        with understood(run.checkpoint_path, run.start_again):
+            self._state.load_state_dict(saved)
+            set_random_state(saved["random"], self._device)
+        self.history = run.metrics()
+
+    def _checkpoint(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return self._state.state_dict() | {"random": random_state(self._device)}
+
+    @property
+    def _device(self) -> torch.device:
+        return _floating_parameter(self.net).device
+
+    @contextmanager
+    def _training_mode(self) -> Iterator[None]:
+        """Inside, the network is in training mode; layers that were put into another by themselves stay so."""
+        if was := self.net.training:
+            yield
+            return
+        self.net.train()
+        try:
+            yield
+        finally:
+            self.net.train(was)
+
+    @contextmanager
+    def _evaluation_mode(self) -> Iterator[None]:
+        """Inside, all layers are in evaluation mode."""
+        modes = {module: module.training for module in self.net.modules()}
+        self.net.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+
+def _check_parts(net: Any, optimizer: Any, schedule: Any, augmentation: Any) -> None:
+    """Refuse what does not belong together."""
+    if not isinstance(net, nn.Module):
+        fail("Trainer(net=...)", "a torch.nn.Module", type(net).__name__)
+    own = {id(p) for p in net.parameters()}
+    if len({p.device for p in net.parameters()}) != 1:
+        fail("Trainer(net=...)", "a module with parameters, on one device", f"{len(own)} of them")
+    if not isinstance(optimizer, Optimizer):
+        fail("Trainer(optimizer=...)", "a torch.optim.Optimizer", type(optimizer).__name__)
+    if foreign := sum(id(p) not in own for group in optimizer.param_groups for p in group["params"]):
+        fail(
+            "Trainer(optimizer=...)", "of the net's own parameters", f"{foreign} others", "make it of net.parameters()"
+        )
+    if schedule is not None:
+        if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
+            hint = "use a callback for what depends on the record"
+            fail(
+                "Trainer(schedule=...)", "an LRScheduler that is stepped without a value", type(schedule).__name__, hint
+            )
+        if schedule.optimizer is not optimizer:
+            fail("Trainer(schedule=...)", "of the same optimizer", "that of another")
+    if augmentation is not None and not isinstance(augmentation, Augmentation):
+        fail("Trainer(augmentation=...)", "a mupi.training.Augmentation", type(augmentation).__name__)
+
+
+def _is_own(generator: Any) -> bool:
+    """Whether nobody else draws from a generator, so that its state is all about the data."""
+    own = isinstance(generator, torch.Generator) and generator is not torch.default_generator
+    return own and generator.device.type == "cpu"
+
+
+def _floating_parameter(net: nn.Module) -> Tensor:
+    """One that says where the network is, and in which dtype arrays are to come."""
+    parameters = list(net.parameters())
+    return next((p for p in parameters if p.is_floating_point()), parameters[0])
