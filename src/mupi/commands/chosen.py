@@ -51,7 +51,8 @@ class Chosen:
             for option, exponents in (("--a", p.a), ("--b", p.b), ("--c", (p.c,))):
                 for exponent in exponents:
                     if abs(exponent) > LARGEST_EXPONENT:
-                        fail(option, f"of exponents from −{LARGEST_EXPONENT} to {LARGEST_EXPONENT}", f"{float(exponent):.3g}")
+                        must = f"of exponents from −{LARGEST_EXPONENT} to {LARGEST_EXPONENT}"
+                        fail(option, must, f"{float(exponent):.3g}")
 
     def parametrizations(self) -> dict[str, Parametrization]:
         """By the names under which to show them; empty if none is chosen."""
