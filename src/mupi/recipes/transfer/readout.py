@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NoReturn
 
 import torch
 from jaxtyping import Float
@@ -14,8 +15,8 @@ from mupi.data import Dataset
 from mupi.nets import MLP, PiMLP
 from mupi.recipes.transfer.representation import Representation
 from mupi.training.augmentation import Augmentation
-from mupi.training.epoch import train_epoch
 from mupi.training.examples import Examples
+from mupi.training.loop import train_epochs
 from mupi.training.procedure import Procedure
 from mupi.training.schedule import DropAndAnneal
 from mupi.training.state import TrainingState
@@ -102,12 +103,29 @@ def train_readout(
         for_views,
     )
     examples, procedure = Examples(part.train_x, part.train_y), Procedure(batch_size, cross_entropy)
-    for _ in range(epochs):
-        train_epoch(state, examples, procedure, lambda: False, lambda _, steps: after_steps(steps))
-        state.finish_epoch()
+    train_epochs(
+        state,
+        epochs,
+        examples,
+        procedure,
+        begin=lambda: None,
+        after_steps=lambda _, steps: after_steps(steps),
+        measure=lambda: None,
+        finish=lambda _: False,
+        stop=_interrupt,
+    )
     readout = state.net
     assert isinstance(readout, Readout)
     # Of the state, since atoms are no parameter to compute with.
     if not all(bool(torch.isfinite(value).all()) for value in readout.state_dict().values()):
         raise FloatingPointError(f"the readout diverged with --rates {rate:g}")
     return readout
+
+
+def _interrupt() -> NoReturn:
+    """Give up a readout half way: it takes seconds, and is trained anew.
+
+    Raises:
+        KeyboardInterrupt: Always.
+    """
+    raise KeyboardInterrupt
