@@ -117,6 +117,7 @@ CASES = {
     # training
     "Trainer(lambda x: x, descent)": r"`Trainer\(net=\.\.\.\)` must be a torch.nn.Module; got function",
     "Trainer(net, 'adam')": r"`Trainer\(optimizer=\.\.\.\)` must be a torch.optim.Optimizer; got str",
+    "Trainer(net, torch.optim.LBFGS(net.parameters()))": r"`Trainer\(optimizer=\.\.\.\)` must be one that steps",
     "Trainer(net, descent, loss='mse')": r"`Trainer\(loss=\.\.\.\)` must be a function.*got str",
     "Trainer(net, descent, batch_size=2.5)": r"`Trainer\(batch_size=\.\.\.\)` must be an integer ≥ 1; got 2\.5",
     "Trainer(net, descent, schedule=3)": r"`Trainer\(schedule=\.\.\.\)` must be an LRScheduler.*got int",

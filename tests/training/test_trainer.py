@@ -456,6 +456,10 @@ def test_targets_that_would_broadcast_are_refused():
         trainer.fit((X, COLUMN), epochs=1)
     with pytest.raises(ValueError, match="pairs each output"):
         trainer.fit((X, COLUMN.sort().values), epochs=1)  # of which the first are all alike
+    rare = torch.zeros(1000)
+    rare[77] = 1.0
+    with pytest.raises(ValueError, match="pairs each output"):
+        trainer.fit((torch.ones(1000, 5), rare), epochs=1)
     assert not trainer.history
     trainer.fit((X, COLUMN[:, None]), epochs=1)
 

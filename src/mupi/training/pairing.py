@@ -13,9 +13,15 @@ ROWS = 128
 """How many examples a loss is tried on."""
 
 
-def rows_to_try(n: int) -> Tensor:
-    """The numbers of some of n examples: an even number of them, spread over all, since they may come sorted."""
-    return torch.linspace(0, n - 1, min(ROWS, n + n % 2)).long()
+def rows_to_try(y: Tensor) -> Tensor:
+    """The numbers of some examples: an even number of them, spread over all, since they may come sorted.
+
+    Targets that are all the same show nothing, so that the least and the largest are among them.
+    """
+    n, sizes = len(y), y.flatten(1).sum(1) if y.ndim > 1 else y
+    rows = torch.linspace(0, n - 1, min(ROWS, n + n % 2), dtype=torch.float64).long().to(y.device)
+    rows[0], rows[-1] = sizes.argmin(), sizes.argmax()
+    return rows
 
 
 def are_labels(argument: str, y: Tensor, outputs: Tensor) -> bool:

@@ -53,12 +53,14 @@ def of_network(net: nn.Module) -> str:
 
 
 def of_optimizer(optimizer: Optimizer) -> list[Any]:
-    """Its class, and what each of its groups says beside its parameters."""
+    """Its class, and what its groups say, and how many parameters they have: for each where they differ."""
     groups = [
-        {**{name: plain(value) for name, value in group.items() if name != "params"}, "params": len(group["params"])}
+        {name: len(value) if name == "params" else plain(value) for name, value in group.items()}
         for group in optimizer.param_groups
     ]
-    return [type(optimizer).__qualname__, *groups]
+    found = {name: [group.get(name) for group in groups] for name in sorted(set().union(*groups))}
+    differ = {name: values[0] if values == values[:1] * len(values) else values for name, values in found.items()}
+    return [type(optimizer).__qualname__, len(groups), differ]
 
 
 def of_examples(examples: Examples | None) -> list[str] | None:

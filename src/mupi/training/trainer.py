@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from inspect import signature
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
@@ -311,7 +312,7 @@ class Trainer:
             ValueError: If the network, the loss and the targets do not go together.
         """
         procedure = self._procedure
-        rows = rows_to_try(len(train.x)).to(train.x.device)
+        rows = rows_to_try(train.y)
         with self._evaluation_mode(), torch.no_grad(), procedure.precision(train.x.device):
             outputs = self.net(train.x[rows])
             if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(rows):
@@ -392,6 +393,9 @@ def _check_parts(net: Any, optimizer: Any, schedule: Any, augmentation: Any) -> 
         fail("Trainer(net=...)", "a module with parameters, on one device", f"{len(own)} of them")
     if not isinstance(optimizer, Optimizer):
         fail("Trainer(optimizer=...)", "a torch.optim.Optimizer", type(optimizer).__name__)
+    closure = signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        fail("Trainer(optimizer=...)", "one that steps without a closure", type(optimizer).__name__)
     if foreign := sum(id(p) not in own for group in optimizer.param_groups for p in group["params"]):
         fail(
             "Trainer(optimizer=...)", "of the net's own parameters", f"{foreign} others", "make it of net.parameters()"
