@@ -1,9 +1,8 @@
 """`Trainer`: a network, an optimizer and a loss, trained on data that are in memory."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from inspect import signature
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 
 from mupi.checks import fail, positive_int
 from mupi.data import Dataset
@@ -26,7 +25,9 @@ from mupi.training.epoch_record import EpochRecord
 from mupi.training.examples import Examples, as_examples
 from mupi.training.loop import train_epochs
 from mupi.training.memory import stored_atoms
+from mupi.training.modes import evaluation_mode, training_mode
 from mupi.training.pairing import are_labels, check_pairs, rows_to_try
+from mupi.training.parts import check_generator, check_parts
 from mupi.training.procedure import Loss, Procedure
 from mupi.training.progress import epoch_progress
 from mupi.training.random_state import random_state, set_random_state
@@ -94,7 +95,7 @@ class Trainer:
         autocast: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ):
-        _check_parts(net, optimizer, schedule, augmentation)
+        check_parts(net, optimizer, schedule, augmentation)
         if not callable(loss):
             fail("Trainer(loss=...)", "a function of outputs and targets", type(loss).__name__)
         batch_size = positive_int("Trainer(batch_size=...)", batch_size)
@@ -107,14 +108,7 @@ class Trainer:
                 repr(autocast),
                 "other dtypes need their loss scaled",
             )
-        if generator is not None and not _is_own(generator):
-            got = type(generator).__name__
-            fail(
-                "Trainer(generator=...)",
-                "a generator of its own, on the CPU",
-                f"another {got}",
-                "use torch.Generator()",
-            )
+        check_generator(generator)
         seed = None if generator is None else generator.initial_seed()
         if generator is None:
             generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
@@ -193,7 +187,7 @@ class Trainer:
             fail("fit(directory=...)", f"{self._directory}, as in the first call", path, "make a new Trainer")
         if self._state.step and len(train.x) != self._size:
             fail("fit(data=...)", f"the {self._size} examples of the epoch in progress", len(train.x))
-        with writer(log) as opened, self._training_mode():
+        with writer(log) as opened, training_mode(self.net):
             labels = self._check_data(train, tests)
             run = None if path is None else self._run(path, train, tests)
             with nullcontext() if run is None else run.held():
@@ -223,7 +217,7 @@ class Trainer:
         steps = -(-len(train.x) // procedure.batch_size)
 
         def test_of(examples: Examples, where: str) -> tuple[float, float]:
-            with self._evaluation_mode(), procedure.precision(examples.x.device):
+            with evaluation_mode(self.net), procedure.precision(examples.x.device):
                 found = evaluate(self.net, examples.x, examples.y, procedure.loss, labels)
             require_finite(found[0], where, DIVERGED)
             return found
@@ -313,7 +307,7 @@ class Trainer:
         """
         procedure = self._procedure
         rows = rows_to_try(train.y)
-        with self._evaluation_mode(), torch.no_grad(), procedure.precision(train.x.device):
+        with evaluation_mode(self.net), torch.no_grad(), procedure.precision(train.x.device):
             outputs = self.net(train.x[rows])
             if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(rows):
                 got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
@@ -359,63 +353,6 @@ class Trainer:
     @property
     def _device(self) -> torch.device:
         return _floating_parameter(self.net).device
-
-    @contextmanager
-    def _training_mode(self) -> Iterator[None]:
-        """Inside, the network is in training mode; layers that were put into another by themselves stay so."""
-        if was := self.net.training:
-            yield
-            return
-        self.net.train()
-        try:
-            yield
-        finally:
-            self.net.train(was)
-
-    @contextmanager
-    def _evaluation_mode(self) -> Iterator[None]:
-        """Inside, all layers are in evaluation mode."""
-        modes = {module: module.training for module in self.net.modules()}
-        self.net.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
-
-
-def _check_parts(net: Any, optimizer: Any, schedule: Any, augmentation: Any) -> None:
-    """Refuse what does not belong together."""
-    if not isinstance(net, nn.Module):
-        fail("Trainer(net=...)", "a torch.nn.Module", type(net).__name__)
-    own = {id(p) for p in net.parameters()}
-    if len({p.device for p in net.parameters()}) != 1:
-        fail("Trainer(net=...)", "a module with parameters, on one device", f"{len(own)} of them")
-    if not isinstance(optimizer, Optimizer):
-        fail("Trainer(optimizer=...)", "a torch.optim.Optimizer", type(optimizer).__name__)
-    closure = signature(type(optimizer).step).parameters.get("closure")
-    if closure is not None and closure.default is closure.empty:
-        fail("Trainer(optimizer=...)", "one that steps without a closure", type(optimizer).__name__)
-    if foreign := sum(id(p) not in own for group in optimizer.param_groups for p in group["params"]):
-        fail(
-            "Trainer(optimizer=...)", "of the net's own parameters", f"{foreign} others", "make it of net.parameters()"
-        )
-    if schedule is not None:
-        if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
-            hint = "use a callback for what depends on the record"
-            fail(
-                "Trainer(schedule=...)", "an LRScheduler that is stepped without a value", type(schedule).__name__, hint
-            )
-        if schedule.optimizer is not optimizer:
-            fail("Trainer(schedule=...)", "of the same optimizer", "that of another")
-    if augmentation is not None and not isinstance(augmentation, Augmentation):
-        fail("Trainer(augmentation=...)", "a mupi.training.Augmentation", type(augmentation).__name__)
-
-
-def _is_own(generator: Any) -> bool:
-    """Whether nobody else draws from a generator, so that its state is all about the data."""
-    own = isinstance(generator, torch.Generator) and generator is not torch.default_generator
-    return own and generator.device.type == "cpu"
 
 
 def _floating_parameter(net: nn.Module) -> Tensor:
