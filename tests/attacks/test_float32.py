@@ -196,4 +196,4 @@ def compare_transforms(name, total, x, record):
             outcome = "right" if float(difference().abs().max()) < 1e-12 * float(second.abs().max() + 1) else "silent"
         except (RuntimeError, NotImplementedError, TypeError):
             outcome = "traceback"
-        record("torch.func", f"{name} {transform}", outcome)
+        record("torch.func of kernels", f"{name} {transform}", outcome)
