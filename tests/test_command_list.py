@@ -10,14 +10,14 @@ from typing import get_args
 import pytest
 
 from mupi.cli import main
-from mupi.command_list import COMMANDS
+from mupi.command_list import COMMANDS, RECIPES
 from mupi.extras import PACKAGES, MissingExtraError, require
 from mupi.version import __version__
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS | RECIPES)
 def test_every_command_is_where_the_list_says(name):
-    config, do = COMMANDS[name].load()
+    config, do = (COMMANDS | RECIPES)[name].load()
     assert all(map(is_dataclass, get_args(config) or (config,)))
     assert callable(do)
 
@@ -34,6 +34,24 @@ def test_help_lists_every_command_with_what_it_does(capsys, monkeypatch):
 def test_the_version_is_one_line(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"mupi {__version__}\n"
+
+
+@pytest.mark.parametrize("args", [["recipe"], ["recipe", "--list"], ["recipe", "--help"]])
+def test_every_recipe_is_listed_with_what_it_does(args, capsys):
+    assert main(args) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=1) for line in lines[2:]] == [[name, c.does] for name, c in RECIPES.items()]
+
+
+def test_a_recipe_is_meant_by_its_name_with_recipe_and_without(capsys):
+    assert main(["recipe", "train"]) == main(["recipe", "nothing"]) == 2
+    assert "`mupi recipe` must be one of compare, " in capsys.readouterr().err
+    shown = []
+    for args in (["recipe", "compare"], ["compare"]):
+        with pytest.raises(SystemExit):
+            main([*args, "--help"])
+        shown.append(capsys.readouterr().out)
+    assert shown[0].replace("mupi recipe compare", "mupi compare") == shown[1]
 
 
 @pytest.mark.parametrize("args", [[], ["trian"], ["--", "train"], ["--rank", "4", "train"]])
@@ -56,7 +74,7 @@ finally:
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     imported = set(result.stdout.partition("imported")[2].split())
     assert "tyro" in imported
-    modules = {command.module for command in COMMANDS.values()}
+    modules = {command.module for command in (COMMANDS | RECIPES).values()}
     assert not imported & (modules | {"matplotlib", "sklearn", "pooch", "scipy.special", "torch._dynamo"})
 
 

@@ -1,4 +1,4 @@
-"""The command line: `mupi NAME ...` for the names of `COMMANDS`."""
+"""The command line: `mupi NAME ...` for the names of `COMMANDS`, `mupi recipe NAME ...` for those of `RECIPES`."""
 
 import argparse
 import os
@@ -13,12 +13,14 @@ from operator import or_
 from typing import Annotated, Any, get_args
 
 from mupi.checks import fail
-from mupi.command_list import COMMANDS
+from mupi.command_list import COMMANDS, RECIPES
 from mupi.commands.exits import Exit, explained
 from mupi.commands.options import check_arguments, check_options
 from mupi.extras import require
 from mupi.training.interrupt import STOPPING, signals_interrupt
 from mupi.version import __version__
+
+RECIPE = "recipe"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -73,18 +75,26 @@ def run(args: Sequence[str]) -> None:
     require("tyro", "the command line of mupi")
     import tyro  # here, for the line above where it is missing
 
-    name = args[0] if args else ""
-    if name not in COMMANDS:
+    name, prog = args[0] if args else "", "mupi"
+    if name == RECIPE:
+        args, prog = args[1:], f"mupi {RECIPE}"
+        name = args[0] if args else ""
+        if name not in RECIPES:
+            list_recipes(args)
+            return
+    # The name of a recipe alone is short for it.
+    command = (RECIPES if prog != "mupi" else COMMANDS | RECIPES).get(name)
+    if command is None:
         about = f"mupi {__version__}: infinite-width neural networks. Each command has its own --help."
         tyro.cli(overview(), prog="mupi", args=args, description=about)
         fail("mupi", "given a command first", " ".join(args))
-    kind, do = COMMANDS[name].load()
-    read: Callable[..., Any] = partial(tyro.cli, prog=f"mupi {name}")
+    kind, do = command.load()
+    read: Callable[..., Any] = partial(tyro.cli, prog=f"{prog} {name}")
     match name:
         case "train":
-            config = read(kind, args=args[1:], default=protocol(args), description=COMMANDS[name].does)
+            config = read(kind, args=args[1:], default=protocol(args), description=command.does)
         case "transfer":
-            config = read(transfers(args), args=args[1:], description=COMMANDS[name].does)
+            config = read(transfers(args), args=args[1:], description=command.does)
         case "neighbours":
             from mupi.recipes.word2vec.queries import with_words_apart
 
@@ -101,8 +111,24 @@ def overview() -> Any:
     """What tyro reads a command line without a known command as: only to print its help, or what is wrong."""
     from tyro.conf import subcommand
 
-    named = ((name, make_dataclass(f"Some{i}", [])) for i, name in enumerate(COMMANDS))
-    return reduce(or_, (Annotated[kind, subcommand(name, description=COMMANDS[name].does)] for name, kind in named))
+    shown = {name: command.does for name, command in COMMANDS.items()}
+    shown[RECIPE] = "Repeat a paper's experiment; --list names them."
+    kinds = ((does, name, make_dataclass(f"Some{i}", [])) for i, (name, does) in enumerate(shown.items()))
+    return reduce(or_, (Annotated[kind, subcommand(name, description=does)] for does, name, kind in kinds))
+
+
+def list_recipes(args: Sequence[str]) -> None:
+    """Print what each recipe does, if that is asked for.
+
+    Raises:
+        ValueError: If a recipe is asked for that there is not.
+    """
+    if args and args[0] not in ("--list", "--help", "-h"):
+        fail(f"mupi {RECIPE}", f"one of {', '.join(RECIPES)}", args[0])
+    width = max(map(len, RECIPES))
+    print(f"mupi {RECIPE} NAME ...; each has its own --help.\n")
+    for name, command in RECIPES.items():
+        print(f"{name:{width}}  {command.does}")
 
 
 def protocol(args: Sequence[str]) -> Any:

@@ -49,6 +49,28 @@ COMMANDS = {
         "ExportConfig",
         "export",
     ),
+    "abc": Command(
+        "Say what a parametrization does at large width, and what to change.",
+        "mupi.commands.abc_verdict",
+        "AbcConfig",
+        "abc",
+    ),
+    "coordcheck": Command(
+        "Compare how sizes scale with width with the predicted exponents.",
+        "mupi.commands.coordcheck",
+        "CoordCheckConfig",
+        "coordcheck",
+    ),
+    "program": Command(
+        "Explain Tensor Programs line by line, and compare widths with limits.",
+        "mupi.commands.program",
+        "ProgramConfig",
+        "program",
+    ),
+}
+"""What is done with a network, a parametrization or a program: `mupi NAME`."""
+
+RECIPES = {
     "compare": Command(
         "Train networks and kernels on one data set, and set them side by side.",
         "mupi.recipes.comparison.compare",
@@ -67,29 +89,11 @@ COMMANDS = {
         "ConvergenceConfig",
         "convergence",
     ),
-    "abc": Command(
-        "Say what a parametrization does at large width, and what to change.",
-        "mupi.commands.abc_verdict",
-        "AbcConfig",
-        "abc",
-    ),
-    "coordcheck": Command(
-        "Compare how sizes scale with width with the predicted exponents.",
-        "mupi.commands.coordcheck",
-        "CoordCheckConfig",
-        "coordcheck",
-    ),
     "lr-transfer": Command(
         "Train networks of several widths at many rates, and see where the best is.",
         "mupi.recipes.widths.lr_transfer",
         "LrTransferConfig",
         "lr_transfer",
-    ),
-    "program": Command(
-        "Explain Tensor Programs line by line, and compare widths with limits.",
-        "mupi.commands.program",
-        "ProgramConfig",
-        "program",
     ),
     "mu-limit": Command(
         "Train deep μ-limits, and finite networks beside them, on two classes.",
@@ -140,3 +144,4 @@ COMMANDS = {
         "neighbours",
     ),
 }
+"""The papers' experiments, their figures and what is asked of their results: `mupi recipe NAME`."""

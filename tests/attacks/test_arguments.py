@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pytest
 
 from commands import attempt, begin_nothing, describe
-from mupi.cli import COMMANDS, main
+from mupi.cli import main
+from mupi.command_list import COMMANDS, RECIPES
 from mupi.commands.train.config import TrainConfig
 from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, PretrainConfig
 from omniglot_archives import write_archives
@@ -23,7 +24,11 @@ CONFIGS: dict[tuple[str, ...], Any] = {
     ("transfer", "pretrain"): PretrainConfig,
     ("transfer", "evaluate"): EvaluateConfig,
     ("transfer", "both"): BothConfig,
-    **{(name,): command.load()[0] for name, command in COMMANDS.items() if name not in ("train", "transfer")},
+    **{
+        (name,): command.load()[0]
+        for name, command in (COMMANDS | RECIPES).items()
+        if name not in ("train", "transfer")
+    },
 }
 
 # What makes each command short, where it is not stopped; "{…}" are what the fixture `made` has made.

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from mupi.optim import SGD
 from mupi.training.examples import Examples
+from mupi.training.modes import evaluation_mode
 from mupi.training.procedure import OF_A_COMMAND, Loss, Procedure
 from mupi.training.replayed_step import ReplayedStep, replayable
 from mupi.training.state import Tally, TrainingState
@@ -142,7 +143,7 @@ class Reading:
 def evaluate(
     net: nn.Module, x: Tensor, y: Tensor, mean: Loss | None = None, labels: bool = True
 ) -> tuple[float, float]:
-    """Mean loss, and the share of examples classified right.
+    """Mean loss, and the share of examples classified right, in evaluation mode: no layer learns from these examples.
 
     Args:
         net: The network.
@@ -152,13 +153,14 @@ def evaluate(
         labels: Whether targets are classes; else the share is 0.
     """
     loss, correct = 0.0, 0
-    for x_part, y_part in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
-        outputs = net(x_part)
-        if mean is None:
-            loss += cross_entropy(outputs, y_part, reduction="sum").item()
-        else:
-            loss += total(mean(outputs, y_part), len(y_part)).item()
-        correct += int((outputs.argmax(1) == y_part).sum()) if labels else 0
+    with evaluation_mode(net):
+        for x_part, y_part in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
+            outputs = net(x_part)
+            if mean is None:
+                loss += cross_entropy(outputs, y_part, reduction="sum").item()
+            else:
+                loss += total(mean(outputs, y_part), len(y_part)).item()
+            correct += int((outputs.argmax(1) == y_part).sum()) if labels else 0
     return loss / len(x), correct / len(x)
 
 

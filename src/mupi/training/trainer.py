@@ -217,7 +217,7 @@ class Trainer:
         steps = -(-len(train.x) // procedure.batch_size)
 
         def test_of(examples: Examples, where: str) -> tuple[float, float]:
-            with evaluation_mode(self.net), procedure.precision(examples.x.device):
+            with procedure.precision(examples.x.device):
                 found = evaluate(self.net, examples.x, examples.y, procedure.loss, labels)
             require_finite(found[0], where, DIVERGED)
             return found
