@@ -6,6 +6,7 @@
 import hashlib
 import io
 import json
+import os
 import random
 import re
 import shlex
@@ -43,6 +44,9 @@ TRANSFER = shlex.split("transfer both --rank 4 --subspace 3 --out runs/x") + TRA
 COMPARE = shlex.split(
     "compare --name x --models nngp mu-net pi-limit --seeds 1 --train-size 40 --epochs 1 --width 8 --exact False"
 )
+EVERY_EVENT = bool(os.environ.get("MUPI_EVERY_EVENT"))
+"""Whether a command is killed at every one of its events, in place of the first and the last of each kind."""
+
 COMMANDS = {
     "train, Hermite": HERMITE,
     "train, Atoms": ATOMS,
@@ -154,13 +158,13 @@ def recovered(place: Place, folder: Path, args: list[str]) -> str:
 
 
 def chosen(events: list[list[str]]) -> list[tuple[int, int | None]]:
-    """The first and the last event of each kind; a file that is written also at its first byte and in its middle."""
+    """The first and the last event of each kind, or every one; a file that is written also at bytes 0 and 100."""
     kinds: dict[tuple[str, str], list[int]] = {}
     for i, (event, name) in enumerate(events):
         kinds.setdefault((event, re.sub(r"\d+", "#", name)), []).append(i)
     cases: list[tuple[int, int | None]] = []
     for (event, _), found in kinds.items():
-        for i in sorted({found[0], found[-1]}):
+        for i in found if EVERY_EVENT else sorted({found[0], found[-1]}):
             cases.append((i, None))
             if event == "open":
                 cases += [(i, 0), (i, 100)]
