@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
-from typing import Any
+from typing import NoReturn
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.optim.factored import OPERATORS, FactoredGradient, FactoredParameter, Step
+from mupi.optim.factored import FactoredGradient, FactoredParameter, Step, refusal
 from mupi.optim.norms import row_norms
 from mupi.optim.precision import own_precision
 
@@ -134,17 +134,18 @@ class AtomParameter(FactoredParameter):
         return torch.empty(0, dtype=self.dtype, device=self.device)
 
 
-def refuse_atoms(name: str) -> Any:
+def refuse_atoms(name: str) -> NoReturn:
     """Say what computes with atoms.
 
     Raises:
-        TypeError: If Python lets it pass.
-        RuntimeError: Else.
+        TypeError: As `refusal` says.
+        RuntimeError: As `refusal` says.
     """
-    raise (RuntimeError if name in OPERATORS else TypeError)(
+    raise refusal(
+        name,
         f"the parameter of `mupi.Atoms` is a list that grows, not a tensor, and cannot be computed with (`{name}`): "
         "copy it by `copy.deepcopy` or `state_dict`; to average, share, regularise or train it in several processes "
-        "use constant-memory features such as `mupi.Hermite`"
+        "use constant-memory features such as `mupi.Hermite`",
     )
 
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from jaxtyping import Float
@@ -20,7 +20,6 @@ class Step:
     """What clipping multiplies the gradient by; None for 1."""
 
 
-# Where these raise a TypeError, Python says that it does not know the operator, and drops what we said.
 OPERATORS = frozenset({"add", "sub", "mul", "div", "matmul", "mm", "pow", "neg", "eq", "ne", "lt", "le", "gt", "ge"})
 
 
@@ -121,17 +120,26 @@ class FactoredGradient(Tensor):
         return x.T @ delta
 
 
-def refuse_gradient(name: str) -> Any:
+def refusal(name: str, words: str) -> TypeError | RuntimeError:
+    """What to raise for an operation on what is no tensor.
+
+    Where an operator raises a TypeError, Python says that it does not know the operator, and drops what we said.
+    """
+    return (RuntimeError if name in OPERATORS else TypeError)(words)
+
+
+def refuse_gradient(name: str) -> NoReturn:
     """Say what computes with factored gradients.
 
     Raises:
-        TypeError: If Python lets it pass.
-        RuntimeError: Else.
+        TypeError: As `refusal` says.
+        RuntimeError: As `refusal` says.
     """
-    raise (RuntimeError if name in OPERATORS else TypeError)(
+    raise refusal(
+        name,
         f"this gradient is kept as factors, not as a tensor, and cannot be computed with (`{name}`): the optimizer "
         "or clipping function cannot drive `mupi.Atoms` or `mupi.factor_gradients`; use `mupi.SGD(..., clip=...)`, "
-        "or constant-memory features such as `mupi.Hermite` as they come"
+        "or constant-memory features such as `mupi.Hermite` as they come",
     )
 
 
