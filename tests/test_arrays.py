@@ -1,5 +1,7 @@
 """NumPy's arrays and numbers do what the tensors and Python's numbers of the same values do."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +81,20 @@ def test_what_is_not_numpys_passes_as_it_came():
     given = [torch.zeros(2), [1, 2.0], {"a": (1,)}, "text", None]
     function(*given[:3], x=given[3], y=given[4])
     assert all(ours is theirs for ours, theirs in zip(seen, given, strict=True))
+
+
+class Sizes(NamedTuple):
+    rank: object
+    depth: object
+
+
+def test_numbers_inside_of_containers_become_pythons_and_containers_stay_what_they_are():
+    @takes_numpy
+    def function(value):
+        return value
+
+    given = {"a": [np.int64(2), (np.float32(0.5), "x")], "b": Sizes(np.int64(3), 4)}
+    converted = function(given)
+    assert converted == {"a": [2, (0.5, "x")], "b": Sizes(3, 4)}
+    assert type(converted["b"]) is Sizes and type(converted["b"].rank) is int
+    assert type(given["b"].rank) is np.int64, "what was passed stays as it is"

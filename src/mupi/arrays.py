@@ -102,5 +102,7 @@ def _converted(argument: str, value: Any, like: Tensor | None) -> Any:
     if isinstance(value, dict) and _is_foreign(value):
         return {key: _converted(argument, entry, like) for key, entry in value.items()}
     if isinstance(value, (tuple, list)) and _is_foreign(value):
-        return type(value)(_converted(argument, entry, like) for entry in value)
+        entries = [_converted(argument, entry, like) for entry in value]
+        # A named tuple takes its fields one by one.
+        return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
     return value
