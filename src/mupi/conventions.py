@@ -85,7 +85,12 @@ def function(φ: Callable[[Tensor], Tensor], like: Tensor) -> dict[str, Any]:
     device = "cpu" if like.is_meta else like.device
     with torch.no_grad():
         values = φ(torch.linspace(-4, 4, POINTS, dtype=torch.float64, device=device))
-    return {"name": re.sub(r" at 0x[0-9a-f]+", "", str(φ)), "values": values.tolist()}
+    return {"name": without_address(str(φ)), "values": values.tolist()}
+
+
+def without_address(text: str) -> str:
+    """What Python prints of an object, without where in memory it is, which another process does not know."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def _compare(module: Conventional, state: Tensor | None, place: str) -> None:

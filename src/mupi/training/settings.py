@@ -1,7 +1,6 @@
 """What decides a run of a `Trainer`, as JSON has it: a run goes on only with the same."""
 
 import json
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mupi.conventions import without_address
 from mupi.training.examples import Examples
 
 
@@ -33,7 +33,7 @@ def plain(value: Any) -> Any:
         numbers = {
             k: plain(v) for k, v in vars(value).items() if isinstance(v, bool | int | float | str) and k[0] != "_"
         }
-        return [_without_addresses(repr(value)), numbers, plain(value.state_dict())]
+        return [without_address(repr(value)), numbers, plain(value.state_dict())]
     if isinstance(value, torch.dtype):
         return str(value)
     return getattr(value, "__qualname__", type(value).__qualname__)
@@ -48,7 +48,7 @@ def checksum(tensor: Tensor) -> str:
 def of_network(net: nn.Module) -> str:
     """Its class, and a checksum of what it prints and of the shapes in its state."""
     shapes = {name: list(v.shape) for name, v in net.state_dict().items() if isinstance(v, Tensor)}
-    text = _without_addresses(repr(net)) + json.dumps(shapes)
+    text = without_address(repr(net)) + json.dumps(shapes)
     return f"{type(net).__qualname__} {zlib.crc32(text.encode()):08x}"
 
 
@@ -66,7 +66,3 @@ def of_optimizer(optimizer: Optimizer) -> list[Any]:
 def of_examples(examples: Examples | None) -> list[str] | None:
     """The checksums of inputs and targets."""
     return None if examples is None else [checksum(examples.x), checksum(examples.y)]
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +15,7 @@ from torch import Tensor
 from mupi.checks import positive_int
 from mupi.recipes.word2vec.text import Normaliser, words
 from mupi.recipes.word2vec.vocabulary import Vocabulary, choose
+from mupi.training.atomic import replacing
 
 WORDS_AT_ONCE = 1 << 20
 
@@ -138,13 +138,13 @@ def _digest(path: Path) -> str:
 
 def _save(corpus: Corpus, kept: Path) -> None:
     kept.mkdir(parents=True, exist_ok=True)
-    corpus.vocabulary.save(kept / "vocabulary.txt")
+    with replacing(kept / "vocabulary.txt") as partial:
+        corpus.vocabulary.save(partial)
     ids = corpus.ids.numpy().astype(np.uint16 if len(corpus.vocabulary) <= 1 << 16 else np.int32)
-    with (kept / "ids.npy").open("wb") as file:
+    with replacing(kept / "ids.npy") as partial, partial.open("wb") as file:
         # Not np.save, which tells of a full disk without its errno.
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(ids))
         file.write(ids.data)
-    # Last, and in one go: where it is, all is.
-    partial = kept / f"{DIGESTS}.partial"
-    partial.write_bytes(_digests(kept))
-    os.replace(partial, kept / DIGESTS)
+    # Last: where it is, all is.
+    with replacing(kept / DIGESTS) as partial:
+        partial.write_bytes(_digests(kept))
