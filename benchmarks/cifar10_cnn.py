@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy
 
 import mupi
 from mupi.data import Dataset, load
-from mupi.kernels import centred_alignment
+from mupi.kernels import centered_alignment
 from mupi.nets import MuCNN, PiNetwork
 from mupi.training.augmentation import Augmentation, Views
 from mupi.training.replayed_step import ReplayedStep, replayable
@@ -122,7 +122,7 @@ def build(config: Config) -> PiNetwork | MuCNN:
     """The network before training, on the CPU."""
     generator = torch.Generator().manual_seed(config.seed)
     hermite = mupi.Hermite(2, subspace=config.directions or None, renew_every=2**12, window=1024)
-    features = hermite if config.width is None else mupi.Random(config.width)
+    features = hermite if config.width is None else mupi.RandomFeatures(config.width)
     activation = mupi.NormalizedPolynomial.with_weights(0.0, 0.25, config.quadratic)
     first: dict[str, Any] = dict(
         input_kernel=config.input_kernel, input_stride=config.input_stride, subtract_mean=config.subtract_mean
@@ -231,7 +231,7 @@ class Training:
 def look_at_features(net: PiNetwork, data: Dataset) -> dict[str, Any]:
     """Alignment of the last feature kernel with the classes, and each layer's errors."""
     x, y = data.test_x[:300], data.test_y[:300]
-    alignment = centred_alignment(net.eval().feature_kernel(x, x), (y[:, None] == y).to(x.dtype))
+    alignment = centered_alignment(net.eval().feature_kernel(x, x), (y[:, None] == y).to(x.dtype))
     errors = [asdict(error) for error in net.error_report(data.test_x[:16])]
     return dict(alignment=float(alignment), errors=errors)
 

@@ -30,7 +30,7 @@ from mupi.figures.axes import FAINT, SOLID, finish
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 
-COLOURS = ("#006BA4", "#FF800E", "#C85200", "#5F9ED1")  # of matplotlib's tableau-colorblind10
+COLORS = ("#006BA4", "#FF800E", "#C85200", "#5F9ED1")  # of matplotlib's tableau-colorblind10
 
 Run = dict[str, Any]  # as cifar10_cnn.py writes it
 
@@ -90,8 +90,8 @@ def plot_transformers(runs: Sequence[Run]) -> Figure:
     loss, accuracy = figure.subplots(1, 2)
     groups = by_width(runs)
     for i, (label, group) in enumerate(groups.items()):
-        colour = "black" if label == "limit" else colormaps["viridis_r"]((i + 1) / len(groups))
-        look: dict[str, Any] = dict(color=colour, linestyle="--" if label == "limit" else "-", label=label)
+        color = "black" if label == "limit" else colormaps["viridis_r"]((i + 1) / len(groups))
+        look: dict[str, Any] = dict(color=color, linestyle="--" if label == "limit" else "-", label=label)
         epochs = list(zip(*(run["epochs"] for run in group), strict=True))
         x = range(1, len(epochs) + 1)
         mean_and_range(loss, x, [[run["train_loss"] for run in seeds] for seeds in epochs], **look)
@@ -150,7 +150,7 @@ def plot_depth(panels: dict[str, dict[str, list[Run]]]) -> Figure:
             depths = together(runs, branches)
             for which, style in (("test", dict(label=label, **SOLID)), ("train", FAINT)):
                 values = [[100 * run["epochs"][-1][f"{which}_accuracy"] for run in seeds] for seeds in depths.values()]
-                mean_and_range(axes, list(depths), values, color=COLOURS[i % len(COLOURS)], **style)
+                mean_and_range(axes, list(depths), values, color=COLORS[i % len(COLORS)], **style)
         finish(axes, model, "accuracy, %", "test", "training, with flips and shifts")
         depths = sorted({branches(run) for runs in lines.values() for run in runs})
         axes.set(xlabel="number of branches L", xscale="log")
@@ -186,8 +186,8 @@ def plot_features(before: mupi.PiCNN, after: mupi.PiCNN, data: Dataset) -> Figur
         axes[row, 0].imshow(principal_filters(net).numpy())
         axes[row, 0].set(title=f"principal filters, {when}", xticks=[], yticks=[])
         for i, g in enumerate(junctions(net, x)):
-            centred = g - g.mean(0)
-            scores = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
+            centered = g - g.mean(0)
+            scores = centered @ torch.linalg.svd(centered, full_matrices=False).Vh[:2].T
             axes[row, i + 1].scatter(*scores.T.numpy(), c=y.numpy(), cmap="tab10", s=5)
             axes[row, i + 1].set(title=f"g{'¹²³⁴⁵⁶⁷⁸⁹'[i]}, {when}", xticks=[], yticks=[])
     return figure

@@ -46,7 +46,9 @@ def main(config: Config) -> None:
     lean = mupi.Hermite(2, subspace=config.directions, renew_every=2**20, window=1024)
     nets = {
         "π-limit": mupi.PiCNN(rank=config.rank, features=lean, **shape),
-        f"finite π-net, n = {config.width}": mupi.PiCNN(rank=config.rank, features=mupi.Random(config.width), **shape),
+        f"finite π-net, n = {config.width}": mupi.PiCNN(
+            rank=config.rank, features=mupi.RandomFeatures(config.width), **shape
+        ),
         f"μP, n = {config.width}": MuCNN(width=config.width, **shape),
     }
     x = torch.randn(config.batch, 3, 32, 32, generator=generator)

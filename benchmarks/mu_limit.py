@@ -23,7 +23,7 @@ from rich.table import Table
 
 from mupi import MuLimit
 from mupi.data import load
-from mupi.training.memory import PeakMemory
+from mupi.training.memory_use import PeakMemory
 
 
 @dataclass(frozen=True)

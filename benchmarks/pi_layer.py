@@ -23,7 +23,7 @@ from torch import Tensor
 import mupi
 from mupi.features import Features
 from mupi.layers import PiLinear
-from mupi.training.memory import PeakMemory
+from mupi.training.memory_use import PeakMemory
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def main(config: Config) -> None:
     cases += [
         ("Hermite(2)", mupi.Hermite(2), 0),
         ("Hermite(2, subspace=100)", mupi.Hermite(2, subspace=100), 0),
-        ("Random(2048)", mupi.Random(2048), 0),
+        ("RandomFeatures(2048)", mupi.RandomFeatures(2048), 0),
     ]
     for batch in config.batches:
         for name, features, m in cases:

@@ -69,9 +69,9 @@ class ByPosition:
             if len(context):
                 self.step(words[place], context, drawn, lr, weight_decay)
 
-    def step(self, centre: int, context: np.ndarray, drawn: np.ndarray, lr: float, weight_decay: float) -> None:
+    def step(self, center: int, context: np.ndarray, drawn: np.ndarray, lr: float, weight_decay: float) -> None:
         """One position."""
-        rows = np.concatenate([[centre], drawn[drawn != centre]])
+        rows = np.concatenate([[center], drawn[drawn != center]])
         label = np.zeros(len(rows), dtype=self.u.dtype)
         label[0] = 1
         h = self.u[context].mean(0)
@@ -205,7 +205,7 @@ def compare_accuracy(config: Config, corpus: Corpus, console: Console) -> None:
             for passage in track(range(sampling.passages), description=name, console=console, transient=True):
                 rate = config.lr * max(1 - passage / sampling.passages, 1e-4)
                 train(sampling.passage(0, passage), rate, 1e-3)
-                net.renormalise()
+                net.renormalize()
             vectors = net.vectors() if name == "batches" else torch.from_numpy(slow.u)
             score = total(score_analogies(WordVectors(corpus.vocabulary.words, vectors), questions))
             console.print(

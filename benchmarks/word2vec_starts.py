@@ -18,7 +18,7 @@ from mupi.recipes.word2vec.cbow import state_bytes
 from mupi.recipes.word2vec.config import DTYPES, Word2VecConfig
 from mupi.recipes.word2vec.corpus import load_corpus
 from mupi.recipes.word2vec.text8 import find_text
-from mupi.recipes.word2vec.training import build
+from mupi.recipes.word2vec.word_training import build
 from mupi.recipes.word2vec.word_vectors import WordVectors
 
 

@@ -35,7 +35,7 @@ assert difference < 1e-10, difference
     ("features", "backend", "depth"),
     [
         ("mupi.Hermite(2)", "inductor", 2),
-        ("mupi.Random(16)", "inductor", 2),
+        ("mupi.RandomFeatures(16)", "inductor", 2),
         # Directions must be renewed there too: a subspace that stays random is a bad approximation, silently.
         ("mupi.Hermite(2, subspace=3)", "eager", 2),
         # A graph would keep the list of atoms of the time of compilation.

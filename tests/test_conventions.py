@@ -10,7 +10,7 @@ from torch import nn
 
 from assertions import assert_equal
 from cases import randn, seeded
-from mupi import MLP, Atoms, Hermite, PiCNN, PiLinear, PiMLP, PiResNet, PiTransformer, Random, ReLU, Tanh
+from mupi import MLP, Atoms, Hermite, PiCNN, PiLinear, PiMLP, PiResNet, PiTransformer, RandomFeatures, ReLU, Tanh
 from mupi.conventions import KEY
 from mupi.nets import MuCNN, Patches, small_cnn
 
@@ -67,7 +67,7 @@ MADE = {
         ],
     ),
     "PiMLP-atoms": (lambda **o: perceptron(features=Atoms(), **o), [dict(activation=Tanh()), dict(input_scale=2.0)]),
-    "PiMLP-random": (lambda **o: perceptron(features=Random(16), **o), [dict(activation=Tanh())]),
+    "PiMLP-random": (lambda **o: perceptron(features=RandomFeatures(16), **o), [dict(activation=Tanh())]),
     "PiCNN": (
         CNN,
         [

@@ -41,7 +41,7 @@ def test_it_imports_nothing_that_takes_long_beside_torch():
 def test_no_pass_imports_a_compiler():  # torch's optimisers and torch.func do, by themselves
     passes = """
 import sys, torch, mupi
-for features in (mupi.Atoms(), mupi.Hermite(2, subspace=2), mupi.Random(8)):
+for features in (mupi.Atoms(), mupi.Hermite(2, subspace=2), mupi.RandomFeatures(8)):
     net = mupi.PiMLP(4, 3, 6, 2, features=features)
     net(torch.ones(2, 4)).square().sum().backward()
 assert "torch._dynamo" not in sys.modules

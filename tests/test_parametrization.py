@@ -45,7 +45,7 @@ def stable_at_init(draw: st.DrawFn) -> Exponents:
 def verdicts(p: Parametrization) -> tuple:
     """Everything that is said of a network rather than of its exponents."""
     said = (p.r, p.layer_r, p.stable_at_init, p.stable, p.nontrivial, p.learns_features, p.kernel_regime)
-    more = (p.initial_gp_limit, p.maximally_updated, p.readout_maximally_initialised, p.is_maximal, p.is_mup)
+    more = (p.initial_gp_limit, p.maximally_updated, p.readout_maximally_initialized, p.is_maximal, p.is_mup)
     return (*said, *more, p.verdict, p.scalings(1), p.scalings(2), [c.holds for c in conditions(p)])
 
 

@@ -21,7 +21,7 @@ from mupi.activations import (
     Sin,
     Tanh,
 )
-from mupi.features import Atoms, Expansion, Features, Hermite, Random, Weight
+from mupi.features import Atoms, Expansion, Features, Hermite, Random, RandomFeatures, Weight
 from mupi.kernels import (
     NNGP,
     NTK,
@@ -33,7 +33,7 @@ from mupi.kernels import (
     KernelDynamics,
     KernelRegression,
 )
-from mupi.layers import Attention, InputConv2d, InputLayer, LayerError, PiConv2d, PiLinear, normalize
+from mupi.layers import Attention, DenseMatrix, InputConv2d, InputLayer, LayerError, PiConv2d, PiLinear, normalize
 from mupi.nets import (
     MLP,
     LinearMuLimit,
@@ -62,6 +62,7 @@ __all__ = [
     "ConvNNGP",
     "ConvNTK",
     "Cos",
+    "DenseMatrix",
     "EmpiricalNNGP",
     "EmpiricalNTK",
     "Erf",
@@ -98,6 +99,7 @@ __all__ = [
     "Program",
     "Quadrature",
     "Random",
+    "RandomFeatures",
     "ReLU",
     "SGD",
     "Sin",

@@ -79,7 +79,7 @@ RECIPES = {
     ),
     "cifar10": Command(
         "Train the π-limit on all of CIFAR-10, and measure what truncation costs.",
-        "mupi.recipes.comparison.cifar10",
+        "mupi.recipes.comparison.cifar10_protocol",
         "Cifar10Config",
         "cifar10",
     ),
@@ -97,7 +97,7 @@ RECIPES = {
     ),
     "mu-limit": Command(
         "Train deep μ-limits, and finite networks beside them, on two classes.",
-        "mupi.recipes.mu_limit.mu_limit",
+        "mupi.recipes.mu_limit.beside_networks",
         "MuLimitConfig",
         "mu_limit",
     ),
@@ -109,7 +109,7 @@ RECIPES = {
     ),
     "omniglot": Command(
         "Classify Omniglot's characters from few examples, as in both papers.",
-        "mupi.recipes.omniglot.omniglot",
+        "mupi.recipes.omniglot.few_shot",
         "OmniglotConfig",
         "omniglot",
     ),
@@ -140,8 +140,8 @@ RECIPES = {
     "neighbours": Command(
         "Print the words nearest to a sum of words.",
         "mupi.recipes.word2vec.queries",
-        "NeighboursConfig",
-        "neighbours",
+        "NeighborsConfig",
+        "neighbors",
     ),
 }
 """The papers' experiments, their figures and what is asked of their results: `mupi recipe NAME`."""

@@ -130,7 +130,7 @@ def test_erf_saturates_at_large_variance(dtype):
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_tiny_vectors_give_the_linearised_activation(name):
+def test_tiny_vectors_give_the_linearized_activation(name):
     φ = SMOOTH[name]
     b, g = 1e-6 * randn(3, 4), 1e-6 * randn(3, 4, seed=1)
     x = torch.zeros(1, dtype=torch.float64, requires_grad=True)

@@ -6,7 +6,7 @@ import torch
 from assertions import assert_close
 from cases import ACTIVATIONS, CLOSED_FORM, SMOOTH
 from mupi import GELU, Abs, Cos, Erf, Identity, LeakyReLU, Polynomial, Quadrature, ReLU, Sin, Tanh
-from mupi.activations.hermite import gauss_hermite, hermite_polynomials
+from mupi.activations.hermite_polynomials import gauss_hermite, hermite_polynomials
 from oracles.gaussian import hermite_coefficient
 
 SCALES = torch.tensor([0.0, 0.1, 1.0, 1.7], dtype=torch.float64)

@@ -99,7 +99,7 @@ def freeze() -> None:
     import mupi.data.omniglot
     import mupi.recipes.comparison.contestants
     import mupi.recipes.word2vec.sampling
-    import mupi.training.memory
+    import mupi.training.memory_use
 
     # Of what some commands import when they are called.
     recipes = ("omniglot.omniglot", "mu_limit.mu_limit", "word2vec.word2vec", "transfer.evaluate", "comparison.compare")
@@ -108,7 +108,7 @@ def freeze() -> None:
     torch.set_num_threads(1)
     ticks = itertools.count()
     time.perf_counter = time.process_time = lambda: next(ticks) / 1024
-    mupi.training.memory.PeakMemory.growth = lambda self: 0
+    mupi.training.memory_use.PeakMemory.growth = lambda self: 0
     mupi.recipes.comparison.contestants.in_own_process = lambda f, *args: f(*args)
 
     def savefig(figure: matplotlib.figure.Figure, path: Any, **options: Any) -> None:

@@ -13,7 +13,7 @@ from mupi.commands.options import NotAbove, Only
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.presets import CIFAR10
 from mupi.commands.train.size import feature_count, perceptron_bytes, projected_bytes
-from mupi.features import Hermite, Random
+from mupi.features import Hermite, RandomFeatures
 from mupi.nets import MLP, PiMLP
 from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, EvaluationConfig, PretrainConfig
 from mupi.training.augmentation import Augmentation
@@ -88,7 +88,7 @@ def test_what_a_network_needs_at_the_least_is_what_its_weights_and_gradients_tak
     finite = MLP(7, 3, 50, 3)
     matrices = sum(p.numel() for p in finite.parameters() if p.ndim == 2)
     assert perceptron_bytes(7, 50, 3, 3) == 2 * 4 * matrices
-    for features in (Hermite(3), Hermite(2, subspace=4), Random(20)):
+    for features in (Hermite(3), Hermite(2, subspace=4), RandomFeatures(20)):
         net = PiMLP(7, 3, 10, 2, features=features)
         weights = sum(p.numel() for p in net.parameters() if p.ndim == 2)
         initial = 2 * 10 * 10

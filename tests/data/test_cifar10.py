@@ -58,7 +58,7 @@ def pack(folder: Path) -> Path:
     return archive
 
 
-def test_the_folder_is_read_in_order_and_normalised_by_channel(folder):
+def test_the_folder_is_read_in_order_and_normalized_by_channel(folder):
     data = load_cifar10(folder.parent)
     assert data.train_x.shape == (5 * IMAGES_A_FILE, 3072)
     assert data.test_x.shape == (IMAGES_A_FILE, 3072)

@@ -17,7 +17,7 @@ def rows(x: torch.Tensor) -> set[tuple[float, ...]]:
     return set(map(tuple, x.tolist()))
 
 
-def test_digits_are_standardised_and_split_evenly_over_classes(digits):
+def test_digits_are_standardized_and_split_evenly_over_classes(digits):
     assert digits.train_x.shape == (1442, 64)
     assert digits.test_x.shape == (355, 64)
     assert digits.train_x.dtype == torch.float32

@@ -17,7 +17,7 @@ def folder(tmp_path):
     return write_batches(tmp_path)
 
 
-def test_all_images_are_there_normalised_and_numbered_from_zero(folder):
+def test_all_images_are_there_normalized_and_numbered_from_zero(folder):
     data = load_imagenet32(folder, n_classes=None, batches=2)
     assert data.train_x.shape == (2 * PER_CLASS * CLASSES, 3072) and data.test_x.shape == (PER_CLASS * CLASSES, 3072)
     assert data.train_y.bincount().tolist() == [2 * PER_CLASS] * CLASSES

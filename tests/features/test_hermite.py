@@ -257,7 +257,7 @@ def snapshot(weight):
     return {k: p.clone() for k, p in directions(weight).items()}, weight.weight.detach().clone()
 
 
-def test_directions_are_renewed_only_after_a_step_of_the_optimiser():
+def test_directions_are_renewed_only_after_a_step_of_the_optimizer():
     layer = layer_with(Hermite(2, subspace=2), ReLU(), randn(3, 6))
     optimizer = mupi.SGD(layer.parameters(), lr=0.1)
     start, weight = snapshot(layer.weight)
@@ -449,7 +449,7 @@ def test_adam_trains_it(features):
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # torch on batching unfold's gradient
 @pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("features", [Hermite(2), Hermite(3, subspace=3), mupi.Random(16)], ids=str)
+@pytest.mark.parametrize("features", [Hermite(2), Hermite(3, subspace=3), mupi.RandomFeatures(16)], ids=str)
 def test_gradients_of_single_samples_by_vmap_add_up_to_that_of_the_batch(features, mode):
     net, _ = grown(features)
     net.train(mode == "train")

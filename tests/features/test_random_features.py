@@ -1,4 +1,4 @@
-"""`Random` is the finite π-net of width n: projected SGD on its n × n matrices is plain SGD on C."""
+"""`RandomFeatures` is the finite π-net of width n: projected SGD on its n × n matrices is plain SGD on C."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 import mupi
 from assertions import assert_close
 from cases import randn, seeded
-from mupi import Atoms, Erf, PiMLP, Random, ReLU
+from mupi import Atoms, Erf, PiMLP, RandomFeatures, ReLU
 from mupi.features import whitened_gaussian
 from oracles.finite_net import FiniteNet
 
@@ -17,8 +17,8 @@ RATES = dict(lr=0.3, hidden=1.0, first=0.4, last=2.0, bias=0.5)
 @pytest.mark.parametrize("activation", [ReLU(), Erf()], ids=str)
 def test_projected_sgd_of_the_full_matrices_is_sgd_of_the_coefficients(depth, activation):
     net = PiMLP(
-        5, 2, 3, depth, features=Random(11), activation=activation, readout_std=0.5, input_scale=1.5, bias_scale=0.7,
-        generator=seeded(), dtype=torch.float64,
+        5, 2, 3, depth, features=RandomFeatures(11), activation=activation, readout_std=0.5, input_scale=1.5,
+        bias_scale=0.7, generator=seeded(), dtype=torch.float64,
     )  # fmt: skip
     naive = FiniteNet(net, seeded(1))
     clip, weight_decay, momentum = 0.3, 0.02, 0.8
@@ -41,7 +41,7 @@ def test_projected_sgd_of_the_full_matrices_is_sgd_of_the_coefficients(depth, ac
 
 def test_clipping_is_of_the_projected_gradient():
     # Trap: the gradient before projection is longer, and clipping it would shorten the step.
-    net = PiMLP(5, 2, 3, 2, features=Random(40), readout_std=0.5, generator=seeded(), dtype=torch.float64)
+    net = PiMLP(5, 2, 3, 2, features=RandomFeatures(40), readout_std=0.5, generator=seeded(), dtype=torch.float64)
     naive = FiniteNet(net, seeded(1))
     x, y = randn(4, 5), randn(4, 2, seed=1)
     hidden = naive.weights[1].requires_grad_()
@@ -76,13 +76,13 @@ def test_the_whitened_matrix_spans_the_gaussian_one_and_is_nearest_to_it():
 
 def test_a_width_below_the_rank_is_refused():
     with pytest.raises(ValueError, match=r"^`.*width.*` must be at least the rank 5; got 4$"):
-        PiMLP(3, 2, 5, features=Random(4))
-    PiMLP(3, 2, 5, features=Random(5))
+        PiMLP(3, 2, 5, features=RandomFeatures(4))
+    PiMLP(3, 2, 5, features=RandomFeatures(5))
 
 
 @pytest.mark.parametrize("width", [64, 4096])
 def test_the_kernel_of_random_features_is_an_average_over_neurons(width):
-    weight = PiMLP(3, 2, 4, 1, features=Random(width), generator=seeded(), dtype=torch.float64).readout.weight
+    weight = PiMLP(3, 2, 4, 1, features=RandomFeatures(width), generator=seeded(), dtype=torch.float64).readout.weight
     g1, g2 = randn(3, 4), randn(5, 4, seed=1)
     exact = ReLU().dual(g2.square().sum(1), g1 @ g2.T, g1.square().sum(1, keepdim=True))
     assert_close(weight.kernel(g1, g2), exact, rtol=4 / width**0.5)
@@ -94,7 +94,7 @@ def test_the_initial_function_is_that_of_the_sampled_limit():
     # C = Σ c a ψ(b)ᵀ: the finite net starts as the sum of atoms under its own kernel.
     atoms, finite = (
         PiMLP(3, 2, 4, 1, features=f, readout_std=0.5, generator=seeded(), dtype=torch.float64)
-        for f in (Atoms(), Random(50))
+        for f in (Atoms(), RandomFeatures(50))
     )
     initial, g = atoms.readout.weight.expansion(), randn(6, 4)
     expected = finite.readout.weight.kernel(g, initial.b) @ (initial.c[:, None] * initial.a)
@@ -102,6 +102,6 @@ def test_the_initial_function_is_that_of_the_sampled_limit():
 
 
 def test_omega_is_not_trained_but_saved():
-    net = PiMLP(3, 2, 4, 1, features=Random(8), generator=seeded())
+    net = PiMLP(3, 2, 4, 1, features=RandomFeatures(8), generator=seeded())
     assert "layers.0.weight.omega" in net.state_dict()
     assert all("omega" not in name for name, _ in net.named_parameters())

@@ -8,7 +8,7 @@ import torch
 
 from assertions import assert_close
 from cases import randn
-from mupi.activations.hermite import gauss_hermite, hermite_polynomials
+from mupi.activations.hermite_polynomials import gauss_hermite, hermite_polynomials
 from mupi.features.symmetric import hermite_tensor, layout, monomial_weights, power_size, rotate, symmetric_power
 
 SIZES = [

@@ -5,7 +5,7 @@ import pytest
 
 from mupi.figures import EpochMetrics, plot_cost, plot_curves
 from mupi.layers import LayerError
-from mupi.recipes.comparison.plots import Result, plot_comparison, plot_learning_curves, summarise
+from mupi.recipes.comparison.plots import Result, plot_comparison, plot_learning_curves, summarize
 from mupi.training.figures import save_figures
 from mupi.training.records import read_records
 
@@ -62,7 +62,7 @@ def test_cost_shows_seconds_and_stored_memory_from_zero():
 
 
 @pytest.mark.parametrize("plot", [plot_curves, plot_cost])
-def test_all_axes_are_labelled_and_say_which_line_is_which(plot):
+def test_all_axes_are_labeled_and_say_which_line_is_which(plot):
     for axes in plot(RUNS).axes:
         assert axes.get_title()
         assert axes.get_xlabel() == "epoch"
@@ -80,7 +80,7 @@ def test_figures_are_written_as_png(tmp_path: Path):
 def test_a_comparison_shows_a_bar_for_each_model_and_kernels_as_lines_across():
     kernel = Result("NNGP", None, 0.9, 1.0, 5.0, 100, "images")
     nets = [Result("μ-net", seed, 0.75, 2.0, 8.0, 50, "parameters", (FIRST, SECOND)) for seed in (0, 1)]
-    summaries = summarise([kernel, *nets])
+    summaries = summarize([kernel, *nets])
     assert [s.model for s in summaries] == ["NNGP", "μ-net"]
     accuracy, seconds, memory = plot_comparison(summaries, "digits").axes
     for axes, expected in ((accuracy, [90, 75]), (seconds, [1, 2]), (memory, [5, 8])):

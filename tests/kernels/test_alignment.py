@@ -3,27 +3,27 @@ import torch
 
 from assertions import assert_close
 from cases import randn
-from mupi.kernels import centred_alignment
+from mupi.kernels import centered_alignment
 
 
-def test_it_is_the_cosine_of_the_centred_kernels():
+def test_it_is_the_cosine_of_the_centered_kernels():
     x, y = randn(7, 3), randn(7, 4, seed=1)
     h = torch.eye(7, dtype=torch.float64) - 1 / 7
     a, b = h @ x @ x.T @ h, h @ y @ y.T @ h
     expected = torch.trace(a @ b) / torch.trace(a @ a).sqrt() / torch.trace(b @ b).sqrt()
-    assert_close(centred_alignment(x @ x.T, y @ y.T), expected)
+    assert_close(centered_alignment(x @ x.T, y @ y.T), expected)
 
 
 def test_scale_rotation_and_shift_of_the_features_change_nothing():
     x = randn(6, 3)
     turned = 2.5 * x @ torch.linalg.qr(randn(3, 3, seed=2)).Q + randn(3, seed=3)
-    assert_close(centred_alignment(x @ x.T, turned @ turned.T), torch.ones((), dtype=torch.float64))
+    assert_close(centered_alignment(x @ x.T, turned @ turned.T), torch.ones((), dtype=torch.float64))
 
 
-def test_kernels_of_orthogonal_centred_features_have_none():
+def test_kernels_of_orthogonal_centered_features_have_none():
     x = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
     kernels = [v.outer(v) for v in x.T]
-    assert_close(centred_alignment(*kernels), torch.zeros((), dtype=torch.float64), scale=1.0)
+    assert_close(centered_alignment(*kernels), torch.zeros((), dtype=torch.float64), scale=1.0)
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_kernels_of_orthogonal_centred_features_have_none():
 @pytest.mark.usefixtures("unchecked")
 def test_bad_kernels_are_refused(k1, k2, word):
     with pytest.raises(ValueError, match=word):
-        centred_alignment(k1, k2)
+        centered_alignment(k1, k2)

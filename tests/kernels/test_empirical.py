@@ -11,7 +11,7 @@ from assertions import assert_close, fitted_slope, root_mean_square
 from cases import randn, seeded
 from mupi import Abs, Activation, Erf, ReLU
 from mupi.kernels import NNGP, NTK, EmpiricalNNGP, EmpiricalNTK
-from mupi.layers import Centre
+from mupi.layers import Center
 
 SIGMA_W, SIGMA_B = 1.3, 0.4
 
@@ -206,7 +206,7 @@ def layered(*middle):
         (layered(FunctionalNorm()), "with other samples beside; call net.eval()"),
         (layered(FunctionalNorm()).eval(), "with other samples beside"),
         (layered(FunctionalDropout()), "with the same samples; call net.eval()"),
-        (layered(Centre(4)), "with other samples beside; call net.eval()"),
+        (layered(Center(4)), "with other samples beside; call net.eval()"),
     ],
 )
 def test_networks_that_mix_samples_or_draw_are_refused(net, message, rows):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from assertions import assert_close
 from cases import randn
 from mupi import Identity, MuLimit
-from mupi.kernels import FeatureRegression, KernelDynamics, KernelRegression, centred_one_hot
+from mupi.kernels import FeatureRegression, KernelDynamics, KernelRegression, centered_one_hot
 
 
 def inner(a, b):
@@ -38,7 +38,7 @@ fits = pytest.mark.parametrize("name", FITS)
 def test_integers_are_classes_if_all_occur_or_k_is_said(name, labels, wider):
     fit, Y, X, k = FITS[name], torch.tensor(labels), randn(len(labels), 3), max(labels) + 1
     if set(labels) == set(range(k)):
-        assert_close(fit(X, Y), fit(X, centred_one_hot(Y, dtype=X.dtype)))
+        assert_close(fit(X, Y), fit(X, centered_one_hot(Y, dtype=X.dtype)))
     else:
         with pytest.raises(
             ValueError, match=rf"`{name}.fit\(Y\)` must be floats, or class labels 0 … k−1 that all occ"
@@ -97,6 +97,6 @@ def test_mu_limit_takes_them_by_the_same_rule():
         generator = torch.Generator().manual_seed(0)
         return MuLimit(1, Identity(), samples=50, replicates=2, generator=generator).fit(X, Y, 3).outputs
 
-    assert_close(outputs(Y), outputs(centred_one_hot(Y, dtype=X.dtype)))
+    assert_close(outputs(Y), outputs(centered_one_hot(Y, dtype=X.dtype)))
     with pytest.raises(ValueError, match=r"`MuLimit.fit\(y\)` must be floats, or class labels 0 … k−1 that all"):
         outputs(torch.tensor([0, 2, 2, 2]))

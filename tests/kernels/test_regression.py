@@ -14,7 +14,7 @@ from mupi.kernels import (
     NTK,
     KernelRegression,
     NotPositiveDefiniteError,
-    centred_one_hot,
+    centered_one_hot,
     memory,
     panels,
     regression,
@@ -77,7 +77,7 @@ def test_the_factor_is_that_of_the_whole_matrix(panel_width):
     for part in parts:
         panels.add_product(product, part, y, scale=-1.0)
     assert_close(product, -A @ y)
-    assert [panels.factorise_panel(parts, j) for j in range(len(parts))] == [0] * len(parts)
+    assert [panels.factorize_panel(parts, j) for j in range(len(parts))] == [0] * len(parts)
     L = torch.linalg.cholesky(A)
     for part, c in zip(parts, panels.panel_columns(23), strict=True):
         assert_close(part, L[c.start :, c], scale=float(L.max()))
@@ -89,13 +89,13 @@ def test_a_matrix_that_is_not_positive_definite_is_caught_at_its_row(panel_width
     A = torch.eye(23, dtype=torch.float64)
     A[row, row] = -1.0
     parts = [A[c.start :, c].clone() for c in panels.panel_columns(23)]
-    assert next(filter(None, (panels.factorise_panel(parts, j) for j in range(len(parts))))) == row + 1
+    assert next(filter(None, (panels.factorize_panel(parts, j) for j in range(len(parts))))) == row + 1
 
 
 def test_the_ridge_is_relative_to_the_mean_diagonal():
     X, Y = data(12)
     r = KernelRegression(NNGP(1, ReLU()), 0.1).fit(X, Y)
-    assert r.regulariser == pytest.approx(0.1 * float(NNGP(1, ReLU()).diagonal(X).mean()), rel=1e-12)
+    assert r.regularizer == pytest.approx(0.1 * float(NNGP(1, ReLU()).diagonal(X).mean()), rel=1e-12)
     scaled = KernelRegression(NNGP(1, ReLU(), sigma_w=5.0), 0.1).fit(X, Y)
     assert_close(scaled.predict(X), r.predict(X), rtol=1e-11)
 
@@ -103,7 +103,7 @@ def test_the_ridge_is_relative_to_the_mean_diagonal():
 def test_the_residual_is_that_of_the_linear_system():
     X, Y = data(20, dtype=torch.float32)
     r = KernelRegression(NNGP(2, ReLU()), 1e-3).fit(X, Y)
-    A = NNGP(2, ReLU())(X.double()) + r.regulariser * torch.eye(20)
+    A = NNGP(2, ReLU())(X.double()) + r.regularizer * torch.eye(20)
     expected = (A @ r.coefficients - Y).norm() / Y.double().norm()
     # The kernel's own rounding in float32 counts for the one and not for the other.
     assert r.residual == pytest.approx(float(expected), abs=1e-5)
@@ -160,7 +160,7 @@ def test_the_best_step_of_the_refinement_is_kept(monkeypatch):
         monkeypatch.setattr(regression, "SOLVES", solves)
         r = KernelRegression(kernel, 1e-7).fit(X, Y)
         residuals.append(r.residual)
-        rest = kernel(X, X).double() @ r.coefficients + r.regulariser * r.coefficients - Y
+        rest = kernel(X, X).double() @ r.coefficients + r.regularizer * r.coefficients - Y
         assert r.residual == pytest.approx(float(rest.norm() / Y.double().norm()), rel=1e-4)
     assert residuals == sorted(residuals, reverse=True)
 
@@ -230,20 +230,20 @@ def test_prediction_in_blocks_is_prediction_row_by_row(monkeypatch):
 
 def test_labels_are_learned():
     generator = seeded()
-    centres = 3 * torch.randn(4, 6, generator=generator)
+    centers = 3 * torch.randn(4, 6, generator=generator)
     labels = torch.randint(4, (120,), generator=generator)
-    X = centres[labels] + torch.randn(120, 6, generator=generator)
+    X = centers[labels] + torch.randn(120, 6, generator=generator)
     r = KernelRegression(NNGP(2, ReLU(), sigma_b=0.5), 1e-2).fit(X[:80], labels[:80])
     assert r.score(X[80:], labels[80:]) > 0.85
-    by_hand = KernelRegression(NNGP(2, ReLU(), sigma_b=0.5), 1e-2).fit(X[:80], centred_one_hot(labels[:80]))
+    by_hand = KernelRegression(NNGP(2, ReLU(), sigma_b=0.5), 1e-2).fit(X[:80], centered_one_hot(labels[:80]))
     assert_close(r.predict(X), by_hand.predict(X))
 
 
-def test_centred_one_hot_rows_sum_to_zero():
-    Y = centred_one_hot(torch.tensor([2, 0]), classes=4, dtype=torch.float64)
+def test_centered_one_hot_rows_sum_to_zero():
+    Y = centered_one_hot(torch.tensor([2, 0]), classes=4, dtype=torch.float64)
     assert_close(Y, torch.tensor([[-0.25, -0.25, 0.75, -0.25], [0.75, -0.25, -0.25, -0.25]], dtype=torch.float64))
-    assert centred_one_hot(torch.tensor([2, 0, 1])).shape == (3, 3)
-    assert centred_one_hot(torch.tensor([], dtype=torch.long), classes=3).shape == (0, 3)
+    assert centered_one_hot(torch.tensor([2, 0, 1])).shape == (3, 3)
+    assert centered_one_hot(torch.tensor([], dtype=torch.long), classes=3).shape == (0, 3)
 
 
 def test_progress_shows_each_stage():
@@ -431,5 +431,5 @@ def test_a_score_needs_labels_of_fitted_classes():
 )
 def test_wrong_labels_are_named(labels, message, unchecked):
     with pytest.raises(ValueError) as error:
-        centred_one_hot(labels, classes=3)
-    assert str(error.value) == f"`centred_one_hot(labels)` {message}"
+        centered_one_hot(labels, classes=3)
+    assert str(error.value) == f"`centered_one_hot(labels)` {message}"

@@ -11,7 +11,7 @@ from assertions import assert_close
 from cases import randn
 from mupi import GELU, NNGP, NTK, Abs, Cos, Erf, LeakyReLU, ReLU, Sin
 from mupi.activations.scaled import Scaled
-from mupi.kernels import ConvNNGP, ConvNTK, CosineKernel, centred_alignment
+from mupi.kernels import ConvNNGP, ConvNTK, CosineKernel, centered_alignment
 
 KERNELS = {
     "nngp": NNGP(2, ReLU(), 1.2, 0.1),
@@ -168,7 +168,7 @@ def test_the_cosine_of_a_tiny_kernel_is_a_cosine():
 
 def test_alignment_of_kernels_of_any_size():
     k, other = randn(5, 5), randn(5, 5, seed=1)
-    expected = centred_alignment(k, other)
-    assert_close(centred_alignment(1e200 * k, 1e-200 * other), expected)
+    expected = centered_alignment(k, other)
+    assert_close(centered_alignment(1e200 * k, 1e-200 * other), expected)
     with pytest.raises(ValueError, match="a constant one"):
-        centred_alignment(torch.full((7, 7), 0.1), torch.eye(7) * sqrt(2))
+        centered_alignment(torch.full((7, 7), 0.1), torch.eye(7) * sqrt(2))

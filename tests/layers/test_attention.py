@@ -54,7 +54,7 @@ def test_the_first_layer_is_a_convolution_whose_filters_have_norm_1():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_normalised_vectors_have_norm_1_and_zero_stays_zero(dtype):
+def test_normalized_vectors_have_norm_1_and_zero_stays_zero(dtype):
     g = randn(3, 4, dtype=dtype)
     assert_close(normalize(g).norm(dim=1), torch.ones(3, dtype=dtype))
     zero = torch.zeros(1, 4, dtype=dtype, requires_grad=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cases import randn, seeded
-from mupi import Atoms, Expansion, Hermite, PiLinear, Random, ReLU
+from mupi import Atoms, Expansion, Hermite, PiLinear, RandomFeatures, ReLU
 from mupi.layers import layer_error, relative_error
 from oracles import exact_layer
 
@@ -44,7 +44,7 @@ def test_the_error_does_not_depend_on_the_scale_of_the_atoms():
     assert layer_error("", scaled, g).output == pytest.approx(layer_error("", weight, g).output)
 
 
-@pytest.mark.parametrize("features", [Atoms(), Random(12)], ids=str)
+@pytest.mark.parametrize("features", [Atoms(), RandomFeatures(12)], ids=str)
 def test_exact_features_have_no_error(features):
     report = layer_error("", weight_of(features)[0], randn(6, 5, seed=3))
     assert max(report.output, report.gradient) < 1e-13

@@ -7,11 +7,11 @@ from torch.nn.functional import avg_pool2d, conv2d
 import mupi
 from assertions import assert_close
 from cases import randn, seeded
-from mupi import Atoms, Hermite, PiConv2d, Polynomial, Random, ReLU
+from mupi import Atoms, Hermite, PiConv2d, Polynomial, RandomFeatures, ReLU
 from oracles import exact_layer
 
 QUADRATIC = Polynomial((0.2, 1.0, 0.3))
-FEATURES = {"atoms": Atoms(), "hermite": Hermite(2), "subspace": Hermite(3, subspace=2), "random": Random(16)}
+FEATURES = {"atoms": Atoms(), "hermite": Hermite(2), "subspace": Hermite(3, subspace=2), "random": RandomFeatures(16)}
 
 
 def layer(features, seed=0, **options):
@@ -46,7 +46,7 @@ def test_the_definition_by_loops_over_offsets_positions_and_atoms(kernel_size, p
 
 
 def test_with_finite_features_it_is_an_ordinary_convolution_of_them():
-    net, g = layer(Random(16), bias=False), randn(2, 4, 6, 3)
+    net, g = layer(RandomFeatures(16), bias=False), randn(2, 4, 6, 3)
     psi = QUADRATIC(g @ net.weight.omega.T).movedim(-1, 1) / 4
     kernel = torch.zeros(2, 16, 3, 3, dtype=torch.float64)
     for j, (down, right) in enumerate(net.offsets):

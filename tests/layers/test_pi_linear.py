@@ -7,9 +7,9 @@ from torch import nn
 import mupi
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
-from mupi import Atoms, Erf, Expansion, Hermite, PiLinear, Polynomial, Random, ReLU
+from mupi import Atoms, Erf, Expansion, Hermite, PiLinear, Polynomial, RandomFeatures, ReLU
 
-FEATURES = {"atoms": Atoms(), "hermite": Hermite(2), "subspace": Hermite(3, subspace=3), "random": Random(16)}
+FEATURES = {"atoms": Atoms(), "hermite": Hermite(2), "subspace": Hermite(3, subspace=3), "random": RandomFeatures(16)}
 QUADRATIC = Polynomial((0.2, 1.0, 0.3))
 
 

@@ -6,8 +6,8 @@ import torch
 import mupi
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
-from mupi import Atoms, Hermite, Patches, PiCNN, PiResNet, PiTransformer, Random, ReLU, Tokens
-from mupi.nets import CENTRED, MuCNN, small_cnn, small_mu_cnn, small_resnet, small_transformer
+from mupi import Atoms, Hermite, Patches, PiCNN, PiResNet, PiTransformer, RandomFeatures, ReLU, Tokens
+from mupi.nets import CENTERED, MuCNN, small_cnn, small_mu_cnn, small_resnet, small_transformer
 
 SHAPE = (2, 4, 4)
 
@@ -26,14 +26,16 @@ KINDS = [PiCNN, PiResNet, PiTransformer]
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_seeds_start_as_the_same_function_whatever_the_features(kind):
     x = randn(5, *SHAPE)
-    exact, hermite, random = (build(kind, f, activation=CENTRED)(x) for f in (Atoms(), Hermite(2), Random(2**14)))
+    exact, hermite, random = (
+        build(kind, f, activation=CENTERED)(x) for f in (Atoms(), Hermite(2), RandomFeatures(2**14))
+    )
     assert_close(hermite, exact, rtol=1e-11)
     assert_close(random, exact, rtol=0.4)
 
 
 @pytest.mark.parametrize("kind", [mupi.PiMLP, *KINDS])
 @pytest.mark.parametrize(
-    "features", [Hermite(2), Hermite(2, subspace=2), Hermite(3, subspace={3: 1}), Random(16)], ids=str
+    "features", [Hermite(2), Hermite(2, subspace=2), Hermite(3, subspace={3: 1}), RandomFeatures(16)], ids=str
 )
 def test_equal_seeds_start_from_equal_atoms_whatever_the_features(kind, features):
     """Of which each feature map has what it can: a subspace less than all."""
@@ -93,11 +95,11 @@ def test_every_parameter_is_in_one_group(kind):
 
 
 def test_the_layers_of_a_stream_share_their_omega():
-    for net in (build(PiResNet, Random(16)), build(PiResNet).sample(16, seeded())):
+    for net in (build(PiResNet, RandomFeatures(16)), build(PiResNet).sample(16, seeded())):
         omegas = [layer.weight.omega for layer in net.pi_layers]
         for omega in omegas:
             assert_equal(omega, omegas[0])
-    for net in (build(PiCNN, Random(16)), build(PiCNN).sample(16, seeded())):
+    for net in (build(PiCNN, RandomFeatures(16)), build(PiCNN).sample(16, seeded())):
         first, second, _ = (layer.weight.omega for layer in net.pi_layers)
         assert not torch.equal(first, second)
 
@@ -160,10 +162,10 @@ def test_bad_input_is_named():
 
 
 @pytest.mark.parametrize("kind", [PiCNN, PiResNet])
-def test_centred_networks_train_alike_in_the_limit_and_at_constant_memory(kind):
+def test_centered_networks_train_alike_in_the_limit_and_at_constant_memory(kind):
     # The activation has degree 2, which Hermite(2) has exactly; running means are part of the comparison.
     x, y, held = randn(8, *SHAPE), torch.arange(8) % 3, randn(4, *SHAPE, seed=1)
-    nets = [build(kind, features, activation=CENTRED, subtract_mean=True) for features in (Atoms(), Hermite(2))]
+    nets = [build(kind, features, activation=CENTERED, subtract_mean=True) for features in (Atoms(), Hermite(2))]
     for net in nets:
         optimizer = mupi.SGD(net.parameter_groups(0.1), clip=0.5, momentum=0.5)
         for _ in range(3):
@@ -173,7 +175,7 @@ def test_centred_networks_train_alike_in_the_limit_and_at_constant_memory(kind):
     assert_close(nets[1](held), nets[0](held), rtol=1e-9)
 
 
-def test_the_centred_cnn_in_mup_has_channels_of_mean_zero():
+def test_the_centered_cnn_in_mup_has_channels_of_mean_zero():
     net, x = MuCNN(SHAPE, 3, 8, (2,), normalized=False, subtract_mean=True, dtype=torch.float64), randn(5, *SHAPE)
     for h in net.hidden(x):
         assert_close(h.mean((0, 2, 3)), torch.zeros(8, dtype=torch.float64), scale=1.0)

@@ -21,7 +21,7 @@ def generator():
     "PiResNet": lambda f: mupi.PiResNet(SHAPE, 3, 4, (1, 1), input_stride=1, features=f, generator=generator()),
     "PiTransformer": lambda f: mupi.PiTransformer(mupi.Patches(SHAPE, 2), 3, rank=4, features=f, generator=generator()),
 }
-FEATURES = [mupi.Hermite(2), mupi.Hermite(2, subspace=2), mupi.Random(8), mupi.Atoms()]
+FEATURES = [mupi.Hermite(2), mupi.Hermite(2, subspace=2), mupi.RandomFeatures(8), mupi.Atoms()]
 NETS = {
     f"{name}-{i}": lambda make=make, features=features: make(features)
     for name, make in π_NETS.items()

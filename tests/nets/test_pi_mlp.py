@@ -9,10 +9,10 @@ import torch
 import mupi
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
-from mupi import Abs, Atoms, Erf, Hermite, PiMLP, Polynomial, Random, ReLU
+from mupi import Abs, Atoms, Erf, Hermite, PiMLP, Polynomial, RandomFeatures, ReLU
 from oracles import exact_layer
 
-FEATURES = {"atoms": Atoms(), "hermite": Hermite(2), "subspace": Hermite(3, subspace=3), "random": Random(16)}
+FEATURES = {"atoms": Atoms(), "hermite": Hermite(2), "subspace": Hermite(3, subspace=3), "random": RandomFeatures(16)}
 
 
 def build(features=None, depth=2, seed=0, **options):
@@ -129,7 +129,9 @@ def test_from_atoms_of_a_trained_net_is_the_same_net_and_trains_on():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equal_seeds_start_as_the_same_function(depth, seed):
     φ, x = Polynomial((0.1, 1.0, 0.2)), randn(5, 4, seed=50)
-    exact, hermite, random = (build(f, depth, seed, activation=φ)(x) for f in (Atoms(), Hermite(2), Random(2**16)))
+    exact, hermite, random = (
+        build(f, depth, seed, activation=φ)(x) for f in (Atoms(), Hermite(2), RandomFeatures(2**16))
+    )
     assert_close(hermite, exact, rtol=1e-11)
     assert_close(random, exact, rtol=0.05)  # a finite net: 1/√65536 of a few times the output
     assert (build(Atoms(), depth, seed + 5, activation=φ)(x) - exact).abs().max() > 0.1 * exact.abs().max()
@@ -141,7 +143,7 @@ def test_dtypes_start_as_the_same_function():
         assert_close(build(features, dtype=torch.float32)(x.float()), build(features)(x), rtol=1e-4)
 
 
-def test_pi_initialisation_is_that_of_the_paper():
+def test_pi_initialization_is_that_of_the_paper():
     net = PiMLP(50, 7, 300, 2, features=Atoms(), generator=seeded(), dtype=torch.float64)
     assert_close(net.input.weight.norm(dim=0), torch.ones(300).double())
     assert (net.input.bias == 0).all() and (net.layers[0].bias == 0).all()
@@ -253,7 +255,7 @@ def test_the_feature_kernel_of_a_limit_is_the_gaussian_expectation(name):
 
 
 def test_the_feature_kernel_of_a_finite_net_is_the_average_over_its_neurons():
-    net = train(build(Random(16)))
+    net = train(build(RandomFeatures(16)))
     x1, x2 = randn(5, 4, seed=50), randn(3, 4, seed=51)
     neurons = [torch.relu(net.hidden(x)[-1] @ net.readout.weight.omega.T) for x in (x1, x2)]
     assert_close(net.feature_kernel(x1, x2), neurons[0] @ neurons[1].T / 16)
@@ -281,7 +283,7 @@ def test_a_state_dict_survives_a_file_that_runs_no_code(name, tmp_path):
     assert_equal(fresh(randn(5, 4, seed=50)), net(randn(5, 4, seed=50)))
 
 
-@pytest.mark.parametrize("other", [Hermite(2), Random(16)], ids=str)
+@pytest.mark.parametrize("other", [Hermite(2), RandomFeatures(16)], ids=str)
 def test_the_state_of_other_features_is_refused(other):
     with pytest.raises(RuntimeError, match=r"layers\.0\.weight"):
         build(Atoms()).load_state_dict(build(other).state_dict())
@@ -321,7 +323,7 @@ def test_a_multiplier_of_0_trains_nothing_of_its_kind(name):
 
 
 @pytest.mark.parametrize("name", ["hermite", "subspace", "random"])
-def test_groups_work_with_other_optimisers(name):
+def test_groups_work_with_other_optimizers(name):
     net = build(FEATURES[name])
     x = randn(8, 4)
     optimizer = torch.optim.AdamW(net.parameter_groups(lr=0.01, weight_decay=0.1))
@@ -374,7 +376,7 @@ def test_a_sample_keeps_what_is_frozen_and_the_mode():
 
 def test_exact_features_report_no_error():
     net, x = train(build(Hermite(3), 3, activation=Polynomial((0.1, 1.0, 0.2, -0.1)))), randn(20, 4, seed=50)
-    for features in (Atoms(), Random(16)):
+    for features in (Atoms(), RandomFeatures(16)):
         for report in train(build(features, 3)).error_report(x):
             assert report.output < 1e-13 and report.gradient < 1e-13
     for report in net.error_report(x):

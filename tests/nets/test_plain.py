@@ -4,7 +4,7 @@ from torch import nn
 
 from assertions import assert_close
 from cases import ACTIVATIONS, randn, seeded
-from mupi import Hermite, PiMLP, Random, ReLU
+from mupi import Hermite, PiMLP, RandomFeatures, ReLU
 from mupi.nets import plain
 
 
@@ -16,7 +16,7 @@ def test_it_is_the_same_function(name, bias_scale):
         3,
         rank=4,
         depth=3,
-        features=Random(11),
+        features=RandomFeatures(11),
         activation=ACTIVATIONS[name],
         input_scale=0.7,
         output_scale=0.3,
@@ -60,7 +60,7 @@ class Clamped(PiMLP):
 
 
 def of_random_features(make, **options):
-    return make(5, 3, rank=4, depth=3, features=Random(11), readout_std=1.0, generator=seeded(), **options)
+    return make(5, 3, rank=4, depth=3, features=RandomFeatures(11), readout_std=1.0, generator=seeded(), **options)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

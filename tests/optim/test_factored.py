@@ -160,7 +160,7 @@ def test_in_autocast_a_layer_computes_in_the_dtype_of_its_weight(kind, dtype):
     net = network(kind).float()
     g = randn(6, 5, seed=4, dtype=torch.float32)
     delta = randn(6, 5, seed=5, dtype=torch.float32)
-    layer = net.layers[0] if kind == "atoms" else mupi.factor_gradients(mupi.layers.InputLayer(5, 5))
+    layer = net.layers[0] if kind == "atoms" else mupi.factor_gradients(mupi.layers.DenseMatrix(5, 5))
     out = layer(g)
     parameter = layer.weight.atoms if kind == "atoms" else layer.weight
     out.backward(delta)

@@ -9,11 +9,11 @@ import torch
 import mupi
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
-from mupi import Atoms, Expansion, Hermite, PiLinear, PiMLP, Random, ReLU
+from mupi import Atoms, Expansion, Hermite, PiLinear, PiMLP, RandomFeatures, ReLU
 from mupi.optim import factor_gradients
 from oracles import exact_layer
 
-FEATURES = {"atoms": Atoms(), "hermite": Hermite(2), "subspace": Hermite(3, subspace=3), "random": Random(16)}
+FEATURES = {"atoms": Atoms(), "hermite": Hermite(2), "subspace": Hermite(3, subspace=3), "random": RandomFeatures(16)}
 ORDINARY = {name: features for name, features in FEATURES.items() if name != "atoms"}
 
 

@@ -30,23 +30,23 @@ def cbow_step(
     old_u, old_n = u.clone(), n.clone()
     uses_u, uses_n = [0.0] * len(u), [0.0] * len(n)
     loss = 0.0
-    centre_changes: list[tuple[int, Tensor]] = []
+    center_changes: list[tuple[int, Tensor]] = []
     for start in range(0, len(positions), RUN):
         # The negatives' vectors, as all runs before have left them.
         moved = n.clone()
         for place in positions[start : start + RUN]:
-            centre, radius = words[place], int(passage.radius[place])
+            center, radius = words[place], int(passage.radius[place])
             context = [j for j in range(place - radius, place + radius + 1) if j != place and 0 <= j < len(words)]
             h = sum((old_u[words[j]] for j in context), torch.zeros_like(u[0])) / max(len(context), 1)
 
-            score = float(h @ old_n[centre])
+            score = float(h @ old_n[center])
             loss += math.log1p(math.exp(-score))
             slope = -sigmoid(-score)
-            gradient_h = slope * old_n[centre]
-            centre_changes.append((centre, -lr * slope * h))
-            uses_n[centre] += 1
+            gradient_h = slope * old_n[center]
+            center_changes.append((center, -lr * slope * h))
+            uses_n[center] += 1
             for negative in negatives:
-                if negative == centre:
+                if negative == center:
                     continue
                 weight = K / len(negatives)
                 score = float(h @ moved[negative])
@@ -58,7 +58,7 @@ def cbow_step(
             for j in context:
                 u[words[j]] -= lr * gradient_h / len(context)
                 uses_u[words[j]] += 1
-    for word, change in centre_changes:
+    for word, change in center_changes:
         n[word] += change
     for rows, uses in ((u, uses_u), (n, uses_n)):
         rows *= (1 - lr * weight_decay) ** torch.tensor(uses, dtype=rows.dtype)[:, None]

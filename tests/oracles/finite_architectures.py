@@ -113,7 +113,7 @@ class Convolutional(Literal):
 
 
 class FiniteCNN(Convolutional):
-    """The network that a `PiCNN` with `Random` features stands for."""
+    """The network that a `PiCNN` with `RandomFeatures` features stands for."""
 
     def __call__(self, x: Tensor) -> Tensor:
         h = rms_norm(self.first(x))
@@ -123,7 +123,7 @@ class FiniteCNN(Convolutional):
 
 
 class FiniteResNet(Convolutional):
-    """The network that a `PiResNet` with `Random` features stands for: one stream of n channels."""
+    """The network that a `PiResNet` with `RandomFeatures` features stands for: one stream of n channels."""
 
     def __call__(self, x: Tensor) -> Tensor:
         h, i = self.first(x), 0
@@ -135,7 +135,7 @@ class FiniteResNet(Convolutional):
 
 
 class FiniteTransformer(Literal):
-    """The network that a `PiTransformer` on patches with `Random` features stands for."""
+    """The network that a `PiTransformer` on patches with `RandomFeatures` features stands for."""
 
     def __init__(self, net: PiTransformer, generator: torch.Generator):
         super().__init__(net)

@@ -12,7 +12,7 @@ from mupi import PiMLP
 
 
 class FiniteNet:
-    """The network that a `PiMLP` with `Random` features stands for.
+    """The network that a `PiMLP` with `RandomFeatures` features stands for.
 
     The columns of Ω^l are mixed by an arbitrary invertible matrix: only their span matters.
     """

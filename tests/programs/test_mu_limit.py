@@ -186,7 +186,7 @@ def test_class_labels_go_to_a_loss_of_ones_own_as_they_are():
     assert_close(limit.outputs, small(cross_entropy).fit(X, one_hot, 3).outputs)
 
 
-def test_the_kernel_regime_is_that_of_a_network_centred_inside_the_loss():
+def test_the_kernel_regime_is_that_of_a_network_centered_inside_the_loss():
     p, cross_entropy, labels = (
         Parametrization.ntk(1),
         torch.nn.functional.cross_entropy,

@@ -6,7 +6,7 @@ import torch
 import mupi
 from assertions import assert_close, fitted_slope, root_mean_square
 from cases import randn, seeded
-from mupi import Atoms, Erf, Hermite, Patches, PiCNN, PiResNet, PiTransformer, Polynomial, Random, ReLU, Tokens
+from mupi import Atoms, Erf, Hermite, Patches, PiCNN, PiResNet, PiTransformer, Polynomial, RandomFeatures, ReLU, Tokens
 from oracles.finite_architectures import literal
 
 QUADRATIC = Polynomial((-0.3, 0.5, 0.3))
@@ -92,7 +92,7 @@ def train(net, steps, lr=0.1):
 @pytest.mark.parametrize("network", IMAGE_NETWORKS)
 @pytest.mark.parametrize("activation", [QUADRATIC, ReLU()], ids=["quadratic", "relu"])
 def test_random_features_are_the_finite_network_with_full_matrices_and_projected_gradients(network, activation):
-    net = network(Random(11), activation)
+    net = network(RandomFeatures(11), activation)
     finite = literal(net, seeded(7))
     expected, (held, _) = train(net, 4), batch(net, 50)
     outputs = [finite(held).detach()]

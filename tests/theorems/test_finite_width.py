@@ -92,7 +92,7 @@ def test_a_sample_of_hermite_is_the_projection_of_that_of_the_atoms():
     φ = mupi.Polynomial((0.2, 1.0, 0.3))
     exact, matrix = (network(4, φ, features).readout.weight for features in (Atoms(), Hermite(2)))
     z = randn(9, 4)
-    assert_close(matrix.finite(z), exact.finite(z), rtol=1e-11)
+    assert_close(matrix.at_neurons(z), exact.at_neurons(z), rtol=1e-11)
 
 
 def test_wider_nets_do_not_need_other_learning_rates():

@@ -32,7 +32,7 @@ def recursion(activation, depth, x1, x2):
 
 
 @pytest.mark.parametrize(("activation", "depth"), [(ReLU(), 1), (Erf(), 1), (Erf(), 2), (Sin(), 3)], ids=str)
-def test_the_kernel_at_initialisation_approaches_its_recursion(activation, depth):
+def test_the_kernel_at_initialization_approaches_its_recursion(activation, depth):
     x1, x2 = randn(3, 6), randn(4, 6, seed=1)
     expected = recursion(activation, depth, x1, x2)
     ranks = [16, 64, 256]

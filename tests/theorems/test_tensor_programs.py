@@ -67,9 +67,9 @@ def test_means_converge_at_the_rate_of_the_width(name):
     assert abs(slope + 1) < 3 * error + 0.15  # beside the error, a bias c/n + c'/n²
 
 
-def train(net, x, y, steps, lr, weight_decay, centred):
+def train(net, x, y, steps, lr, weight_decay, centered):
     """The outputs of every step; those of the start are taken off in the kernel regime."""
-    start = net(x).detach() if centred else 0.0
+    start = net(x).detach() if centered else 0.0
     optimizer, outputs = mupi.SGD(net.parameter_groups(lr, weight_decay=weight_decay), momentum=0.3), []
     for _ in range(steps):
         f = net(x) - start

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.data import TensorDataset
 
 import mupi.training.trainer
-from mupi import SGD, Atoms, Hermite, PiLinear, PiMLP, Random, ReLU
+from mupi import SGD, Atoms, Hermite, PiLinear, PiMLP, RandomFeatures, ReLU
 from mupi.data import Dataset
 from mupi.training import Augmentation, DropAndAnneal, EpochRecord, Trainer
 
@@ -144,7 +144,7 @@ def test_a_module_of_ones_own_with_adam_and_a_schedule_is_the_loop_by_hand():
     assert len({record.train_loss for record in history}) == 3
 
 
-@pytest.mark.parametrize("features", [Hermite(2), Atoms(), Random(8)])
+@pytest.mark.parametrize("features", [Hermite(2), Atoms(), RandomFeatures(8)])
 @pytest.mark.parametrize("parts", [2, 4])
 def test_parts_of_a_batch_add_up_to_its_step(features, parts):
     x, y = examples(torch.float64)
@@ -164,7 +164,7 @@ def test_parts_of_a_batch_add_up_to_its_step(features, parts):
 MAKERS = {
     "hermite": (partial(of_mlp, Hermite(2, subspace=3)), examples),
     "atoms": (partial(of_mlp, Atoms()), examples),
-    "augmented": (partial(of_mlp, Random(8), augmentation=Augmentation(True, 0, (1, 1, 5))), examples),
+    "augmented": (partial(of_mlp, RandomFeatures(8), augmentation=Augmentation(True, 0, (1, 1, 5))), examples),
     "custom": (of_custom, regression),
 }
 
@@ -223,7 +223,7 @@ def test_another_run_in_the_directory_is_refused_in_one_line(tmp_path):
     of_mlp(Hermite(2)).fit((x, y), epochs=1, directory=tmp_path)
     saved = (tmp_path / "checkpoint.pt").read_bytes()
     others = {
-        r"Trainer\(net=\.\.\.\)": (lambda: of_mlp(Random(8)), (x, y)),
+        r"Trainer\(net=\.\.\.\)": (lambda: of_mlp(RandomFeatures(8)), (x, y)),
         r"Trainer\(accumulate=\.\.\.\)": (lambda: of_mlp(Hermite(2), accumulate=2), (x, y)),
         r"Trainer\(autocast=\.\.\.\)": (lambda: of_mlp(Hermite(2), autocast=torch.bfloat16), (x, y)),
         r"fit\(data=\.\.\.\)": (lambda: of_mlp(Hermite(2)), (x, y.roll(1))),

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations.activation import Activation
-from mupi.activations.hermite import hermite_polynomials
+from mupi.activations.hermite_polynomials import hermite_polynomials
 from mupi.arrays import takes_numpy
 from mupi.checks import fail
 

@@ -54,7 +54,7 @@ class PiecewiseLinear(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """See the class."""
-        s_u, q, s_v = _standardised(var_u, cov, var_v)
+        s_u, q, s_v = _standardized(var_u, cov, var_v)
         a, b = self.constant, self.slope
         total = a * a + b * b * s_u * q * s_v
         for t, change in self.kinks:
@@ -70,7 +70,7 @@ class PiecewiseLinear(Activation):
 
     def dual_11(self, var_u, cov, var_v):
         """See the class."""
-        s_u, q, s_v = _standardised(var_u, cov, var_v)
+        s_u, q, s_v = _standardized(var_u, cov, var_v)
         total = self.slope**2 + 0 * q
         for t, change in self.kinks:
             weight = self.slope * change * _side(t)
@@ -83,7 +83,7 @@ class PiecewiseLinear(Activation):
 
     def dual_02(self, var_u, cov, var_v):
         """Σ_j Δ_j n(t_j/|v|)/|v| E[φ(u) | v = t_j]."""
-        s_u, q, s_v = _standardised(var_u, cov, var_v)
+        s_u, q, s_v = _standardized(var_u, cov, var_v)
         total = 0 * q
         for t, change in self.kinks:
             # At a zero variance the delta function of a kink at 0 has no value; its mean over directions is 0.
@@ -124,7 +124,7 @@ def _threshold(t: float, scale: Tensor) -> Tensor:
     return (abs(t) / scale.clamp_min(1e-150)).clamp_max(FAR)
 
 
-def _standardised(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs, Pairs]:
+def _standardized(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs, Pairs]:
     """Standard deviations and correlation in float64; the correlation is 0 where a variance is."""
     s_u, s_v = (v.double().clamp_min(0).sqrt() for v in (var_u, var_v))
     size = (var_u.double() * var_v.double()).clamp_min(0).sqrt()  # exactly |cov| of equal and of opposite vectors

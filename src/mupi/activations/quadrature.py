@@ -14,7 +14,7 @@ from mupi.activations.activation import Activation, Pairs
 from mupi.activations.asymptotes import nearest_closed_form
 from mupi.activations.function_check import check_function, name_of, slope_of
 from mupi.activations.gaussian_panels import COARSE, FINE, breaks_of, panel_rule
-from mupi.activations.hermite import gauss_hermite, hermite_polynomials
+from mupi.activations.hermite_polynomials import gauss_hermite, hermite_polynomials
 from mupi.checks import fail, is_eager
 from mupi.compilers import outside_graphs
 
@@ -88,21 +88,21 @@ class Quadrature(Activation):
 
     def dual_00(self, var_u, cov, var_v):
         """E φφ: see the class."""
-        scale_u, correlation, scale_v = _standardise(var_u, cov, var_v)
+        scale_u, correlation, scale_v = _standardize(var_u, cov, var_v)
         if self._resolved(scale_u, scale_v):
             return _mehler_sum(self._coefficients(scale_u), correlation, self._coefficients(scale_v))
         return self._by_panels(self.near.dual_00, (var_u, cov, var_v), "φ", False)
 
     def dual_11(self, var_u, cov, var_v):
         """E φ'φ': see the class."""
-        scale_u, correlation, scale_v = _standardise(var_u, cov, var_v)
+        scale_u, correlation, scale_v = _standardize(var_u, cov, var_v)
         if self._resolved(scale_u, scale_v):
             return _mehler_sum(self._slope_coefficients(scale_u), correlation, self._slope_coefficients(scale_v))
         return self._by_panels(self.near.dual_11, (var_u, cov, var_v), "φ'", True)
 
     def dual_02(self, var_u, cov, var_v):
         """E φφ'': see the class."""
-        scale_u, correlation, scale_v = _standardise(var_u, cov, var_v)
+        scale_u, correlation, scale_v = _standardize(var_u, cov, var_v)
         if self._resolved(scale_u, scale_v):
             # c'_{k+1}(s)/s has a limit at s = 0, which the quotient reaches long before rounding spoils it.
             scale_v = scale_v.clamp_min(SMALL_SCALE)
@@ -273,7 +273,7 @@ class Quadrature(Activation):
     ) -> Pairs:
         """The closed form's part and what the rest adds, with the bound of its error."""
         wide = tuple(t.double() for t in pairs)
-        scale_u, q, scale_v = _standardise(*wide)
+        scale_u, q, scale_v = _standardize(*wide)
         parallel = (q.abs() >= 1 - 1e-14) & (scale_u == scale_v)
         for degrees in (self.nodes, MORE * self.nodes):
             u, v = self._table(scale_u, slope, degrees), self._table(scale_v, slope, degrees)
@@ -292,7 +292,7 @@ class Quadrature(Activation):
     def _curvature_by_panels(self, var_u: Pairs, cov: Pairs, var_v: Pairs) -> Pairs:
         """E φφ'': the closed form's part and what the rest adds, which the last half of the degrees bounds."""
         wide = var_u.double(), cov.double(), var_v.double()
-        scale_u, q, scale_v = _standardise(*wide)
+        scale_u, q, scale_v = _standardize(*wide)
         divisor = scale_v.clamp_min(SMALL_SCALE)
         for degrees in (self.nodes, MORE * self.nodes):
             u, v = self._table(scale_u, False, degrees), self._table(scale_v, True, degrees)
@@ -384,7 +384,7 @@ def _largest(scale: Tensor) -> float:
     return float(scale.detach().max()) if scale.numel() else 0.0
 
 
-def _standardise(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs, Pairs]:
+def _standardize(var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs, Pairs]:
     """Standard deviations and the correlation, 0 where a variance is 0."""
     scale_u, scale_v = _root(var_u), _root(var_v)
     tiny = torch.finfo(cov.dtype).tiny

@@ -13,11 +13,11 @@ from mupi.commands.chosen import Chosen, named
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
 from mupi.commands.train.config import ACTIVATIONS, ActivationName
-from mupi.commands.train.plain import plain_fields
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.commands.widths import doublings
 from mupi.data import DatasetName, load
-from mupi.figures.coordcheck import plot_coordinate_checks
+from mupi.figures.coordinate_checks import plot_coordinate_checks
 from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization, Scalings

@@ -13,8 +13,8 @@ from tyro.conf import Positional
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import SET, Only, Seed, WrittenFolder
-from mupi.commands.train.plain import plain_fields
-from mupi.figures.program import Convergence, plot_convergence
+from mupi.commands.train.plain_fields import plain_fields
+from mupi.figures.program_convergence import Convergence, plot_convergence
 from mupi.programs import Program
 from mupi.programs.demos import DEMOS
 from mupi.training.atomic import write_figure, write_json

@@ -33,7 +33,7 @@ def load_drawings(directory: Path, part: str) -> Dataset:
     classes, drawings, _ = characters.images.shape
     train = drawings - TEST_DRAWINGS
 
-    def standardised(images: Tensor) -> Tensor:
+    def standardized(images: Tensor) -> Tensor:
         return (images.flatten(0, 1).float() / 255 - MEAN) / STD
 
     def labels(each: int) -> Tensor:
@@ -41,9 +41,9 @@ def load_drawings(directory: Path, part: str) -> Dataset:
 
     return Dataset(
         name=f"omniglot-{part}",
-        train_x=standardised(characters.images[:, :train]),
+        train_x=standardized(characters.images[:, :train]),
         train_y=labels(train),
-        test_x=standardised(characters.images[:, train:]),
+        test_x=standardized(characters.images[:, train:]),
         test_y=labels(TEST_DRAWINGS),
         image_shape=(1, SIZE, SIZE),
         classes=characters.names,

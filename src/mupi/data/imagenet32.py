@@ -78,9 +78,9 @@ def load_imagenet32(
     test_x, test_y = _select(test_x, test_y, kept)
     return Dataset(
         name="imagenet32",
-        train_x=_normalised(train_x),
+        train_x=_normalized(train_x),
         train_y=train_y,
-        test_x=_normalised(test_x),
+        test_x=_normalized(test_x),
         test_y=test_y,
         image_shape=(3, 32, 32),
         classes=tuple(str(int(label) + 1) for label in kept),
@@ -121,7 +121,7 @@ def _select(x: Tensor, y: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     return x[kept], torch.searchsorted(classes, y[kept])
 
 
-def _normalised(x: Tensor) -> Float[Tensor, "n 3072"]:
+def _normalized(x: Tensor) -> Float[Tensor, "n 3072"]:
     """Each channel by ImageNet's constants."""
     x = x.float()
     channels = x.view(-1, 3, 1024)

@@ -186,8 +186,8 @@ def _parts(drawn: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _shrink(ink: np.ndarray) -> UInt8[Tensor, "n 784"]:
-    grey = torch.from_numpy(ink.astype(np.uint8) * 255)[:, None]
-    return interpolate(grey, size=(SIZE, SIZE), mode="bilinear", antialias=True).flatten(1)
+    gray = torch.from_numpy(ink.astype(np.uint8) * 255)[:, None]
+    return interpolate(gray, size=(SIZE, SIZE), mode="bilinear", antialias=True).flatten(1)
 
 
 def _download(folder: Path, name: str) -> None:

@@ -4,8 +4,10 @@ from mupi.features.atoms import Atoms, AtomWeight
 from mupi.features.average_pool import AveragePool
 from mupi.features.expansion import Expansion, exact_input_gradient, exact_sum, gram
 from mupi.features.hermite import Hermite, HermiteWeight
-from mupi.features.random import Random, RandomJunction, RandomWeight, whitened_gaussian
+from mupi.features.random_features import RandomFeatures, RandomJunction, RandomWeight, whitened_gaussian
 from mupi.features.weight import Features, Weight
+
+Random = RandomFeatures  # what earlier versions called it
 
 __all__ = [
     "AtomWeight",
@@ -16,6 +18,7 @@ __all__ = [
     "Hermite",
     "HermiteWeight",
     "Random",
+    "RandomFeatures",
     "RandomJunction",
     "RandomWeight",
     "Weight",

@@ -122,7 +122,7 @@ class AtomWeight(Weight, AtomList):
         """κ_φ(g, g')."""
         return self.feature_kernel(g1, g2)
 
-    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
+    def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """w(z) = Σ_m c_m a_m φ(⟨b_m, z⟩)."""
         total = z.new_zeros(len(z), self.rank_out)
         for block in self.expansion_blocks():

@@ -161,7 +161,7 @@ class HermiteWeight(Weight, MatrixModule):
             total = total + c_1 * c_2.T * cosine**k
         return total
 
-    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
+    def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """w(z) = Σ_k ⟨C_k, H_k(P_kᵀ z)⟩ with the Hermite tensors 1, z, (zzᵀ − I)/√2, …"""
         parts = [hermite_tensor(self._project(z, k), k) for k in self.sizes]
         basis = torch.cat(parts, 1) if parts else z[:, :0]

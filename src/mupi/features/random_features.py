@@ -1,4 +1,4 @@
-"""`Random`: random features. The finite π-net of width n, exactly."""
+"""`RandomFeatures`: random features. The finite π-net of width n, exactly."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from mupi.optim import MatrixModule, matmul
 
 @takes_numpy
 @dataclass(frozen=True)
-class Random(Features):
+class RandomFeatures(Features):
     """ψ(g) = φ(Ω̃ g)/√n with Ω̃ ∈ R^{n×r}, Ω̃ᵀΩ̃ = n I: the finite π-net of width n.
 
     Ω̃ is a Gaussian n × r matrix whitened. With hidden pre-activations Ω̃ g and hidden weights Ω̃ C/√n, SGD projected
@@ -30,7 +30,7 @@ class Random(Features):
     width: int
 
     def __post_init__(self):
-        positive_int("Random(width=...)", self.width)
+        positive_int("RandomFeatures(width=...)", self.width)
 
     def weight(
         self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
@@ -45,7 +45,7 @@ class Random(Features):
 
 @dataclass(frozen=True, eq=False)
 class RandomJunction(Features):
-    """`Random` features of one junction: weights that read it share its Ω̃.
+    """`RandomFeatures` features of one junction: weights that read it share its Ω̃.
 
     Args:
         omega: Ω̃.
@@ -92,7 +92,7 @@ class RandomWeight(Weight, MatrixModule):
         """The average over the n coordinates."""
         return self.kernel(g1, g2)
 
-    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
+    def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """Refused: see Raises.
 
         Raises:
@@ -101,12 +101,12 @@ class RandomWeight(Weight, MatrixModule):
         fail(
             "features",
             "`Atoms` or `Hermite` to sample a finite network from",
-            "`Random`, which is finite already",
+            "`RandomFeatures`, which is finite already",
         )
 
     @property
     def feature_map(self) -> str:
-        """With its width."""
+        """With its width, under the name that state dicts of all versions have."""
         return f"Random(width={len(self.omega)})"
 
     def _features(self, g: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mupi.activations.hermite import hermite_polynomials
+from mupi.activations.hermite_polynomials import hermite_polynomials
 
 
 def power_size(size: int, degree: int) -> int:

@@ -44,7 +44,7 @@ class Weight(Conventional, ABC):
         return self.activation.dual(*gram(g2, g1))
 
     @abstractmethod
-    def finite(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
+    def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """The weight of the finite network whose neuron α has pre-activation ⟨g, z_α⟩: rows w(z_α)/√n.
 
         w(z) is the function with E_z w(z) φ(⟨g, z⟩) = C ψ(g); the finite network's layer is φ(g zᵀ) W/√n.

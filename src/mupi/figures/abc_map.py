@@ -140,8 +140,8 @@ def plot_abc_map(named: Mapping[str, Parametrization], step: Fraction = Fraction
             if (at.r, at.initial_readout, at.readout_update) == (p.r, p.initial_readout, p.readout_update):
                 labels.setdefault((x, y), []).append(name)
         for (x, y), names in labels.items():
-            colour = classify(section.at(x, y)).value
-            axes.plot(float(x), float(y), "o", markeredgecolor="black", color=colour, markersize=8, zorder=3)
+            color = classify(section.at(x, y)).value
+            axes.plot(float(x), float(y), "o", markeredgecolor="black", color=color, markersize=8, zorder=3)
             axes.annotate(", ".join(names), (float(x), float(y)), (7, 6), textcoords="offset points", weight="bold")
     handles = [Patch(facecolor=v.value, edgecolor="0.6", label=words) for v, words in LEGEND.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
@@ -151,11 +151,11 @@ def plot_abc_map(named: Mapping[str, Parametrization], step: Fraction = Fraction
 def _draw(axes: Axes, section: Section, step: Fraction) -> None:
     x, y, verdicts = section.verdicts(step)
     order = list(Verdict)
-    colours = np.array([[order.index(v) for v in row] for row in verdicts])
+    colors = np.array([[order.index(v) for v in row] for row in verdicts])
     axes.pcolormesh(
         [float(u) for u in x],
         [float(v) for v in y],
-        colours,
+        colors,
         cmap=ListedColormap([v.value for v in order]),
         vmin=-0.5,
         vmax=len(order) - 0.5,

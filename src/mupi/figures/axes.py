@@ -10,7 +10,7 @@ SOLID: dict[str, Any] = dict(linestyle="-")
 FAINT: dict[str, Any] = dict(linestyle="--", alpha=0.55)
 
 
-def colour(run: int) -> dict[str, Any]:
+def color(run: int) -> dict[str, Any]:
     """How the lines of a run look."""
     return dict(color=f"C{run}", marker="o", markersize=3, linewidth=1.4)
 
@@ -31,6 +31,6 @@ def finish(axes: Axes, title: str, ylabel: str, solid: str = "", faint: str = ""
     axes.spines[["top", "right"]].set_visible(False)
     handles, _ = axes.get_legend_handles_labels()
     if faint:
-        grey: dict[str, Any] = dict(color="0.4", linewidth=1.4)
-        handles += [Line2D([], [], **grey, **SOLID, label=solid), Line2D([], [], **grey, **FAINT, label=faint)]
+        gray: dict[str, Any] = dict(color="0.4", linewidth=1.4)
+        handles += [Line2D([], [], **gray, **SOLID, label=solid), Line2D([], [], **gray, **FAINT, label=faint)]
     axes.legend(handles=handles, frameon=False, fontsize="small")

@@ -27,7 +27,7 @@ def plot_coordinate_checks(checks: Mapping[str, Sequence[PowerLaw]]) -> Figure:
         for row, (what, quantities) in enumerate(ROWS):
             axes = grid[row][column]
             for i, law in enumerate(law for law in laws if law.quantity in quantities):
-                _draw(axes, law, colour="0.15" if law.quantity in ("|f|", "|Δf|") else f"C{i}")
+                _draw(axes, law, color="0.15" if law.quantity in ("|f|", "|Δf|") else f"C{i}")
             axes.set(xscale="log", yscale="log")
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
@@ -44,11 +44,11 @@ def plot_coordinate_checks(checks: Mapping[str, Sequence[PowerLaw]]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, law: PowerLaw, colour: str) -> None:
+def _draw(axes: Axes, law: PowerLaw, color: str) -> None:
     middle = np.asarray(law.typical_sizes)
     label = f"{law.quantity} {law.part}" if law.part != "f" else law.quantity
     if np.isfinite(law.slope):
         label += f": {law.slope:+.2f}"
-    axes.errorbar(law.widths, middle, law.spread, color=colour, marker="o", markersize=3.5, linestyle="", label=label)
+    axes.errorbar(law.widths, middle, law.spread, color=color, marker="o", markersize=3.5, linestyle="", label=label)
     if law.predicted is not None and np.isfinite(middle).any():
-        axes.plot(law.widths, law.line(law.predicted), color=colour, linestyle="--", linewidth=1.2)
+        axes.plot(law.widths, law.line(law.predicted), color=color, linestyle="--", linewidth=1.2)

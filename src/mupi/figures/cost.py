@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from mupi.figures.axes import FAINT, SOLID, colour, finish
+from mupi.figures.axes import FAINT, SOLID, color, finish
 from mupi.figures.metrics import EpochMetrics
 
 
@@ -18,9 +18,9 @@ def plot_cost(runs: Mapping[str, Sequence[EpochMetrics]]) -> Figure:
     time, memory = figure.subplots(1, 2)
     for i, (label, epochs) in enumerate(runs.items()):
         x = [m.epoch for m in epochs]
-        time.plot(x, [m.seconds for m in epochs], **colour(i), **SOLID, label=label)
-        memory.plot(x, [m.stored_mb for m in epochs], **colour(i), **SOLID, label=label)
-        memory.plot(x, [m.peak_mb for m in epochs], **colour(i), **FAINT)
+        time.plot(x, [m.seconds for m in epochs], **color(i), **SOLID, label=label)
+        memory.plot(x, [m.stored_mb for m in epochs], **color(i), **SOLID, label=label)
+        memory.plot(x, [m.peak_mb for m in epochs], **color(i), **FAINT)
     finish(time, "Time of each epoch", "seconds of training")
     finish(memory, "Memory", "MB", "stored by the network", "growth of the process's peak")
     for axes in (time, memory):

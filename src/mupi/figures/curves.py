@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from mupi.figures.axes import FAINT, SOLID, colour, finish
+from mupi.figures.axes import FAINT, SOLID, color, finish
 from mupi.figures.metrics import EpochMetrics
 
 
@@ -18,10 +18,10 @@ def plot_curves(runs: Mapping[str, Sequence[EpochMetrics]]) -> Figure:
     loss, accuracy = figure.subplots(1, 2)
     for i, (label, epochs) in enumerate(runs.items()):
         x = [m.epoch for m in epochs]
-        loss.plot(x, [m.train_loss for m in epochs], **colour(i), **FAINT)
-        loss.plot(x, [m.test_loss for m in epochs], **colour(i), **SOLID, label=label)
-        accuracy.plot(x, [100 * m.train_accuracy for m in epochs], **colour(i), **FAINT)
-        accuracy.plot(x, [100 * m.test_accuracy for m in epochs], **colour(i), **SOLID, label=label)
+        loss.plot(x, [m.train_loss for m in epochs], **color(i), **FAINT)
+        loss.plot(x, [m.test_loss for m in epochs], **color(i), **SOLID, label=label)
+        accuracy.plot(x, [100 * m.train_accuracy for m in epochs], **color(i), **FAINT)
+        accuracy.plot(x, [100 * m.test_accuracy for m in epochs], **color(i), **SOLID, label=label)
     finish(loss, "Loss", "cross-entropy", "test", "training")
     finish(accuracy, "Accuracy", "%", "test", "training")
     return figure

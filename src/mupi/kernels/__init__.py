@@ -1,6 +1,6 @@
 """Kernels of infinitely wide networks, and learning with them."""
 
-from mupi.kernels.alignment import centred_alignment
+from mupi.kernels.alignment import centered_alignment
 from mupi.kernels.conv import ConvNNGP, ConvNTK
 from mupi.kernels.conv_kernel import ConvKernel
 from mupi.kernels.cosine import CosineKernel
@@ -8,15 +8,17 @@ from mupi.kernels.dynamics import KernelDynamics
 from mupi.kernels.empirical import EmpiricalNNGP, EmpiricalNTK
 from mupi.kernels.feature_regression import FeatureRegression
 from mupi.kernels.given import Kernel
-from mupi.kernels.labels import centred_one_hot
+from mupi.kernels.labels import centered_one_hot
 from mupi.kernels.mlp_kernel import MLPKernel
 from mupi.kernels.nngp import NNGP
 from mupi.kernels.ntk import NTK
 from mupi.kernels.regression import KernelRegression, NotPositiveDefiniteError
 
+# What earlier versions called them.
+centred_alignment = centered_alignment
+centred_one_hot = centered_one_hot
+
 __all__ = [
-    "NNGP",
-    "NTK",
     "ConvKernel",
     "ConvNNGP",
     "ConvNTK",
@@ -28,7 +30,9 @@ __all__ = [
     "KernelDynamics",
     "KernelRegression",
     "MLPKernel",
+    "NNGP",
+    "NTK",
     "NotPositiveDefiniteError",
-    "centred_alignment",
-    "centred_one_hot",
+    "centered_alignment",
+    "centered_one_hot",
 ]

@@ -1,4 +1,4 @@
-"""`centred_alignment`: how alike two kernels are."""
+"""`centered_alignment`: how alike two kernels are."""
 
 from math import frexp
 
@@ -12,7 +12,7 @@ ROUNDING = 1e-15
 """What is left of an entry of a constant kernel, that is at most 1, when it is centred in float64."""
 
 
-def centred_alignment(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+def centered_alignment(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
     """⟨K₁ᶜ, K₂ᶜ⟩/(|K₁ᶜ||K₂ᶜ|) with Kᶜ = HKH, H = I − 11ᵀ/n, in float64 (Cortes, Mohri & Rostamizadeh 2012).
 
     1 for kernels that are equal up to a factor and a shift of the features; with K₂ = yyᵀ of labels, how well the
@@ -27,17 +27,19 @@ def centred_alignment(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Flo
         ValueError: For matrices that are not square, of one size and finite, or a kernel that is constant.
     """
     if k1.ndim != 2 or k1.shape != k2.shape or k1.shape[0] != k1.shape[1]:
-        fail("centred_alignment(k1, k2)", "two square matrices of one size", f"{tuple(k1.shape)} and {tuple(k2.shape)}")
-    finite("centred_alignment(k1)", k1)
-    finite("centred_alignment(k2)", k2)
-    a, b = _centred(k1), _centred(k2)
+        fail(
+            "centered_alignment(k1, k2)", "two square matrices of one size", f"{tuple(k1.shape)} and {tuple(k2.shape)}"
+        )
+    finite("centered_alignment(k1)", k1)
+    finite("centered_alignment(k2)", k2)
+    a, b = _centered(k1), _centered(k2)
     norms = [float(torch.linalg.vector_norm(k)) for k in (a, b)]
     if min(norms) <= ROUNDING * len(a):
-        fail("centred_alignment(k1, k2)", "kernels that differ from a constant", "a constant one")
+        fail("centered_alignment(k1, k2)", "kernels that differ from a constant", "a constant one")
     return (a * b).sum() / (norms[0] * norms[1])
 
 
-def _centred(k: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+def _centered(k: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     """HKH of the kernel with entries up to 1, which neither overflows nor underflows."""
     k = k.double()
     if k.numel() and (largest := float(k.abs().max())) > 0:

@@ -58,7 +58,7 @@ class KernelDynamics:
         Args:
             X: Inputs, of which a copy is kept for predictions.
             Y: Floats are targets of one or several outputs. Integers of shape (n,) are class labels 0 … k−1, which
-                stand for their `centred_one_hot`; each must occur, or ``classes`` say how many there are.
+                stand for their `centered_one_hot`; each must occur, or ``classes`` say how many there are.
             classes: k, where some classes may have no label.
 
         Raises:

@@ -56,7 +56,7 @@ class FeatureRegression:
         Args:
             X: Features.
             Y: Floats are targets of one or several outputs. Integers of shape (n,) are class labels 0 … k−1, which
-                stand for their `centred_one_hot`; each must occur, or ``classes`` say how many there are.
+                stand for their `centered_one_hot`; each must occur, or ``classes`` say how many there are.
             progress: A progress display to show the sums in.
             classes: k, where some classes may have no label.
 

@@ -16,7 +16,7 @@ from mupi.checks import fail, finite, positive_int
 def regression_targets(
     argument: str, Y: Tensor, inputs: Tensor, classes: int | None = None
 ) -> Float[Tensor, "n outputs"]:
-    """The targets as a matrix of the inputs' dtype and device; class labels as their `centred_one_hot`.
+    """The targets as a matrix of the inputs' dtype and device; class labels as their `centered_one_hot`.
 
     Args:
         argument: What errors call the targets, for example ``KernelRegression.fit(Y)``.
@@ -28,7 +28,7 @@ def regression_targets(
         ValueError: If they are neither by the rule above, or not one to each input, or not finite.
     """
     if is_labels(argument, Y, len(inputs), classes):
-        return centred_one_hot(Y, count_classes(argument, Y, classes), inputs.dtype).to(inputs.device)
+        return centered_one_hot(Y, count_classes(argument, Y, classes), inputs.dtype).to(inputs.device)
     targets = Y.detach().reshape(len(Y), -1).to(inputs)
     finite(argument, targets)
     return targets
@@ -81,7 +81,7 @@ def count_classes(argument: str, labels: Int[Tensor, " n"], classes: int | None 
 
 
 @takes_numpy
-def centred_one_hot(
+def centered_one_hot(
     labels: Int[Tensor, " n"], classes: int | None = None, dtype: torch.dtype | None = None
 ) -> Float[Tensor, "n classes"]:
     """One-hot rows less 1/``classes``, so that each sums to 0.
@@ -95,8 +95,8 @@ def centred_one_hot(
         ValueError: If the labels are not integers from 0 to ``classes`` − 1, or ``classes`` is None and one is missing.
     """
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.ndim != 1:
-        fail("centred_one_hot(labels)", "integers of shape (n,)", f"{labels.dtype} of shape {tuple(labels.shape)}")
-    classes = count_classes("centred_one_hot(labels)", labels, classes)
+        fail("centered_one_hot(labels)", "integers of shape (n,)", f"{labels.dtype} of shape {tuple(labels.shape)}")
+    classes = count_classes("centered_one_hot(labels)", labels, classes)
     rows = torch.full((len(labels), classes), -1 / max(1, classes), dtype=dtype, device=labels.device)
     rows[torch.arange(len(labels), device=labels.device), labels.long()] += 1
     return rows

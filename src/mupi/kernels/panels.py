@@ -29,7 +29,7 @@ def diagonal(panels: Panels) -> Float[Tensor, " n"]:
     return torch.cat([panel.diagonal() for panel in panels])
 
 
-def factorise_panel(panels: Panels, j: int) -> int:
+def factorize_panel(panels: Panels, j: int) -> int:
     """Turn panel j of A into panel j of the Cholesky factor L, A = L Lᵀ; all panels before it must be L's already.
 
     L_jj L_jjᵀ = A_jj − Σ_{k<j} L_jk L_jkᵀ,  L_ij = (A_ij − Σ_{k<j} L_ik L_jkᵀ) L_jj^{−T} for the rows i below.

@@ -20,7 +20,7 @@ from mupi.kernels.panels import (
     Panels,
     add_product,
     diagonal,
-    factorise_panel,
+    factorize_panel,
     panel_columns,
     panel_entries,
     solve,
@@ -65,7 +65,7 @@ class KernelRegression:
 
     Attributes:
         coefficients: α in float64, after `fit`; of shape (n,) for targets of shape (n,).
-        regulariser: λ, after `fit`.
+        regularizer: λ, after `fit`.
         residual: ‖(k(X, X) + λI) α − Y‖/‖Y‖ with Frobenius norms and the kernel in the dtype of X, after `fit`.
         rounding: About ‖(k(X, X) − k̂(X, X)) α‖/‖Y‖, if k̂ is k with each entry rounded once to the dtype of X:
             (Σ_ijo k_ij² α_jo²)^{1/2} ε/2‖Y‖ for the dtype's ε, after `fit`.
@@ -79,7 +79,7 @@ class KernelRegression:
     """
 
     coefficients: Float[Tensor, "n ..."]
-    regulariser: float
+    regularizer: float
     residual: float
     rounding: float
 
@@ -109,7 +109,7 @@ class KernelRegression:
         Args:
             X: Inputs, of which a copy is kept for `predict`.
             Y: Floats are targets of one or several outputs. Integers of shape (n,) are class labels 0 … k−1, which
-                stand for their `centred_one_hot`; each must occur, or ``classes`` say how many there are.
+                stand for their `centered_one_hot`; each must occur, or ``classes`` say how many there are.
             progress: A progress display to show the stages in.
             classes: k, where some classes may have no label.
 
@@ -129,12 +129,17 @@ class KernelRegression:
             "fit fewer inputs" + (", or X.float()" if X.dtype == torch.float64 else ""),
         )
         self._inputs = None  # should this fit fail, nothing is left of an earlier one
-        panels = self._factorise(X, progress)
+        panels = self._factorize(X, progress)
         α = self._solve(panels, X, targets, progress)
         del panels  # the copy of X takes their place
         self._inputs = X.detach().clone()
         self.coefficients = α if Y.ndim == 2 or not Y.is_floating_point() else α[:, 0]
         return self
+
+    @property
+    def regulariser(self) -> float:
+        """`regularizer`, as earlier versions spelled it."""
+        return self.regularizer
 
     def predict(self, X: Float[Tensor, "m d"], progress: Progress | None = None) -> Float[Tensor, "m ..."]:
         """f(x) of each row, in blocks of rows, summed in float64; differentiable in X where the kernel is.
@@ -173,12 +178,12 @@ class KernelRegression:
                 "KernelRegression.score",
                 "asked of a regression on classes",
                 "one output",
-                "fit on class labels, or on their centred_one_hot",
+                "fit on class labels, or on their centered_one_hot",
             )
         count_classes("KernelRegression.score(labels)", labels, outputs.shape[1])
         return float((outputs.argmax(1) == labels).double().mean())
 
-    def _factorise(self, X: Tensor, progress: Progress | None) -> Panels:
+    def _factorize(self, X: Tensor, progress: Progress | None) -> Panels:
         """The Cholesky factor of k(X, X) + λI; sets λ."""
         columns = panel_columns(len(X))
         panels: Panels = []
@@ -189,11 +194,11 @@ class KernelRegression:
         size = float(diagonal(panels).mean())
         if not size > 0:
             fail("KernelRegression(kernel=...)", "positive definite", f"k(x, x) of mean {size:g}")
-        self.regulariser = self.ridge * size
+        self.regularizer = self.ridge * size
         for panel in panels:
-            panel.diagonal().add_(self.regulariser)
+            panel.diagonal().add_(self.regularizer)
         for j in _track(progress, "Cholesky", range(len(panels))):
-            if row := factorise_panel(panels, j):
+            if row := factorize_panel(panels, j):
                 fail(
                     "KernelRegression(ridge=...)",
                     f"large enough that k(X, X) + λI is positive definite in {X.dtype}",
@@ -233,7 +238,7 @@ class KernelRegression:
         self, X: Tensor, targets: Tensor, α: Tensor, progress: Progress | None
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, ""]]:
         """Y − (k(X, X) + λI) α in float64, from the kernel computed anew, and the norm of what rounding k adds."""
-        rest, variance = targets - self.regulariser * α, torch.zeros_like(α)
+        rest, variance = targets - self.regularizer * α, torch.zeros_like(α)
         for part in _track(progress, "residual", panel_columns(len(X))):
             panel = kernel_matrix(OWNER, self.kernel, X[part.start :], X[part])
             add_product(rest, panel, α, scale=-1.0)

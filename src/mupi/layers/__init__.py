@@ -1,26 +1,34 @@
 """The layers that π-networks are composed of."""
 
 from mupi.layers.attention import Attention
-from mupi.layers.centre import Centre
+from mupi.layers.center import Center
+from mupi.layers.dense_matrix import DenseMatrix
 from mupi.layers.error import LayerError, layer_error, relative_error
 from mupi.layers.input_conv2d import InputConv2d
-from mupi.layers.input_layer import InputLayer
 from mupi.layers.normalize import normalize
-from mupi.layers.pi_conv2d import PiConv2d, conv_initialisation, odd_kernel
-from mupi.layers.pi_linear import PiLinear, pi_initialisation
+from mupi.layers.pi_conv2d import PiConv2d, conv_initialization, odd_kernel
+from mupi.layers.pi_linear import PiLinear, pi_initialization
+
+# What earlier versions called them.
+Centre = Center
+InputLayer = DenseMatrix
+conv_initialisation = conv_initialization
+pi_initialisation = pi_initialization
 
 __all__ = [
     "Attention",
+    "Center",
     "Centre",
+    "DenseMatrix",
     "InputConv2d",
     "InputLayer",
     "LayerError",
     "PiConv2d",
     "PiLinear",
-    "conv_initialisation",
+    "conv_initialization",
     "layer_error",
     "normalize",
     "odd_kernel",
-    "pi_initialisation",
+    "pi_initialization",
     "relative_error",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, positive_int
 from mupi.conventions import Conventional
-from mupi.layers.input_layer import InputLayer
+from mupi.layers.dense_matrix import DenseMatrix
 
 
 @takes_numpy
@@ -57,8 +57,8 @@ class Attention(Conventional):
         self.logit_scale = rank / rank_head**0.5 if logit_scale is None else logit_scale
         # Columns of norm 1: of Q, K and V all heads' side by side, of O one head's below the other's.
         options: dict[str, Any] = dict(bias_scale=0.0, generator=generator, dtype=dtype, device=device)
-        self.query, self.key, self.value = (InputLayer(rank, heads * rank_head, **options) for _ in range(3))
-        self.out = InputLayer(heads * rank_head, rank, scale=scale, **options)
+        self.query, self.key, self.value = (DenseMatrix(rank, heads * rank_head, **options) for _ in range(3))
+        self.out = DenseMatrix(heads * rank_head, rank, scale=scale, **options)
 
     def forward(self, g: Float[Tensor, "*positions r"]) -> Float[Tensor, "*positions r"]:
         """(..., positions, r) to the same shape: see the class.

@@ -12,7 +12,7 @@ SLOWEST = 0.1
 
 
 @takes_numpy
-class Centre(nn.Module):
+class Center(nn.Module):
     """g ↦ g − E g, the mean over all inputs: images of the batch, and their positions.
 
     Channel z has the mean ⟨E g, z⟩ over the batch, so this is what subtracting each channel's mean is at every
@@ -30,7 +30,7 @@ class Centre(nn.Module):
 
     def __init__(self, rank: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None):
         super().__init__()
-        positive_int("Centre(rank=...)", rank)
+        positive_int("Center(rank=...)", rank)
         self.register_buffer("mean", torch.zeros(rank, dtype=dtype, device=device))
         self.register_buffer("batches", torch.zeros((), dtype=dtype, device=device))
 

@@ -13,7 +13,7 @@ from mupi.optim import MatrixModule, matmul
 
 
 @takes_numpy
-class InputLayer(Conventional, MatrixModule):
+class DenseMatrix(Conventional, MatrixModule):
     """x ↦ scale·(x A + bias_scale·β), an ordinary matrix A of shape (d, r) with columns of norm 1 at the start.
 
     Args:
@@ -38,10 +38,10 @@ class InputLayer(Conventional, MatrixModule):
         device: torch.device | str | None = None,
     ):
         super().__init__()
-        positive_int("InputLayer(d_in=...)", d_in)
-        positive_int("InputLayer(rank=...)", rank)
-        non_negative("InputLayer(scale=...)", scale)
-        non_negative("InputLayer(bias_scale=...)", bias_scale)
+        positive_int("DenseMatrix(d_in=...)", d_in)
+        positive_int("DenseMatrix(rank=...)", rank)
+        non_negative("DenseMatrix(scale=...)", scale)
+        non_negative("DenseMatrix(bias_scale=...)", bias_scale)
         self.scale = scale
         self.bias_scale = bias_scale
         start = torch.randn(d_in, rank, dtype=torch.float64, generator=generator)

@@ -12,7 +12,7 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, positive_int
 from mupi.conventions import Conventional
 from mupi.features import AveragePool, Expansion, Features, Weight
-from mupi.layers.pi_linear import check_options, check_ranks, pi_initialisation
+from mupi.layers.pi_linear import check_options, check_ranks, pi_initialization
 
 
 @takes_numpy
@@ -71,7 +71,7 @@ class PiConv2d(Conventional):
         odd_kernel("PiConv2d", kernel_size)
         check_options("PiConv2d", features, scale, bias_scale, init_std)
         if initial is None:
-            initial = conv_initialisation(rank_in, rank_out, kernel_size, init_std, generator)
+            initial = conv_initialization(rank_in, rank_out, kernel_size, init_std, generator)
         check_ranks("PiConv2d", initial, rank_in, kernel_size**2 * rank_out)
         initial = initial.to(dtype or torch.get_default_dtype(), device)
         self.kernel_size = kernel_size
@@ -129,20 +129,20 @@ def add_moved(
     return out.permute(0, 2, 3, 1).reshape(*parts.shape[:-1], size // offsets)
 
 
-def conv_initialisation(
+def conv_initialization(
     rank_in: int,
     rank_out: int,
     kernel_size: int,
     std: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Expansion:
-    """`pi_initialisation` at each offset by itself: atoms whose a is zero at all offsets but one.
+    """`pi_initialization` at each offset by itself: atoms whose a is zero at all offsets but one.
 
     ``std`` None is 1/√(offsets·rank_in), with which the sum over offsets keeps the size of one offset's part.
     """
     offsets = kernel_size**2
     parts = [
-        pi_initialisation(rank_in, rank_out, (offsets * rank_in) ** -0.5 if std is None else std, generator)
+        pi_initialization(rank_in, rank_out, (offsets * rank_in) ** -0.5 if std is None else std, generator)
         for _ in range(offsets)
     ]
     return Expansion(

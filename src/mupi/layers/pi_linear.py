@@ -25,7 +25,7 @@ class PiLinear(Conventional):
     Args:
         rank_in: r of the input's junction.
         rank_out: r of the output's junction, or the number of outputs of a readout.
-        features: The feature map ψ: `mupi.Atoms`, `mupi.Hermite` or `mupi.Random`.
+        features: The feature map ψ: `mupi.Atoms`, `mupi.Hermite` or `mupi.RandomFeatures`.
         activation: φ, an `Activation` or any callable.
         bias: Whether there is a bias β, initially 0.
         scale: Multiplier of the output.
@@ -58,7 +58,7 @@ class PiLinear(Conventional):
         positive_int("PiLinear(rank_out=...)", rank_out)
         check_options("PiLinear", features, scale, bias_scale, init_std)
         if initial is None:
-            initial = pi_initialisation(rank_in, rank_out, init_std, generator)
+            initial = pi_initialization(rank_in, rank_out, init_std, generator)
         check_ranks("PiLinear", initial, rank_in, rank_out)
         initial = initial.to(dtype or torch.get_default_dtype(), device)
         self.scale = scale
@@ -96,7 +96,7 @@ def check_options(layer: str, features: Features, scale: float, bias_scale: floa
             f"{layer}(features=...)",
             "a feature map",
             repr(features),
-            "pass mupi.Atoms(), mupi.Hermite(degree=2) or mupi.Random(width=...)",
+            "pass mupi.Atoms(), mupi.Hermite(degree=2) or mupi.RandomFeatures(width=...)",
         )
 
 
@@ -110,7 +110,7 @@ def check_ranks(layer: str, initial: Expansion, rank_in: int, rank_out: int) -> 
         )
 
 
-def pi_initialisation(
+def pi_initialization(
     rank_in: int, rank_out: int, std: float | None = None, generator: torch.Generator | None = None
 ) -> Expansion:
     """M_0 = rank_in atoms: c = 1, entries of a iid N(0, std²), rows of b uniform on the sphere; in float64.

@@ -1,6 +1,6 @@
 """Networks."""
 
-from mupi.nets.centred import CENTRED
+from mupi.nets.centered import CENTERED
 from mupi.nets.linear_mu_limit import LinearMuLimit
 from mupi.nets.mlp import MLP, ScaledLinear, scaled_groups
 from mupi.nets.mu_cnn import MuCNN
@@ -14,8 +14,10 @@ from mupi.nets.plain import plain
 from mupi.nets.presets import small_cnn, small_mu_cnn, small_resnet, small_transformer
 from mupi.nets.tokens import Patches, Tokens
 
+CENTRED = CENTERED  # what earlier versions called it
+
 __all__ = [
-    "CENTRED",
+    "CENTERED",
     "LinearMuLimit",
     "MLP",
     "MuCNN",

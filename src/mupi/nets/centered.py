@@ -3,7 +3,7 @@
 from mupi.activations import NormalizedPolynomial
 from mupi.features import Hermite
 
-CENTRED = NormalizedPolynomial.with_weights(0.0, 0.25, 1.0)
+CENTERED = NormalizedPolynomial.with_weights(0.0, 0.25, 1.0)
 """Kernel |b||g|(q/4 + q²). Without a constant part, which is what averages over positions mostly see of ReLU's kernel
 (1/2π + q/4 + q²/4π + …), and with a strong quadratic one; `Hermite(2)` is exact for it.
 

@@ -11,10 +11,10 @@ from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import non_negative, positive_int
 from mupi.conventions import Conventional, function
-from mupi.layers import Centre, odd_kernel
-from mupi.nets.centred import CENTRED
+from mupi.layers import Center, odd_kernel
+from mupi.nets.centered import CENTERED
 from mupi.nets.images import ImageShape, as_images, check_image_shape
-from mupi.nets.pi_cnn import centres, check_pools
+from mupi.nets.pi_cnn import center_layers, check_pools
 from mupi.optim import check_rates, rate_groups
 
 
@@ -64,7 +64,7 @@ class MuCNN(Conventional):
         check_pools("MuCNN", image_shape, input_stride, pools)
         self.image_shape, self.stride, self.pools = image_shape, input_stride, tuple(pools)
         self.normalized, self.output_scale, self.bias_scale = normalized, output_scale, bias_scale
-        self.activation = CENTRED if activation is None else as_activation(activation, "MuCNN(activation=...)")
+        self.activation = CENTERED if activation is None else as_activation(activation, "MuCNN(activation=...)")
         dtype = dtype or torch.get_default_dtype()
 
         def kernel(d: int, size: int, fan: int) -> nn.Parameter:
@@ -76,7 +76,7 @@ class MuCNN(Conventional):
         self.hidden_weights = nn.ParameterList([kernel(width, kernel_size, width) for _ in pools])
         self.last = nn.Parameter(torch.zeros(d_out, width, dtype=dtype, device=device))
         sizes = [*[width] * (1 + len(pools)), d_out]
-        self.centres = centres(1 + len(pools), width, subtract_mean, dtype=dtype, device=device)
+        self.centres = center_layers(1 + len(pools), width, subtract_mean, dtype=dtype, device=device)
         self.biases = nn.ParameterList([torch.zeros(n, dtype=dtype, device=device) for n in sizes])
 
     def conventions(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class MuCNN(Conventional):
             "pools": list(self.pools),
             "input_stride": self.stride,
             "normalized": self.normalized,
-            "subtract_mean": isinstance(self.centres[0], Centre),
+            "subtract_mean": isinstance(self.centres[0], Center),
             "output_scale": self.output_scale,
             "bias_scale": self.bias_scale,
         }

@@ -15,7 +15,7 @@ from mupi.parametrization import LearningRates, Parametrization
 Model = TypeVar("Model", bound=nn.Module)
 
 # They have no parameters, but fix the size of what they are given, which the exponents are meant to decide.
-NORMALISATIONS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.CrossMapLRN2d)
+NORMALIZATIONS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.CrossMapLRN2d)
 
 
 @takes_numpy
@@ -125,7 +125,7 @@ def _linears(model: nn.Module) -> dict[str, nn.Linear]:
             if any(module is other for other in linears.values()):
                 fail("parametrize(model)", "made of layers that are used once", where, "make a layer for each use")
             linears[name] = module
-        elif isinstance(module, NORMALISATIONS) or module._parameters or module._buffers:
+        elif isinstance(module, NORMALIZATIONS) or module._parameters or module._buffers:
             fail("parametrize(model)", "a perceptron of nn.Linear and activations", where, "remove or replace it")
     if len(linears) < 2:
         fail("parametrize(model)", "a perceptron with at least two nn.Linear in modules of it", len(linears))

@@ -11,8 +11,8 @@ from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import Features
-from mupi.layers import Centre, InputConv2d, PiConv2d, PiLinear, conv_initialisation, normalize, pi_initialisation
-from mupi.nets.centred import CENTRED, LEAN
+from mupi.layers import Center, InputConv2d, PiConv2d, PiLinear, conv_initialization, normalize, pi_initialization
+from mupi.nets.centered import CENTERED, LEAN
 from mupi.nets.images import ImageShape, as_images, check_image_shape
 from mupi.nets.pi_network import PiLayer, PiNetwork
 
@@ -41,7 +41,7 @@ class PiCNN(PiNetwork):
         subtract_mean: Whether each layer's g is centred before, see `mupi.layers.Centre`. Most of what positions and
             images have in common would otherwise be all that later layers see at first: trains faster, the deeper
             the more.
-        features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.Random` (finite π-net); None for
+        features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.RandomFeatures` (finite π-net); None for
             degree 2 in 16 directions.
         activation: φ; None for one with kernel |b||g|(q/4 + q²), which degree 2 has exactly.
         input_scale: α of the first layer.
@@ -92,7 +92,7 @@ class PiCNN(PiNetwork):
         self.normalized = normalized
         layer: dict[str, Any] = dict(
             features=LEAN if features is None else features,
-            activation=CENTRED if activation is None else as_activation(activation, "PiCNN(activation=...)"),
+            activation=CENTERED if activation is None else as_activation(activation, "PiCNN(activation=...)"),
             bias_scale=bias_scale,
             generator=generator,
             dtype=dtype,
@@ -111,13 +111,13 @@ class PiCNN(PiNetwork):
         )
         check_pools("PiCNN", image_shape, input_stride, pools)
         # As in `PiMLP`: all draws of the initial function come before those of feature maps.
-        initial = [conv_initialisation(rank, rank, kernel_size, generator=generator) for _ in pools]
-        last = pi_initialisation(rank, d_out, readout_std, generator)
+        initial = [conv_initialization(rank, rank, kernel_size, generator=generator) for _ in pools]
+        last = pi_initialization(rank, d_out, readout_std, generator)
         convolutions = [
             PiConv2d(rank, rank, kernel_size, pool=pool, initial=atoms, **layer)
             for pool, atoms in zip(pools, initial, strict=True)
         ]
-        self.centres = centres(1 + len(pools), rank, subtract_mean, dtype=dtype, device=device)
+        self.centres = center_layers(1 + len(pools), rank, subtract_mean, dtype=dtype, device=device)
         self.layers = nn.ModuleList([*convolutions, PiLinear(rank, d_out, scale=output_scale, initial=last, **layer)])
 
     def conventions(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class PiCNN(PiNetwork):
             "pools": [layer.pool.height for layer in self.layers if isinstance(layer, PiConv2d)],
             "input_stride": self.input.stride,
             "normalized": self.normalized,
-            "subtract_mean": isinstance(self.centres[0], Centre),
+            "subtract_mean": isinstance(self.centres[0], Center),
             "input_scale": self.input.scale,
         }
 
@@ -139,16 +139,16 @@ class PiCNN(PiNetwork):
     def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch rows columns r"]]:
         """g¹, …, g^L, on ever coarser grids; of images (batch, channels, height, width) or flattened ones."""
         g = []
-        for layer, centre in zip((self.input, *self.layers[:-1]), self.centres, strict=True):
-            g.append(centre(layer(g[-1] if g else as_images(x, self.image_shape))))
+        for layer, center in zip((self.input, *self.layers[:-1]), self.centres, strict=True):
+            g.append(center(layer(g[-1] if g else as_images(x, self.image_shape))))
             if self.normalized:
                 g[-1] = normalize(g[-1])
         return g
 
 
-def centres(number: int, rank: int, wanted: bool, **like: Any) -> nn.ModuleList:
+def center_layers(number: int, rank: int, wanted: bool, **like: Any) -> nn.ModuleList:
     """A `Centre` for each of some junctions, or what leaves g as it is."""
-    return nn.ModuleList([Centre(rank, **like) if wanted else nn.Identity() for _ in range(number)])
+    return nn.ModuleList([Center(rank, **like) if wanted else nn.Identity() for _ in range(number)])
 
 
 def check_pools(network: str, image_shape: ImageShape, stride: int, pools: Sequence[int]) -> None:

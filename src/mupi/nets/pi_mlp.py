@@ -11,7 +11,7 @@ from mupi.activations import Activation, ReLU, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.features import Atoms, Expansion, Features, Hermite
-from mupi.layers import InputLayer, PiLinear, pi_initialisation
+from mupi.layers import DenseMatrix, PiLinear, pi_initialization
 from mupi.nets.pi_network import PiNetwork
 
 AtomArrays = tuple[Tensor, Tensor, Tensor, Tensor | None]
@@ -30,7 +30,7 @@ class PiMLP(PiNetwork):
         d_out: Output dimension.
         rank: r.
         depth: L ≥ 1, the number of hidden layers.
-        features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.Random` (finite π-net).
+        features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.RandomFeatures` (finite π-net).
         activation: φ, an `Activation` or any callable.
         input_scale: α of the first layer.
         output_scale: α of the readout.
@@ -45,7 +45,7 @@ class PiMLP(PiNetwork):
         ValueError: For a size that is not a positive integer or a scale that is negative or not finite.
     """
 
-    input: InputLayer
+    input: DenseMatrix
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class PiMLP(PiNetwork):
             dtype=dtype,
             device=device,
         )
-        self.input = InputLayer(
+        self.input = DenseMatrix(
             d_in,
             rank,
             scale=input_scale,
@@ -90,8 +90,8 @@ class PiMLP(PiNetwork):
         # All draws of the initial atoms come before those of feature maps: with equal seeds, networks with different
         # features start from the same atoms. They are the same function where both feature maps have it exactly; a
         # subspace, a degree and a width leave out of it what `error_report` says.
-        initial = [pi_initialisation(rank, rank, generator=generator) for _ in range(depth - 1)]
-        initial.append(pi_initialisation(rank, d_out, readout_std, generator))
+        initial = [pi_initialization(rank, rank, generator=generator) for _ in range(depth - 1)]
+        initial.append(pi_initialization(rank, d_out, readout_std, generator))
         hidden = [PiLinear(rank, rank, initial=atoms, **layer) for atoms in initial[:-1]]
         readout = PiLinear(rank, d_out, scale=output_scale, initial=initial[-1], **layer)
         self.layers = nn.ModuleList([*hidden, readout])

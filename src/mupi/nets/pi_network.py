@@ -92,7 +92,7 @@ class PiNetwork(Conventional, ABC):
 
     @torch.no_grad()
     def sample(self: Network, width: int, generator: torch.Generator | None = None) -> Network:
-        """The finite network of width n that this one describes: the same network with `Random` features.
+        """The finite network of width n that this one describes: the same network with `RandomFeatures` features.
 
         Each junction draws Ω̃ (n × r, Ω̃ᵀΩ̃ = n I) with rows z_α; a weight that reads it has columns w(z_α)/√n.
 
@@ -106,10 +106,10 @@ class PiNetwork(Conventional, ABC):
             for layer in layers:
                 old = layer.weight
                 parameter = next(old.parameters())
-                like = old.finite(parameter.new_empty(0, old.rank_in))
+                like = old.at_neurons(parameter.new_empty(0, old.rank_in))
                 if omega is None:
                     omega = whitened_gaussian(width, old.rank_in, generator).to(like)
-                layer.weight = RandomWeight(omega, old.finite(omega), old.activation).train(old.training)
+                layer.weight = RandomWeight(omega, old.at_neurons(omega), old.activation).train(old.training)
                 layer.weight.requires_grad_(parameter.requires_grad)
         return net
 
@@ -120,8 +120,8 @@ class PiNetwork(Conventional, ABC):
         Measured on a sum of atoms known both ways: the last ones of the training (`Hermite(window=...)`; the initial
         ones before), evaluated under the exact kernel and under the features' own, at the junctions g of the batch
         (of many positions, at a few spread over them). It is the error of the function that these samples added. The
-        gradient's is for Gaussian δ, that is, of the whole Jacobian. `Atoms` has no error, `Random` is its own exact
-        finite network: both report 0.
+        gradient's is for Gaussian δ, that is, of the whole Jacobian. `Atoms` has no error, `RandomFeatures` is its own
+        exact finite network: both report 0.
 
         Raises:
             ValueError: If there is no input in ``x``, or the network does not take it.

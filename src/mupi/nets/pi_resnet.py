@@ -11,10 +11,10 @@ from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import AveragePool, Features
-from mupi.layers import Centre, InputConv2d, PiConv2d, PiLinear, conv_initialisation, normalize, pi_initialisation
-from mupi.nets.centred import CENTRED, LEAN
+from mupi.layers import Center, InputConv2d, PiConv2d, PiLinear, conv_initialization, normalize, pi_initialization
+from mupi.nets.centered import CENTERED, LEAN
 from mupi.nets.images import ImageShape, as_images, check_image_shape
-from mupi.nets.pi_cnn import centres, check_pools
+from mupi.nets.pi_cnn import center_layers, check_pools
 from mupi.nets.pi_network import PiLayer, PiNetwork
 
 
@@ -40,7 +40,7 @@ class PiResNet(PiNetwork):
         branch_scale: Multiplier of every branch; None for 1/√L with L the number of branches, with which learning
             rates keep their meaning as L grows.
         subtract_mean: Whether g is centred before each normalisation, see `mupi.PiCNN`.
-        features: `mupi.Hermite`, `mupi.Atoms` or `mupi.Random`; None for degree 2 in 16 directions.
+        features: `mupi.Hermite`, `mupi.Atoms` or `mupi.RandomFeatures`; None for degree 2 in 16 directions.
         activation: φ; None for one with kernel |b||g|(q/4 + q²), which degree 2 has exactly.
         input_scale: α of the first layer.
         output_scale: α of the readout.
@@ -98,13 +98,13 @@ class PiResNet(PiNetwork):
         self.input = InputConv2d(
             image_shape[0], rank, input_kernel, input_stride, scale=input_scale, bias_scale=bias_scale, **like
         )
-        initial = [conv_initialisation(rank, rank, kernel_size, generator=generator) for _ in range(depth)]
-        last = pi_initialisation(rank, d_out, readout_std, generator)
+        initial = [conv_initialization(rank, rank, kernel_size, generator=generator) for _ in range(depth)]
+        last = pi_initialization(rank, d_out, readout_std, generator)
         stream = (LEAN if features is None else features).at_junction(rank, generator)
-        φ = CENTRED if activation is None else as_activation(activation, "PiResNet(activation=...)")
+        φ = CENTERED if activation is None else as_activation(activation, "PiResNet(activation=...)")
         layer: dict[str, Any] = dict(features=stream, activation=φ, bias_scale=bias_scale, **like)
         branches = [PiConv2d(rank, rank, kernel_size, scale=branch, initial=atoms, **layer) for atoms in initial]
-        self.centres = centres(1 + depth, rank, subtract_mean, dtype=dtype, device=device)
+        self.centres = center_layers(1 + depth, rank, subtract_mean, dtype=dtype, device=device)
         self.layers = nn.ModuleList([*branches, PiLinear(rank, d_out, scale=output_scale, initial=last, **layer)])
 
     def conventions(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class PiResNet(PiNetwork):
             "blocks": list(self.blocks),
             "input_stride": self.input.stride,
             "branch_scale": self.pi_layers[0].scale,
-            "subtract_mean": isinstance(self.centres[0], Centre),
+            "subtract_mean": isinstance(self.centres[0], Center),
             "input_scale": self.input.scale,
         }
 
@@ -131,11 +131,11 @@ class PiResNet(PiNetwork):
     def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch rows columns r"]]:
         """ḡ before each branch and before the readout; of images (batch, channels, height, width) or flattened ones."""
         g = self.input(as_images(x, self.image_shape))
-        seen, layers, centre, halve = [], iter(self.pi_layers), iter(self.centres), AveragePool(2)
+        seen, layers, center, halve = [], iter(self.pi_layers), iter(self.centres), AveragePool(2)
         for stage, number in enumerate(self.blocks):
             if stage:
                 g = halve(g)
             for _ in range(number):
-                seen.append(normalize(next(centre)(g)))
+                seen.append(normalize(next(center)(g)))
                 g = g + next(layers)(seen[-1])
-        return [*seen, normalize(next(centre)(g))]
+        return [*seen, normalize(next(center)(g))]

@@ -11,8 +11,8 @@ from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import Features
-from mupi.layers import Attention, InputLayer, PiLinear, normalize, pi_initialisation
-from mupi.nets.centred import CENTRED, LEAN
+from mupi.layers import Attention, DenseMatrix, PiLinear, normalize, pi_initialization
+from mupi.nets.centered import CENTERED, LEAN
 from mupi.nets.pi_network import PiNetwork
 from mupi.nets.tokens import Sequences
 
@@ -37,7 +37,7 @@ class PiTransformer(PiNetwork):
         rank_head: Rank of a head; None for rank/heads.
         branch_scale: Multiplier of both branches; None for 1/√(2·depth), with which learning rates keep their
             meaning as the depth grows.
-        features: `mupi.Hermite`, `mupi.Atoms` or `mupi.Random`; None for degree 2 in 16 directions.
+        features: `mupi.Hermite`, `mupi.Atoms` or `mupi.RandomFeatures`; None for degree 2 in 16 directions.
         activation: φ; None for one with kernel |b||g|(q/4 + q²), which degree 2 has exactly.
         output_scale: α of the readout.
         bias_scale: α of all biases; 0 leaves them out.
@@ -89,12 +89,12 @@ class PiTransformer(PiNetwork):
             Attention(rank, heads, rank_head or rank // heads, causal=tokens.causal, scale=branch, **like)
             for _ in range(depth)
         ]
-        matrices = [InputLayer(rank, rank, bias_scale=bias_scale, **like) for _ in range(depth)]
-        initial = [pi_initialisation(rank, rank, generator=generator) for _ in range(depth)]
-        last = pi_initialisation(rank, d_out, readout_std, generator)
+        matrices = [DenseMatrix(rank, rank, bias_scale=bias_scale, **like) for _ in range(depth)]
+        initial = [pi_initialization(rank, rank, generator=generator) for _ in range(depth)]
+        last = pi_initialization(rank, d_out, readout_std, generator)
         layer: dict[str, Any] = dict(
             features=LEAN if features is None else features,
-            activation=CENTRED if activation is None else as_activation(activation, "PiTransformer(activation=...)"),
+            activation=CENTERED if activation is None else as_activation(activation, "PiTransformer(activation=...)"),
             bias_scale=bias_scale,
             **like,
         )

@@ -48,7 +48,7 @@ def activation_module(activation: Activation) -> nn.Module:
 
 @torch.no_grad()
 def plain(net: PiMLP) -> nn.Sequential:
-    """The same function in `nn.Linear` layers of width n, for a network with `mupi.Random` features.
+    """The same function in `nn.Linear` layers of width n, for a network with `mupi.RandomFeatures` features.
 
     h¹ = Ω̃¹ g¹, h^{l+1} = Ω̃^{l+1} g^{l+1} = scale·Ω̃^{l+1} (C^l φ(h^l)/√n + bias_scale·β^{l+1}), and the readout as it
     is: all scales are multiplied into the weights. Training it is another training than that of ``net``.
@@ -66,7 +66,7 @@ def plain(net: PiMLP) -> nn.Sequential:
     for layer in net.pi_layers:
         if not isinstance(layer.weight, RandomWeight):
             came = type(layer.weight).__name__
-            fail("plain(net)", "a net with `Random` features", came, "use plain(net.sample(width))")
+            fail("plain(net)", "a net with `RandomFeatures` features", came, "use plain(net.sample(width))")
         weights.append(layer.weight)
     scale = net.input.scale
     bias = None if net.input.bias is None else scale * net.input.bias_scale * net.input.bias

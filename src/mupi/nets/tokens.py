@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
-from mupi.layers import InputLayer
+from mupi.layers import DenseMatrix
 from mupi.nets.images import ImageShape, as_images, check_image_shape
 
 
@@ -89,7 +89,7 @@ class PatchEmbedding(nn.Module):
         super().__init__()
         channels, height, width = patches.image_shape
         self.patches = patches
-        self.pixels = InputLayer(channels * patches.size**2, rank, scale=rank**-0.5, bias_scale=0.0, **like)
+        self.pixels = DenseMatrix(channels * patches.size**2, rank, scale=rank**-0.5, bias_scale=0.0, **like)
         self.positions = _unit_rows(height * width // patches.size**2, rank, **like)
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch positions r"]:

@@ -1,6 +1,6 @@
 """abc-parametrizations: how multipliers, initialisation and learning rate scale with width."""
 
-from mupi.parametrization.explain import Condition, conditions, power
+from mupi.parametrization.conditions import Condition, conditions, power
 from mupi.parametrization.exponents import Exponents
 from mupi.parametrization.nearest import distance
 from mupi.parametrization.parametrization import Parametrization

@@ -120,14 +120,19 @@ class Exponents:
         return (*(r == 0 for r in self.layer_r), self.readout_update == 1)
 
     @property
-    def readout_maximally_initialised(self) -> bool:
+    def readout_maximally_initialized(self) -> bool:
         """Whether the change of features moves f by Θ(1) through the initial readout: a_{L+1}+b_{L+1}+r = 1."""
         return self.initial_readout + self.r == 1
 
     @property
+    def readout_maximally_initialised(self) -> bool:
+        """`readout_maximally_initialized`, as earlier versions spelled it."""
+        return self.readout_maximally_initialized
+
+    @property
     def is_maximal(self) -> bool:
         """Stable, every weight maximally updated, the readout maximally initialised: true of μP alone, up to shift."""
-        return self.stable and all(self.maximally_updated) and self.readout_maximally_initialised
+        return self.stable and all(self.maximally_updated) and self.readout_maximally_initialized
 
     @property
     def hidden_bias(self) -> tuple[Fraction, Fraction]:

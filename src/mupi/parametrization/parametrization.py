@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
-from mupi.parametrization.explain import explain, verdict
+from mupi.parametrization.conditions import explain, verdict
 from mupi.parametrization.exponents import HALF, Exponents, Rational, rational
 from mupi.parametrization.nearest import nearest_feature_learning
 from mupi.parametrization.rates import LearningRates, adam_rates, sgd_rates

@@ -13,13 +13,13 @@ from torch import Tensor
 from mupi.activations import Activation, Tanh, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, non_negative, positive_int
-from mupi.kernels.labels import centred_one_hot, count_classes, is_labels
+from mupi.kernels.labels import centered_one_hot, count_classes, is_labels
 from mupi.parametrization import Parametrization
+from mupi.programs.descent import Descent, Loss, TrainedPerceptron, check_loss
 from mupi.programs.evaluation import evaluate
 from mupi.programs.line import Line
 from mupi.programs.spaces import Samples
 from mupi.programs.tangent import TangentPerceptron
-from mupi.programs.training import Descent, Loss, TrainedPerceptron, check_loss
 from mupi.programs.vectors import Scalar, mean
 
 
@@ -56,7 +56,7 @@ class MuLimit:
         momentum: μ.
         weight_decay: λ; every weight shrinks by 1 − ηλ a step.
         loss: Of outputs (batch, d_out) and targets, which are floats (batch, d_out) or class labels (batch,); None for
-            the mean over the batch of squared distances, which takes labels as their `centred_one_hot`.
+            the mean over the batch of squared distances, which takes labels as their `centered_one_hot`.
         sigma_w: σ of the weights.
         input_std: σ_1, if not sigma_w/√d.
         readout_std: σ_{L+1}, if not sigma_w; 0 for a network that starts at zero.
@@ -119,7 +119,7 @@ class MuLimit:
         self.depth = depth
         self.activation = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
         # An initial readout smaller than 1/n is not seen in the limit.
-        readout_std = 0.0 if p.learns_features and not p.readout_maximally_initialised else readout_std
+        readout_std = 0.0 if p.learns_features and not p.readout_maximally_initialized else readout_std
         self.loss = squared_distance if loss is None else loss
         self.stds = input_std, sigma_w, sigma_w if readout_std is None else readout_std
         self.descent = Descent(lr, momentum, weight_decay, reaching(p))
@@ -174,7 +174,7 @@ class MuLimit:
                 losses = torch.stack([self.loss(f, targets) for f in (outputs.mean(0), *outputs)])
                 self._records.append(_Record(outputs, kernel, at_tests, losses))
         finally:
-            self._summarise()
+            self._summarize()
         return self
 
     def step(
@@ -241,7 +241,7 @@ class MuLimit:
         known = None if self.net is None else self.net.V.columns
         if is_labels(argument, y, len(x), classes):
             d_out = count_classes(argument, y, classes or known)
-            targets = centred_one_hot(y, d_out, self.spaces[0].dtype) if self.loss is squared_distance else y.long()
+            targets = centered_one_hot(y, d_out, self.spaces[0].dtype) if self.loss is squared_distance else y.long()
         else:
             targets = y.detach().reshape(len(y), -1).to(self.spaces[0].dtype)
             d_out = targets.shape[1]
@@ -295,7 +295,7 @@ class MuLimit:
         self._advance(scratch=True)
         return self._stack(f)
 
-    def _summarise(self) -> None:
+    def _summarize(self) -> None:
         """Set the attributes from the records."""
         if not self._records:
             return

@@ -18,13 +18,12 @@ from mupi.data import Dataset
 from mupi.nets import MLP, MuCNN, PiNetwork
 from mupi.training import settings
 from mupi.training.augmentation import Augmentation
-from mupi.training.curves import write_curves, writer
 from mupi.training.damaged import understood
 from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite
 from mupi.training.epoch_record import EpochRecord
 from mupi.training.examples import Examples, as_examples
 from mupi.training.loop import train_epochs
-from mupi.training.memory import stored_atoms
+from mupi.training.memory_use import stored_atoms
 from mupi.training.modes import evaluation_mode, training_mode
 from mupi.training.pairing import are_labels, check_pairs, rows_to_try
 from mupi.training.parts import check_generator, check_parts
@@ -33,6 +32,7 @@ from mupi.training.progress import epoch_progress
 from mupi.training.random_state import random_state, set_random_state
 from mupi.training.run_folder import RunFolder
 from mupi.training.state import Tally, TrainingState
+from mupi.training.tensorboard_log import write_curves, writer
 
 DIVERGED = "the checkpoint, if there is one, is from before; train anew with a lower learning rate or clip"
 CALL_OF_FIT = ("data", "test")

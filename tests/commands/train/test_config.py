@@ -6,7 +6,7 @@ import pytest
 from mupi.activations import Activation
 from mupi.commands.train.config import ACTIVATIONS
 from mupi.commands.train.presets import CIFAR10, DIGITS
-from mupi.features import Atoms, Hermite, Random
+from mupi.features import Atoms, Hermite, RandomFeatures
 
 
 def test_the_cifar10_protocol_is_that_of_the_paper():
@@ -25,7 +25,7 @@ def test_features_are_chosen_by_name():
     high = replace(DIGITS, features="hermite", degree=4, subspace=5, subspace_high=3)
     assert high.feature_map == Hermite(4, subspace={2: 5, 3: 3, 4: 3})
     assert replace(high, subspace=None).feature_map == Hermite(4, subspace={2: DIGITS.rank, 3: 3, 4: 3})
-    assert replace(DIGITS, features="random", width=99).feature_map == Random(99)
+    assert replace(DIGITS, features="random", width=99).feature_map == RandomFeatures(99)
 
 
 def test_every_activation_can_be_chosen():

@@ -55,9 +55,9 @@ def test_a_limit_is_exported_and_gives_the_same_outputs_without_this_library(sma
     x = torch.from_numpy(pixels).float().view(-1, 1, 8, 8)
     y, about = exported([str(config.directory), "--out", str(tmp_path / "net.pt2")], tmp_path, x)
     # All of scikit-learn's digits as they are: the images of the test are among them.
-    standardised = {tuple(row): i for i, row in enumerate(data.raw(data.test_x).flatten(1).tolist())}
-    rows = [i for i, row in enumerate(pixels.tolist()) if tuple(row) in standardised]
-    order = [standardised[tuple(pixels[i])] for i in rows]
+    standardized = {tuple(row): i for i, row in enumerate(data.raw(data.test_x).flatten(1).tolist())}
+    rows = [i for i, row in enumerate(pixels.tolist()) if tuple(row) in standardized]
+    order = [standardized[tuple(pixels[i])] for i in rows]
     torch.testing.assert_close(y[rows], net(data.test_x).detach()[order])
     right = (y[rows].argmax(1) == torch.from_numpy(labels)[rows]).double().mean()
     assert len(rows) == len(data.test_x)

@@ -7,7 +7,7 @@ import torch
 from mupi.features import Atoms, Hermite
 from mupi.nets import PiMLP
 from mupi.optim import SGD
-from mupi.training.memory import PeakMemory, stored_bytes
+from mupi.training.memory_use import PeakMemory, stored_bytes
 
 can_set_its_peak_back = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="only Linux lets a process set its peak of memory back"

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from mupi.commands.train.presets import CIFAR10, DIGITS
-from mupi.recipes.comparison import cifar10 as experiment
-from mupi.recipes.comparison.cifar10 import RUNS, Cifar10Config, cifar10, feature_count
+from mupi.recipes.comparison import cifar10_protocol as experiment
+from mupi.recipes.comparison.cifar10_protocol import RUNS, Cifar10Config, cifar10, feature_count
 
 TINY = dict(train_size=60, rank=6, subspace=3, seeds=1, epochs=2, short_epochs=1, exact_images=60, exact_epochs=1)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mupi.cli import main
-from mupi.recipes.mu_limit import mu_limit
+from mupi.recipes.mu_limit import beside_networks
 
 TINY = ["--images", "4", "--steps", "2", "--samples", "600", "--replicates", "2", "--widths", "8", "16", "--seeds", "1"]
 NETWORKS = ["limit", "ntp", "width-8-seed-0", "width-16-seed-0"]
@@ -30,7 +30,7 @@ def test_the_mu_limit_is_trained_beside_finite_nets():
 
 
 def test_after_ctrl_c_the_same_command_trains_the_networks_that_are_missing(capsys, monkeypatch):
-    train = mu_limit.finite_curves
+    train = beside_networks.finite_curves
 
     def interrupted(config, width, *rest):
         if width == 16:
@@ -38,11 +38,11 @@ def test_after_ctrl_c_the_same_command_trains_the_networks_that_are_missing(caps
         return train(config, width, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mu_limit, "finite_curves", interrupted)
+        patch.setattr(beside_networks, "finite_curves", interrupted)
         assert main(["mu-limit", *TINY]) == 130
     assert "interrupted with 3 of 4 networks trained, kept in runs/mu-limit" in capsys.readouterr().err
     assert [line["network"] for line in progress()] == NETWORKS[:3]
-    monkeypatch.setattr(mu_limit, "limit_curves", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(beside_networks, "limit_curves", lambda *args: pytest.fail("trained again"))
     assert main(["mu-limit", *TINY]) == 0
     assert [line["network"] for line in progress()] == NETWORKS
 

@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 
 from assertions import assert_close, fitted_slope, root_mean_square
 from cases import randn, seeded
-from mupi import MLP, NNGP, Atoms, Hermite, Identity, LinearMuLimit, Parametrization, PiMLP, Random, ReLU, Tanh
+from mupi import MLP, NNGP, Atoms, Hermite, Identity, LinearMuLimit, Parametrization, PiMLP, RandomFeatures, ReLU, Tanh
 from mupi.data.episodes import Episodes
 from mupi.optim import SGD
 from mupi.recipes.omniglot.adaptation import LinearLayers, kernel_descent, maml, task_kernel
@@ -102,10 +102,10 @@ def test_adapting_the_readout_from_zero_is_kernel_descent_value_and_second_order
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("features", [Hermite(2), Hermite(2, subspace=2), Random(9)], ids=str)
+@pytest.mark.parametrize("features", [Hermite(2), Hermite(2, subspace=2), RandomFeatures(9)], ids=str)
 def test_the_meta_gradient_agrees_with_finite_differences(features, steps):
     # Smooth and positive features: finite differences across a kink would be wrong, not the gradient.
-    net = pi_net(features, activation=Tanh() if isinstance(features, Random) else None).eval()
+    net = pi_net(features, activation=Tanh() if isinstance(features, RandomFeatures) else None).eval()
     learner, drawn = ReadoutLearner(net, step_size=2.0), episodes(tasks=3, shots=1)
     slopes = gradients(net, query_loss(learner.logits(drawn, steps), drawn))
     trained = {name: p for name, p in net.named_parameters() if name in slopes}
@@ -128,7 +128,7 @@ def test_the_meta_gradient_agrees_with_finite_differences(features, steps):
         assert float((slopes[name] * direction).sum()) == pytest.approx(numerical, abs=1e-5 * scale), name
 
 
-@pytest.mark.parametrize("features", [Atoms(), Hermite(2), Random(9)], ids=str)
+@pytest.mark.parametrize("features", [Atoms(), Hermite(2), RandomFeatures(9)], ids=str)
 def test_all_tasks_at_once_are_the_sum_of_tasks_one_by_one(features):
     drawn = episodes(tasks=4)
     net = pi_net(features)

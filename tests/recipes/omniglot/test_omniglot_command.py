@@ -11,8 +11,8 @@ import torch
 
 from mupi.cli import main
 from mupi.recipes.omniglot.config import PROTOCOLS, OmniglotConfig
+from mupi.recipes.omniglot.few_shot import omniglot
 from mupi.recipes.omniglot.meta_training import MetaTraining
-from mupi.recipes.omniglot.omniglot import omniglot
 from mupi.recipes.omniglot.plots import Progress
 from mupi.training.records import read_records
 from omniglot_archives import write_archives
@@ -23,8 +23,8 @@ MODELS = [(paper, model) for paper, models in PROTOCOLS.items() for model in mod
 @pytest.fixture
 def small(tmp_path, monkeypatch) -> OmniglotConfig:
     """A few steps on small archives, without figures, which take longer."""
-    monkeypatch.setattr("mupi.recipes.omniglot.omniglot.plot_classes", lambda *_: NoFigure())
-    monkeypatch.setattr("mupi.recipes.omniglot.omniglot.plot_few_shot_curves", lambda *_: NoFigure())
+    monkeypatch.setattr("mupi.recipes.omniglot.few_shot.plot_classes", lambda *_: NoFigure())
+    monkeypatch.setattr("mupi.recipes.omniglot.few_shot.plot_few_shot_curves", lambda *_: NoFigure())
     write_archives(tmp_path / "data", monkeypatch)
     return OmniglotConfig(
         batches=6, tasks=3, rank=5, width=8, subspace=3, ways=3, evaluate_every=2, validation_episodes=5,
@@ -100,7 +100,7 @@ def test_a_run_that_is_interrupted_and_resumed_gives_the_same_numbers(small, mon
     assert [replace(p, seconds=0.0) for p in curves[1]] == [replace(p, seconds=0.0) for p in curves[0]]
 
 
-def test_the_seed_decides_the_run_and_several_are_summarised(small, capsys):
+def test_the_seed_decides_the_run_and_several_are_summarized(small, capsys):
     results = omniglot(replace(small, seeds=(0, 1)))
     again = omniglot(replace(small, seeds=(1,), name="again"))
     assert results[1] == again[1]

@@ -14,7 +14,7 @@ from mupi.commands.train.restore import restore_epoch
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import train_network
 from mupi.data import load_digits
-from mupi.kernels import KernelRegression, centred_one_hot
+from mupi.kernels import KernelRegression, centered_one_hot
 from mupi.recipes.transfer.config import EvaluateConfig, EvaluationConfig, pretraining_protocol
 from mupi.recipes.transfer.evaluate import evaluate
 from mupi.recipes.transfer.scoring import Scoring, held_out
@@ -69,7 +69,7 @@ def test_the_kernel_score_is_that_of_a_regression_on_the_feature_kernel_of_unit_
     data = load_digits().take(90, independent_generators(0, 1)[0])
     # For ReLU φ(h) has norm 1 if g has, up to a factor that the ridge knows of.
     g, h = (torch.nn.functional.normalize(net.hidden(x)[-1].detach()) for x in (data.train_x, data.test_x))
-    regression = KernelRegression(net.readout.weight.feature_kernel, score.value).fit(g, centred_one_hot(data.train_y))
+    regression = KernelRegression(net.readout.weight.feature_kernel, score.value).fit(g, centered_one_hot(data.train_y))
     right = regression.predict(h).argmax(1) == data.test_y
     assert (torch.from_numpy(score.right.copy()).bool() != right).sum() <= 1
     assert score.alignment is not None and 0 < score.alignment < 1

@@ -16,7 +16,7 @@ from mupi.data import load_digits
 from mupi.kernels import NotPositiveDefiniteError
 from mupi.recipes.comparison.choice import choose
 from mupi.recipes.transfer.gain import Gain
-from mupi.recipes.transfer.probe import LogisticProbe
+from mupi.recipes.transfer.logistic_probe import LogisticProbe
 from mupi.recipes.transfer.readout import Readout, new_head, train_readout
 from mupi.recipes.transfer.representation import Representation
 from mupi.recipes.transfer.score import Score, pack
@@ -79,8 +79,8 @@ def test_the_probe_is_the_logistic_regression_of_scikit_learn():
     penalty = 1e-2
     probe = LogisticProbe(penalty, 10).fit(x, y)
     std = x.std(0, correction=0)
-    standardised = ((x - x.mean(0)) / torch.where(std > 0, std, 1.0)).numpy()
-    expected = LogisticRegression(C=1 / (penalty * len(x)), tol=1e-8, max_iter=5000).fit(standardised, y.numpy())
+    standardized = ((x - x.mean(0)) / torch.where(std > 0, std, 1.0)).numpy()
+    expected = LogisticRegression(C=1 / (penalty * len(x)), tol=1e-8, max_iter=5000).fit(standardized, y.numpy())
     assert_close(probe.weight, torch.from_numpy(expected.coef_), rtol=1e-3)
 
 

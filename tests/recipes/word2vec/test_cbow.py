@@ -168,7 +168,7 @@ def test_bfloat16_storage_follows_float32_and_loses_no_small_change():
 
 def test_state_dict_goes_on_to_the_same_numbers():
     net = trained(UnitVectors(), steps=2, weight_decay=0.3)
-    net.renormalise()
+    net.renormalize()
     again = CBOW(V, UnitVectors(), dtype=torch.float64, negatives=5)
     again.load_state_dict({k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in net.state_dict().items()})
     for seed in (2, 3):
@@ -176,7 +176,7 @@ def test_state_dict_goes_on_to_the_same_numbers():
     assert_equal(net.vectors(), again.vectors())
 
 
-def test_a_position_without_context_changes_its_centre_s_vector_by_nothing():
+def test_a_position_without_context_changes_its_center_s_vector_by_nothing():
     net = CBOW(V, Gaussian(5), dtype=torch.float64, generator=seeded(0))
     loss = net.train(Passage(torch.tensor([3]), torch.tensor([2]), torch.tensor([[4, 5]]), V, 1, 2), lr=0.5)
     assert loss == pytest.approx(26 * math.log(2))

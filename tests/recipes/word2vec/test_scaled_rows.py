@@ -54,7 +54,7 @@ def test_small_scales_are_multiplied_in_before_they_underflow():
         # What is added counts after the step's shrinking as much as before it.
         scale = rows.shrink(ids, torch.tensor([[5, 0]]), -1.0)
         rows.add(ids[0], torch.ones(2, 4) / scale[0][:, None])
-        rows.renormalise()
+        rows.renormalize()
     assert_close(rows.dense()[0], torch.full((4,), 1 / (torch.e**5 - 1)))
     assert_close(rows.dense()[1], torch.full((4,), 30.0))
 

@@ -15,8 +15,8 @@ from mupi.recipes.word2vec.config import Word2VecConfig
 from mupi.recipes.word2vec.corpus import encode
 from mupi.recipes.word2vec.plots import Word2VecMetrics, plot_analogies
 from mupi.recipes.word2vec.sampling import Sampling
-from mupi.recipes.word2vec.training import Training
 from mupi.recipes.word2vec.word2vec import word2vec
+from mupi.recipes.word2vec.word_training import Training
 from mupi.recipes.word2vec.word_vectors import WordVectors
 
 WORDS = [f"word{i}" for i in range(20)]
@@ -176,15 +176,15 @@ def test_subsampling_and_negatives_have_the_frequencies_of_their_distributions()
     corpus = encode(iter(["a"] * 30_000 + ["b"] * 9_000 + ["c"] * 1_000), min_count=1)
     sampling = Sampling(corpus, window=3, subsampling=0.1, batch_size=64, shared_negatives=64, seed=0)
     passage = sampling.passage(0, 0)
-    centres = passage.words.bincount(minlength=3)
+    centers = passage.words.bincount(minlength=3)
     expected = corpus.vocabulary.counts * corpus.vocabulary.kept_share(0.1)
-    assert ((centres - expected).abs() < 5 * expected.sqrt() + 1).all()
+    assert ((centers - expected).abs() < 5 * expected.sqrt() + 1).all()
     negatives = passage.negatives.flatten()
     expected = corpus.vocabulary.noise() * len(negatives)
     assert ((negatives.bincount(minlength=3) - expected).abs() < 5 * expected.sqrt()).all()
 
 
-def test_neighbours_analogies_and_the_figure_are_asked_for_on_the_command_line(config, no_figure, capsys):
+def test_neighbors_analogies_and_the_figure_are_asked_for_on_the_command_line(config, no_figure, capsys):
     for seed in (0, 1):
         word2vec(replace(config, seed=seed, name=f"small{seed}"))
     run = str(config.runs_dir / "small0")

@@ -9,10 +9,10 @@ import torch
 from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, NormalizedPolynomial, ReLU, Sin, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.options import SET, DataFolder, Name, Only, Seed, WrittenFolder
-from mupi.commands.train.plain import run_fields
+from mupi.commands.train.plain_fields import run_fields
 from mupi.data import DatasetName
-from mupi.features import Atoms, Features, Hermite, Random
-from mupi.nets import CENTRED
+from mupi.features import Atoms, Features, Hermite, RandomFeatures
+from mupi.nets import CENTERED
 
 FeatureName = Literal["atoms", "hermite", "random"]
 NetworkName = Literal["pi", "mup", "standard"]
@@ -30,7 +30,7 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
     "cos": Cos(),
     # Of the ReLU's degrees 0, 1 and 2 with weights 1/2π, 1/4, 1/4π, the latter two at equal weight.
     "quadratic": NormalizedPolynomial.with_weights(0.0, 0.25, 0.25),
-    "centred": CENTRED,
+    "centred": CENTERED,
 }
 
 HERMITE = Only(network=("pi",), features=("hermite",))
@@ -215,7 +215,7 @@ class TrainConfig:
                 higher = dict.fromkeys(range(3, self.degree + 1), self.subspace_high)
                 return Hermite(degree=self.degree, subspace={2: self.subspace or self.rank, **higher})
             case "random":
-                return Random(width=self.width)
+                return RandomFeatures(width=self.width)
 
     def as_plain(self) -> dict[str, Any]:
         """All that describes the run, as numbers and strings for a file."""

@@ -18,7 +18,7 @@ from mupi.commands.train.restore import restore, restore_epoch
 from mupi.commands.train.run import read_config
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import Dataset
-from mupi.features import Atoms, Random
+from mupi.features import Atoms, RandomFeatures
 from mupi.nets import PiMLP, PiNetwork, plain
 from mupi.training.atomic import replacing
 
@@ -70,7 +70,7 @@ def export(config: ExportConfig) -> Path:
     module: nn.Module = net
     if config.width is not None:
         positive_int("--width", config.width)
-        if not isinstance(net, PiMLP) or isinstance(run.feature_map, Random):
+        if not isinstance(net, PiMLP) or isinstance(run.feature_map, RandomFeatures):
             fail("--width", "left out for a finite network, and for other architectures than mlp", config.width)
         require_room("--width", perceptron_bytes(data.train_x.shape[1], config.width, run.depth, len(data.classes)))
         module = plain(net.sample(config.width, torch.Generator().manual_seed(config.seed)))

@@ -3,7 +3,7 @@
 from mupi.activations import Activation
 from mupi.commands.train.config import ACTIVATIONS, TrainConfig
 from mupi.data import Dataset
-from mupi.features import Atoms, Features, Hermite, Random
+from mupi.features import Atoms, Features, Hermite, RandomFeatures
 from mupi.features.symmetric import power_size
 
 MANY_LAYERS = 1000
@@ -40,7 +40,7 @@ def projected_bytes(d_in: int, rank: int, depth: int, d_out: int, features: Feat
 def feature_count(features: Features, rank: int, φ: Activation) -> int:
     """Features of a hidden layer of this rank."""
     match features:
-        case Random(width):
+        case RandomFeatures(width):
             return width + rank
         case Hermite():
             directions = {k: features.directions(k, rank) for k in range(features.degree + 1) if φ.has_degree(k)}

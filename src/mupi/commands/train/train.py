@@ -22,7 +22,7 @@ from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite
 from mupi.training.examples import Examples
 from mupi.training.figures import save_figures
 from mupi.training.loop import train_epochs
-from mupi.training.memory import PeakMemory, stored_atoms, stored_bytes
+from mupi.training.memory_use import PeakMemory, stored_atoms, stored_bytes
 from mupi.training.procedure import Procedure
 from mupi.training.progress import epoch_progress
 from mupi.training.run_folder import RunFolder

@@ -14,13 +14,13 @@ from mupi.commands.options import DataFolder, NotAbove, Only, WrittenFolder, opt
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.presets import CIFAR10, CIFAR10_PRESETS
 from mupi.commands.train.restore import restore
-from mupi.kernels import centred_alignment
+from mupi.kernels import centered_alignment
 from mupi.nets import PiMLP
 from mupi.recipes.comparison.compare import error_table, line, table
 from mupi.recipes.comparison.contestants import NetContestant
 from mupi.recipes.comparison.kernel_by_epoch import EpochScore, kernel_by_epoch
 from mupi.recipes.comparison.learned_kernel import ALIGNMENT_IMAGES, last_hidden
-from mupi.recipes.comparison.plots import Summary, plot_comparison, plot_learning_curves, summarise
+from mupi.recipes.comparison.plots import Summary, plot_comparison, plot_learning_curves, summarize
 from mupi.recipes.comparison.truncation import plot_truncation
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.lock import held
@@ -219,7 +219,7 @@ def train_all(runs: Mapping[str, TrainConfig], seeds: int, directory: Path, cons
         for result in NetContestant(label, placed(run, label, directory)).results(seeds, overwrite=False):
             results.append(result)
             console.print(line(result), highlight=False, soft_wrap=True)
-    summaries = summarise(results)
+    summaries = summarize(results)
     console.print(table(summaries, directory.name))
     if any(s.layer_errors() for s in summaries):
         console.print(error_table(summaries))
@@ -244,7 +244,7 @@ def report_alignment(runs: Mapping[str, TrainConfig], directory: Path, console: 
         g = last_hidden(net, data.test_x[:ALIGNMENT_IMAGES])
         kernels[label] = net.readout.weight.feature_kernel(g, g).detach()
     exact = kernels.pop("Atoms")
-    alignments = {label: float(centred_alignment(kernel, exact)) for label, kernel in kernels.items()}
+    alignments = {label: float(centered_alignment(kernel, exact)) for label, kernel in kernels.items()}
     write_json(directory / "alignment.json", alignments)
     for label, alignment in alignments.items():
         console.print(f"{label}: alignment of the feature kernel with that of Atoms {alignment:.5f}", highlight=False)

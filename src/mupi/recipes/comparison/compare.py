@@ -12,12 +12,12 @@ from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.options import DataFolder, Name, Only, WrittenFolder, option
 from mupi.commands.train.config import ACTIVATIONS, TrainConfig
-from mupi.commands.train.plain import plain_fields
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.presets import PRESETS
 from mupi.data import DatasetName
 from mupi.kernels import NNGP, NTK
 from mupi.recipes.comparison.contestants import KernelContestant, NetContestant, beside
-from mupi.recipes.comparison.plots import Result, Summary, plot_comparison, plot_learning_curves, summarise
+from mupi.recipes.comparison.plots import Result, Summary, plot_comparison, plot_learning_curves, summarize
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.folder_name import folder_name
 from mupi.training.lock import held
@@ -146,7 +146,7 @@ def _compare(config: CompareConfig, console: Console) -> list[Summary]:
             f"interrupted; `{config.directory}` holds what was computed, and the same command without --overwrite goes "
             "on from there"
         ) from error
-    summaries = summarise(results)
+    summaries = summarize(results)
     console.print(table(summaries, config.title))
     if any(s.layer_errors() for s in summaries):
         console.print(error_table(summaries))

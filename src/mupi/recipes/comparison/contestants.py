@@ -19,7 +19,7 @@ from mupi.figures import EpochMetrics
 from mupi.kernels import KernelRegression, MLPKernel
 from mupi.recipes.comparison.plots import Result
 from mupi.training.cached import cached
-from mupi.training.memory import PeakMemory
+from mupi.training.memory_use import PeakMemory
 from mupi.training.sealed import read_sealed
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mupi.checks import fail
 from mupi.data import Dataset
-from mupi.kernels import KernelRegression, centred_alignment, centred_one_hot
+from mupi.kernels import KernelRegression, centered_alignment, centered_one_hot
 from mupi.nets import MLP, PiMLP
 from mupi.recipes.comparison.choice import choose, right
 
@@ -117,5 +117,5 @@ def last_hidden(net: PiMLP | MLP, x: Float[Tensor, "n d"]) -> Float[Tensor, "n r
 
 def label_alignment(kernel: Float[Tensor, "n n"], labels: Int64[Tensor, " _"]) -> float:
     """Centred alignment of a kernel on some first inputs with ⟨y, y'⟩ of their one-hot labels."""
-    y = centred_one_hot(labels[: len(kernel)], int(labels.max()) + 1, kernel.dtype)
-    return float(centred_alignment(kernel.detach(), y @ y.T))
+    y = centered_one_hot(labels[: len(kernel)], int(labels.max()) + 1, kernel.dtype)
+    return float(centered_alignment(kernel.detach(), y @ y.T))

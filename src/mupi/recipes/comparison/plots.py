@@ -104,7 +104,7 @@ class Summary:
         }
 
 
-def summarise(results: Sequence[Result]) -> list[Summary]:
+def summarize(results: Sequence[Result]) -> list[Summary]:
     """The results of each model together, in the order in which models first appear."""
     models = dict.fromkeys(r.model for r in results)
     return [Summary(model, tuple(r for r in results if r.model == model)) for model in models]
@@ -138,16 +138,16 @@ def plot_learning_curves(summaries: Sequence[Summary], title: str) -> Figure:
     figure.suptitle(title, fontsize="medium")
     loss, accuracy = figure.subplots(1, 2)
     for i, summary in enumerate(summaries):
-        colour = f"C{i}"
+        color = f"C{i}"
         if not summary.results[0].epochs:
-            accuracy.axhline(100 * summary.accuracy, color=colour, linestyle=":", label=summary.model)
+            accuracy.axhline(100 * summary.accuracy, color=color, linestyle=":", label=summary.model)
             continue
         x = [m.epoch for m in summary.results[0].epochs]
         losses = np.array([[m.test_loss for m in r.epochs] for r in summary.results])
         right = np.array([[100 * m.test_accuracy for m in r.epochs] for r in summary.results])
         for axes, values in ((loss, losses), (accuracy, right)):
-            axes.plot(x, values.mean(0), color=colour, marker="o", markersize=3, linewidth=1.4, label=summary.model)
-            axes.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+            axes.plot(x, values.mean(0), color=color, marker="o", markersize=3, linewidth=1.4, label=summary.model)
+            axes.fill_between(x, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
     finish(loss, "Test loss", "cross-entropy")
     finish(accuracy, "Test accuracy", "%")
     for axes in (loss, accuracy):
@@ -160,7 +160,7 @@ def plot_learning_curves(summaries: Sequence[Summary], title: str) -> Figure:
 
 
 def _bars(axes: Axes, summaries: Sequence[Summary], values: list[float], labels: list[str], **errors: Any) -> None:
-    colours = [f"C{i}" for i in range(len(summaries))]
-    bars = axes.barh(range(len(summaries)), values, color=colours, height=0.7, **errors)
+    colors = [f"C{i}" for i in range(len(summaries))]
+    bars = axes.barh(range(len(summaries)), values, color=colors, height=0.7, **errors)
     axes.bar_label(bars, labels, padding=4, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)

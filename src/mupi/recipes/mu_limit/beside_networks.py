@@ -19,7 +19,7 @@ from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder, option
 from mupi.commands.train.config import ACTIVATIONS, ActivationName
-from mupi.commands.train.plain import plain_fields
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load
 from mupi.nets import MLP
@@ -30,7 +30,7 @@ from mupi.recipes.mu_limit.plots import Curve, Curves, plot_mu_limit
 from mupi.training.atomic import write_figure, write_json, write_text
 from mupi.training.cached import cached
 from mupi.training.lock import held
-from mupi.training.memory import PeakMemory
+from mupi.training.memory_use import PeakMemory
 from mupi.training.run_folder import CONFIG
 from mupi.training.sealed import read_sealed, write_sealed
 

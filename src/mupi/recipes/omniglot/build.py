@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mupi.activations import Activation, Identity, ReLU
 from mupi.data.omniglot import SIZE
-from mupi.features import Atoms, Features, Hermite, Random
+from mupi.features import Atoms, Features, Hermite, RandomFeatures
 from mupi.kernels import NNGP, NTK
 from mupi.nets import MLP, LinearMuLimit, PiMLP
 from mupi.optim import SGD
@@ -120,7 +120,7 @@ def feature_map(config: OmniglotConfig) -> Features:
             return Atoms()
         case "pi-net":
             assert config.width is not None
-            return Random(config.width)
+            return RandomFeatures(config.width)
         case _:
             return Hermite(degree=2, subspace=config.subspace)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.options import DataFolder, Name, Only, Within, WrittenFolder, option
-from mupi.commands.train.plain import plain_fields
+from mupi.commands.train.plain_fields import plain_fields
 
 Paper = Literal["pi", "tp4"]
 Model = Literal["pi-limit", "pi-limit-exact", "pi-net", "mu-net", "mu-limit", "nngp", "ntk"]

@@ -32,7 +32,7 @@ from mupi.recipes.omniglot.run import CLASSES, CURVES, KERNELS, RESULT, few_shot
 from mupi.training.atomic import write_figure
 from mupi.training.damaged import understood
 from mupi.training.interrupt import interrupt_noted
-from mupi.training.memory import PeakMemory
+from mupi.training.memory_use import PeakMemory
 from mupi.training.run_folder import RunFolder
 from mupi.training.sealed import write_sealed
 

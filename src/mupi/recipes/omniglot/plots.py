@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mupi.figures.axes import FAINT, SOLID, colour
+from mupi.figures.axes import FAINT, SOLID, color
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def plot_few_shot_curves(runs: Mapping[str, Sequence[Progress]]) -> Figure:
     axes = figure.subplots()
     for i, (label, progress) in enumerate(runs.items()):
         x = [p.batch for p in progress]
-        axes.plot(x, [100 * p.train_accuracy for p in progress], **colour(i), **FAINT)
-        axes.plot(x, [100 * p.validation_accuracy for p in progress], **colour(i), **SOLID, label=label)
+        axes.plot(x, [100 * p.train_accuracy for p in progress], **color(i), **FAINT)
+        axes.plot(x, [100 * p.validation_accuracy for p in progress], **color(i), **SOLID, label=label)
     axes.set(title="Accuracy (dashed: training)", xlabel="batches of meta-training", ylabel="%")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -115,8 +115,8 @@ def principal_components(kernel: Float[Tensor, "n n"], components: int = 2) -> F
     For infinitely wide representations it is PCA of the representations themselves.
     """
     kernel = kernel.double()
-    centred = kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
-    values, vectors = torch.linalg.eigh((centred + centred.T) / 2)
+    centered = kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
+    values, vectors = torch.linalg.eigh((centered + centered.T) / 2)
     return (vectors * values.clamp_min(0).sqrt())[:, -components:].flip(1)
 
 

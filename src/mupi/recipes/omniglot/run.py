@@ -1,6 +1,6 @@
 """The folder of a few-shot run."""
 
-from mupi.commands.train.plain import run_fields
+from mupi.commands.train.plain_fields import run_fields
 from mupi.recipes.omniglot.config import OmniglotConfig
 from mupi.recipes.omniglot.plots import Progress
 from mupi.training.folder_name import folder_name

@@ -7,9 +7,9 @@ from mupi.checks import fail
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.train.run import read_config, run_folder
 from mupi.recipes.transfer.config import EvaluateConfig
-from mupi.recipes.transfer.evaluation import Evaluation
 from mupi.recipes.transfer.plots import plot_transfer
 from mupi.recipes.transfer.report import Evaluated, grouped, print_report, results_json
+from mupi.recipes.transfer.results_by_epoch import Evaluation
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.folder_name import folder_name
 from mupi.training.lock import held

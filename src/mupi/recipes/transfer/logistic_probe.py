@@ -40,7 +40,7 @@ class LogisticProbe:
         # A feature that never varies (a dead neuron) stays 0.
         std = X.std(0, correction=0)
         self.scale = torch.where(std > 0, std.reciprocal(), 0.0)
-        x = self._standardised(X)
+        x = self._standardized(X)
         weight = x.new_zeros(self.classes, x.shape[1], requires_grad=True)
         bias = x.new_zeros(self.classes, requires_grad=True)
         optimizer = torch.optim.LBFGS(
@@ -65,7 +65,7 @@ class LogisticProbe:
 
     def predict(self, X: Float[Tensor, "m d"]) -> Float[Tensor, "m classes"]:
         """W x̂ + b of each row."""
-        return linear(self._standardised(X), self.weight, self.bias)
+        return linear(self._standardized(X), self.weight, self.bias)
 
-    def _standardised(self, X: Tensor) -> Tensor:
+    def _standardized(self, X: Tensor) -> Tensor:
         return (X - self.mean) * self.scale

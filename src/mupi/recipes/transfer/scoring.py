@@ -10,15 +10,15 @@ from rich.progress import Progress
 
 from mupi.commands.train.train import MB
 from mupi.data import Dataset
-from mupi.kernels import Kernel, KernelRegression, MLPKernel, centred_one_hot
+from mupi.kernels import Kernel, KernelRegression, MLPKernel, centered_one_hot
 from mupi.recipes.comparison.choice import Choice, choose, right
 from mupi.recipes.comparison.learned_kernel import ALIGNMENT_IMAGES, label_alignment
 from mupi.recipes.transfer.config import EvaluationConfig, Part
-from mupi.recipes.transfer.probe import LogisticProbe
+from mupi.recipes.transfer.logistic_probe import LogisticProbe
 from mupi.recipes.transfer.readout import Readout, train_readout
 from mupi.recipes.transfer.representation import Regression, Representation
 from mupi.recipes.transfer.score import Score, pack
-from mupi.training.memory import PeakMemory
+from mupi.training.memory_use import PeakMemory
 
 
 class Scoring:
@@ -85,7 +85,7 @@ class Scoring:
 
     def _regression(self, make: Callable[[float], Regression], kernel: Kernel, data: Dataset) -> Score:
         def fit(ridge: float, part: Dataset) -> Regression:
-            targets = centred_one_hot(part.train_y, len(part.classes), part.train_x.dtype)
+            targets = centered_one_hot(part.train_y, len(part.classes), part.train_x.dtype)
             try:
                 return make(ridge).fit(part.train_x, targets, self.progress)
             finally:

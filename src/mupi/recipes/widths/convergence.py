@@ -17,12 +17,12 @@ from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
 from mupi.commands.train.build import build_network, build_optimizer
 from mupi.commands.train.config import ACTIVATIONS, TrainConfig
-from mupi.commands.train.plain import plain_fields
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.presets import PRESETS
 from mupi.commands.train.size import perceptron_bytes, projected_bytes
 from mupi.commands.widths import doublings
 from mupi.data import Dataset, DatasetName, load
-from mupi.features import Random
+from mupi.features import RandomFeatures
 from mupi.nets import MLP, PiMLP
 from mupi.recipes.widths.convergence_plots import WidthSweep, plot_gaps, plot_losses
 from mupi.training.atomic import write_figure, write_json
@@ -124,7 +124,7 @@ def _convergence(config: ConvergenceConfig, console: Console) -> list[WidthSweep
     require_room("--mu-max-width", perceptron_bytes(d, mu_widths[-1], depth, classes))
     φ = ACTIVATIONS[presets.pi_limit.activation]
     for rank in config.ranks:
-        widest = Random(config.widths(rank)[-1])
+        widest = RandomFeatures(config.widths(rank)[-1])
         require_room("--max-width", projected_bytes(d, rank, presets.pi_limit.depth, classes, widest, φ))
     total = sum(1 + config.seeds * len(config.widths(rank)) for rank in config.ranks) + config.seeds * len(mu_widths)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())

@@ -73,8 +73,8 @@ def plot_losses(sweeps: Sequence[WidthSweep]) -> Figure:
     for axes, sweep in zip(panels, sweeps, strict=True):
         steps = range(1, len(sweep.losses[0][0]) + 1)
         for i, (width, seeds) in enumerate(zip(sweep.widths, sweep.losses, strict=True)):
-            colour = colormaps["viridis_r"]((i + 1) / len(sweep.widths))
-            axes.plot(steps, np.mean(seeds, 0), color=colour, linewidth=1.2, label=f"n = {width:,}")
+            color = colormaps["viridis_r"]((i + 1) / len(sweep.widths))
+            axes.plot(steps, np.mean(seeds, 0), color=color, linewidth=1.2, label=f"n = {width:,}")
         if sweep.limit is not None:
             axes.plot(steps, sweep.limit, color="black", linestyle="--", linewidth=1.4, label="limit")
         axes.set(title=sweep.name, xlabel="step")
@@ -95,17 +95,17 @@ def plot_gaps(sweeps: Sequence[WidthSweep]) -> Figure:
     figure = Figure(figsize=(10.5, 4.2), layout="constrained")
     sizes, slopes = figure.subplots(1, 2)
     for i, sweep in enumerate(sweeps):
-        law, colour = sweep.overall, f"C{i}"
+        law, color = sweep.overall, f"C{i}"
         label = f"{sweep.name}: {law.slope:+.3f} ± {law.half_width:.3f}"
         sizes.errorbar(
-            law.widths, law.typical_sizes, law.spread, color=colour, marker="o", markersize=4, linestyle="", label=label
+            law.widths, law.typical_sizes, law.spread, color=color, marker="o", markersize=4, linestyle="", label=label
         )
-        sizes.plot(law.widths, law.line(PREDICTED), color=colour, linestyle="--", linewidth=1.2)
+        sizes.plot(law.widths, law.line(PREDICTED), color=color, linestyle="--", linewidth=1.2)
         steps = np.arange(len(sweep.laws))
         found = np.array([at.slope for at in sweep.laws])
         half = np.array([at.half_width for at in sweep.laws])
-        slopes.plot(steps, found, color=colour, marker="o", markersize=3, linewidth=1.2, label=sweep.name)
-        slopes.fill_between(steps, found - half, found + half, color=colour, alpha=0.12, linewidth=0)
+        slopes.plot(steps, found, color=color, marker="o", markersize=3, linewidth=1.2, label=sweep.name)
+        slopes.fill_between(steps, found - half, found + half, color=color, alpha=0.12, linewidth=0)
     sizes.set(yscale="log", xlabel="width n", ylabel="|f − f∞|, root mean square over steps and images")
     sizes.set_xscale("log", base=2)
     sizes.set_title("Distance from the limit, fitted slope", fontsize="medium")

@@ -18,7 +18,7 @@ from mupi.commands.coordcheck import preserving_std
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
 from mupi.commands.train.config import ACTIVATIONS, ActivationName
-from mupi.commands.train.plain import plain_fields
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load
 from mupi.nets import MLP

@@ -102,7 +102,7 @@ class CBOW:
             if δ_in_zeros.shape[1] != self.inputs.padded(columns):
                 δ_in_zeros = steps.weight.new_zeros(passage.positions_in_reach, self.inputs.padded(columns))
             self._step(step, lr, δ_in_zeros)
-        loss = softplus(-steps.centre_score).mul_(passage.real).sum()
+        loss = softplus(-steps.center_score).mul_(passage.real).sum()
         return float(loss + torch.dot(softplus(steps.negative_score).view(-1), steps.weight.view(-1)))
 
     def _step(self, step: Steps, lr: float, δ_in_zeros: Float[Tensor, "positions columns"]) -> None:
@@ -111,16 +111,16 @@ class CBOW:
         Nothing in it waits for the device.
         """
         inputs, outputs, columns = self.inputs, self.outputs, δ_in_zeros.shape[1]
-        n_centre = outputs.read(outputs.locate(step.centres, columns), columns)
+        n_center = outputs.read(outputs.locate(step.centers, columns), columns)
         at_negatives = outputs.locate(step.negatives, columns)
         n_negative = outputs.read(at_negatives, columns).mul_(step.negative_scale[:, None])
         h = banded_product(step.mean, inputs.read(inputs.locate(step.places, columns), columns))
 
-        torch.linalg.vecdot(h, n_centre, out=step.centre_score)
-        miss = torch.sigmoid(-step.centre_score.mul_(step.centre_scale))  # −∂loss/∂score
+        torch.linalg.vecdot(h, n_center, out=step.center_score)
+        miss = torch.sigmoid(-step.center_score.mul_(step.center_scale))  # −∂loss/∂score
         margin = (len(δ_in_zeros) - len(h)) // 2
         δ = δ_in_zeros[margin : margin + len(h)]
-        torch.mul(n_centre, (miss * step.centre_pull)[:, None], out=δ)
+        torch.mul(n_center, (miss * step.center_pull)[:, None], out=δ)
         runs = (x.split(RUN) for x in (h, δ, step.negative_score, step.weight))
         for h_run, δ_run, score, weight in zip(*runs, strict=True):
             torch.mm(h_run, n_negative.T, out=score)
@@ -129,9 +129,9 @@ class CBOW:
             n_negative.addmm_(slope.T, h_run, alpha=-lr)
 
         outputs.write(at_negatives, n_negative.div_(step.negative_scale[:, None]))
-        n_change = h.mul_((miss * step.centre_rate)[:, None])
+        n_change = h.mul_((miss * step.center_rate)[:, None])
         u_change = banded_product(step.mean_transposed, δ_in_zeros)
-        _add(outputs, step.centres_once, step.centre_sums, n_change)
+        _add(outputs, step.centers_once, step.center_sums, n_change)
         _add(inputs, step.places_once, step.place_sums, u_change)
 
     def vectors(self) -> Float[Tensor, "V columns"]:
@@ -146,10 +146,10 @@ class CBOW:
         """N, in the same coordinates."""
         return self.outputs.dense(self.active)
 
-    def renormalise(self) -> None:
+    def renormalize(self) -> None:
         """Multiply small scales into their rows; to be called now and then, in each million positions say."""
-        self.inputs.renormalise()
-        self.outputs.renormalise()
+        self.inputs.renormalize()
+        self.outputs.renormalize()
 
     def state_dict(self) -> dict[str, Tensor | int]:
         """All that later steps depend on; the tensors are not copied."""

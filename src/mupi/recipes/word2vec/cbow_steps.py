@@ -24,33 +24,33 @@ class Steps(NamedTuple):
         negatives: Its negatives, each once.
         mean: The matrix from the stored vectors of `places` to h, in blocks.
         mean_transposed: −η times the matrix from ∂loss/∂h to the gradient in the stored vectors, in blocks.
-        centre_scale: Of the centres' output vectors.
-        centre_pull: −scale.
-        centre_rate: η/scale.
+        center_scale: Of the centres' output vectors.
+        center_pull: −scale.
+        center_rate: η/scale.
         negative_scale: Of the negatives' output vectors.
         weight: How much a negative counts for a position.
-        centre_score: To be filled with ⟨h, N_c⟩.
+        center_score: To be filled with ⟨h, N_c⟩.
         negative_score: To be filled with ⟨h, N_v⟩.
-        centres_once: The centres whose rows are changed, and
-        centre_sums: what they are changed by in terms of the changes of `centres`; None for these changes themselves.
+        centers_once: The centres whose rows are changed, and
+        center_sums: what they are changed by in terms of the changes of `centres`; None for these changes themselves.
         places_once: The same for `places`.
         place_sums: The same for `places`.
     """
 
     places: Int64[Tensor, "K P"]
-    centres: Int64[Tensor, "K B"]
+    centers: Int64[Tensor, "K B"]
     negatives: Int64[Tensor, "K S"]
     mean: Float[Tensor, "K rows b reach"]
     mean_transposed: Float[Tensor, "K columns b reach"]
-    centre_scale: Float[Tensor, "K B"]
-    centre_pull: Float[Tensor, "K B"]
-    centre_rate: Float[Tensor, "K B"]
+    center_scale: Float[Tensor, "K B"]
+    center_pull: Float[Tensor, "K B"]
+    center_rate: Float[Tensor, "K B"]
     negative_scale: Float[Tensor, "K S"]
     weight: Float[Tensor, "K B S"]
-    centre_score: Float[Tensor, "K B"]
+    center_score: Float[Tensor, "K B"]
     negative_score: Float[Tensor, "K B S"]
-    centres_once: Int64[Tensor, "K B"]
-    centre_sums: Float[Tensor, "K B B"] | None
+    centers_once: Int64[Tensor, "K B"]
+    center_sums: Float[Tensor, "K B B"] | None
     places_once: Int64[Tensor, "K P"]
     place_sums: Float[Tensor, "K P P"] | None
 
@@ -72,31 +72,31 @@ def prepare(
         lr: η.
         weight_decay: Each use of a row, in a score or a context, multiplies it by 1 − lr·weight_decay.
     """
-    places, centres, negatives = passage.places, passage.centres, passage.distinct_negatives
+    places, centers, negatives = passage.places, passage.centers, passage.distinct_negatives
     shared, dtype, spare = passage.shared, inputs.dtype, passage.vocabulary
     # Scales depend on the number of uses alone, known in advance; of outputs in units of 1/S, to be whole numbers.
     decay = math.log1p(-lr * weight_decay)
     place_scale = inputs.shrink(places, passage.uses(), decay)
     uses = torch.cat([shared * passage.real, K * passage.times_drawn * passage.counts.sum(1)], 1)
-    scale = outputs.shrink(torch.cat([centres, negatives], 1), uses, decay / shared)
-    centre_scale, negative_scale = scale.split([passage.batch_size, shared], 1)
+    scale = outputs.shrink(torch.cat([centers, negatives], 1), uses, decay / shared)
+    center_scale, negative_scale = scale.split([passage.batch_size, shared], 1)
 
     weight = passage.counts * (passage.times_drawn.to(dtype) * (K / shared))[:, None, :]
-    repeats = (centres, None, places, None)
+    repeats = (centers, None, places, None)
     if not inputs.adds_repeats:
-        repeats = (*sums_of_repeats(centres, spare, dtype), *sums_of_repeats(places, spare, dtype))
+        repeats = (*sums_of_repeats(centers, spare, dtype), *sums_of_repeats(places, spare, dtype))
     return Steps(
         places,
-        centres,
+        centers,
         negatives,
         passage.mean(place_scale),
         passage.mean_transposed(-lr / place_scale),
-        centre_scale,
-        -centre_scale,
-        lr / centre_scale,
+        center_scale,
+        -center_scale,
+        lr / center_scale,
         negative_scale,
         weight,
-        torch.empty_like(centre_scale),
+        torch.empty_like(center_scale),
         torch.empty_like(weight),
         *repeats,
     )

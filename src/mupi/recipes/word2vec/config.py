@@ -8,12 +8,12 @@ import torch
 
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.options import DataFolder, Name, Seed, WrittenFolder
-from mupi.commands.train.plain import run_fields
+from mupi.commands.train.plain_fields import run_fields
 from mupi.recipes.word2vec import wikifil
 from mupi.recipes.word2vec.embedding_start import Gaussian, Orthonormal, Start, UnitVectors
-from mupi.recipes.word2vec.text import Normaliser
+from mupi.recipes.word2vec.text import Normalizer
 
-NORMALISERS: dict[str, Normaliser | None] = {"none": None, "letters": wikifil.letters, "wikifil": wikifil.wikifil}
+NORMALIZERS: dict[str, Normalizer | None] = {"none": None, "letters": wikifil.letters, "wikifil": wikifil.wikifil}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # The learning rate falls to zero at the last epoch, so that the number of epochs is not free.

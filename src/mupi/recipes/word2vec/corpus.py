@@ -13,7 +13,7 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from mupi.checks import positive_int
-from mupi.recipes.word2vec.text import Normaliser, words
+from mupi.recipes.word2vec.text import Normalizer, words
 from mupi.recipes.word2vec.vocabulary import Vocabulary, choose
 from mupi.training.atomic import replacing
 
@@ -77,7 +77,7 @@ def load_corpus(
     min_count: int,
     max_vocabulary: int | None = None,
     max_words: int | None = None,
-    normalise: Normaliser | None = None,
+    normalise: Normalizer | None = None,
     read: Callable[[int], None] | None = None,
 ) -> Corpus:
     """Return the corpus of a text file: from ``folder`` if it was made before, else made, and kept there.

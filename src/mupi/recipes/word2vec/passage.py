@@ -70,14 +70,14 @@ class Passage:
         return self._windows(self._filled(self.words, self.vocabulary, self.window))
 
     @cached_property
-    def centres(self) -> Int64[Tensor, "K B"]:
+    def centers(self) -> Int64[Tensor, "K B"]:
         """The words at the positions of each step."""
         return self._filled(self.words, self.vocabulary).view(-1, self.batch_size)
 
     @cached_property
     def real(self) -> Bool[Tensor, "K B"]:
         """Which positions there are."""
-        return self.centres < self.vocabulary
+        return self.centers < self.vocabulary
 
     @property
     def shared(self) -> int:
@@ -99,7 +99,7 @@ class Passage:
     @cached_property
     def counts(self) -> Bool[Tensor, "K B S"]:
         """Which negatives count for which position: all but the centre itself."""
-        differ = self.centres[:, :, None] != self.distinct_negatives[:, None, :]
+        differ = self.centers[:, :, None] != self.distinct_negatives[:, None, :]
         return differ & self.real[:, :, None] & ~self._repeats[:, None, :]
 
     @cached_property

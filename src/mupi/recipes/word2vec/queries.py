@@ -17,7 +17,7 @@ from mupi.recipes.word2vec.word_vectors import WordVectors
 
 
 @dataclass(frozen=True)
-class NeighboursConfig:
+class NeighborsConfig:
     """Print the words nearest to a sum of words: `mupi neighbours RUN king woman -man`."""
 
     vectors: Positional[Path]
@@ -54,7 +54,7 @@ def with_words_apart(args: Sequence[str]) -> list[str]:
     return [*options, "--", *words] if words else options
 
 
-def neighbours(config: NeighboursConfig) -> list[tuple[str, float]]:
+def neighbors(config: NeighborsConfig) -> list[tuple[str, float]]:
     """Print the nearest words and their cosines.
 
     Returns:

@@ -117,7 +117,7 @@ class ScaledRows:
         self.log_scale.zero_()
         self.rows.copy_(values)
 
-    def renormalise(self) -> None:
+    def renormalize(self) -> None:
         """Multiply small scales into their rows, before they underflow."""
         (ids,) = torch.nonzero(self.log_scale < math.log(SMALLEST_SCALE), as_tuple=True)
         rows = self._all()

@@ -22,11 +22,11 @@ LONGEST_WORD = 1 << 16
 MOST_UNPACKED = 200
 """Times its size that a packed file may unpack to, beyond the first `PIECE`; text unpacks to 3 to 10 times."""
 
-Normaliser = Callable[[Iterable[str]], Iterator[str]]
+Normalizer = Callable[[Iterable[str]], Iterator[str]]
 """From pieces of text to pieces of text, cut anywhere."""
 
 
-def words(path: Path, normalise: Normaliser | None = None, read: Callable[[int], None] | None = None) -> Iterator[str]:
+def words(path: Path, normalise: Normalizer | None = None, read: Callable[[int], None] | None = None) -> Iterator[str]:
     """Yield the words of a file: what white space separates, after normalisation.
 
     Args:

@@ -11,19 +11,19 @@ from mupi.data.directory import data_directory
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.recipes.word2vec.analogies import Score, Section, load_questions, score_analogies, total
 from mupi.recipes.word2vec.cbow import CBOW, state_bytes
-from mupi.recipes.word2vec.config import DTYPES, NORMALISERS, Word2VecConfig
+from mupi.recipes.word2vec.config import DTYPES, NORMALIZERS, Word2VecConfig
 from mupi.recipes.word2vec.corpus import Corpus, load_corpus
 from mupi.recipes.word2vec.plots import Word2VecMetrics, plot_analogies
 from mupi.recipes.word2vec.queries import score_table
 from mupi.recipes.word2vec.run import FIGURE, VECTORS, word2vec_folder
 from mupi.recipes.word2vec.text8 import NAME as TEXT8
 from mupi.recipes.word2vec.text8 import find_text
-from mupi.recipes.word2vec.training import Progressed, Training, build
+from mupi.recipes.word2vec.word_training import Progressed, Training, build
 from mupi.recipes.word2vec.word_vectors import WordVectors
 from mupi.training.atomic import replacing, write_figure
 from mupi.training.damaged import understood
 from mupi.training.interrupt import interrupt_noted
-from mupi.training.memory import PeakMemory
+from mupi.training.memory_use import PeakMemory
 from mupi.training.records import check_fields
 from mupi.training.run_folder import RunFolder
 
@@ -188,7 +188,7 @@ def read_corpus(config: Word2VecConfig, console: Console) -> Corpus:
             min_count=config.min_count,
             max_vocabulary=config.max_vocabulary,
             max_words=config.max_words,
-            normalise=NORMALISERS[config.normalise],
+            normalise=NORMALIZERS[config.normalise],
             read=read,
         )
 

@@ -64,7 +64,7 @@ class Training:
         rate = config.lr * max(1 - (done.epoch + before / words) / config.epochs, SMALLEST_RATE)
         passage = self.sampling.passage(done.epoch, done.passage)
         loss = self.net.train(passage, rate, config.weight_decay)
-        self.net.renormalise()
+        self.net.renormalize()
         require_finite(loss, f"epoch {done.epoch + 1}, passage {done.passage + 1}")
         done.loss += loss
         done.positions += len(passage.words)
