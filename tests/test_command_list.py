@@ -56,10 +56,8 @@ def test_a_recipe_is_meant_by_its_name_with_recipe_and_without(capsys):
 
 @pytest.mark.parametrize("args", [[], ["trian"], ["--", "train"], ["--rank", "4", "train"]])
 def test_without_a_command_that_there_is_the_commands_are_named(args, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(args)
-    assert stopped.value.code == 2
-    assert "mupi --help" in capsys.readouterr().err
+    assert main(args) == 2
+    assert "see mupi --help" in capsys.readouterr().err
 
 
 def test_help_imports_no_command():
@@ -82,7 +80,7 @@ def test_a_package_that_is_missing_is_one_line_that_says_what_to_install(monkeyp
     monkeypatch.setitem(sys.modules, "tyro", None)
     assert main(["train"]) == 2
     captured = capsys.readouterr()
-    assert captured.err == "mupi: the command line of mupi needs tyro: pip install 'mupi[cli]'\n"
+    assert captured.err == "mupi: error: the command line of mupi needs tyro: pip install 'mupi[cli]'\n"
     with pytest.raises(MissingExtraError):
         require("tyro", "this")
 

@@ -5,10 +5,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import make_dataclass
-from functools import partial, reduce
+from functools import reduce
 from operator import or_
 from typing import Annotated, Any, get_args
 
@@ -16,6 +16,7 @@ from mupi.checks import fail
 from mupi.command_list import COMMANDS, RECIPES
 from mupi.commands.exits import Exit, explained
 from mupi.commands.options import check_arguments, check_options
+from mupi.commands.reading import read
 from mupi.extras import require
 from mupi.training.interrupt import STOPPING, signals_interrupt
 from mupi.version import __version__
@@ -49,7 +50,8 @@ def main(args: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
             known = Exit.BUG, "this is a bug of mupi; please report it with the lines above"
         status, reason = known
-        print(f"mupi: {reason}", file=sys.stderr)
+        kind = "" if isinstance(error, KeyboardInterrupt) else "error: "
+        print(f"mupi: {kind}{reason}", file=sys.stderr)
         return status
     finally:
         if args is None:
@@ -73,8 +75,6 @@ def run(args: Sequence[str]) -> None:
         print(f"mupi {__version__}")
         return
     require("tyro", "the command line of mupi")
-    import tyro  # here, for the line above where it is missing
-
     name, prog = args[0] if args else "", "mupi"
     if name == RECIPE:
         args, prog = args[1:], f"mupi {RECIPE}"
@@ -86,21 +86,21 @@ def run(args: Sequence[str]) -> None:
     command = (RECIPES if prog != "mupi" else COMMANDS | RECIPES).get(name)
     if command is None:
         about = f"mupi {__version__}: infinite-width neural networks. Each command has its own --help."
-        tyro.cli(overview(), prog="mupi", args=args, description=about)
+        read(overview(), args, "mupi", description=about)
         fail("mupi", "given a command first", " ".join(args))
     kind, do = command.load()
-    read: Callable[..., Any] = partial(tyro.cli, prog=f"{prog} {name}")
+    prog = f"{prog} {name}"
     match name:
         case "train":
-            config = read(kind, args=args[1:], default=protocol(args), description=command.does)
+            config = read(kind, args[1:], prog, default=protocol(args), description=command.does)
         case "transfer":
-            config = read(transfers(args), args=args[1:], description=command.does)
+            config = read(transfers(args), args[1:], prog, description=command.does)
         case "neighbours":
             from mupi.recipes.word2vec.queries import with_words_apart
 
-            config = read(kind, args=with_words_apart(args)[1:])
+            config = read(kind, with_words_apart(args)[1:], prog)
         case _:
-            config = read(kind, args=args[1:])
+            config = read(kind, args[1:], prog)
     check_options(config, args)
     result: Any = do(config)
     if name == "train":

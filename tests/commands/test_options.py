@@ -69,6 +69,31 @@ def test_a_value_that_would_be_ignored_or_fail_later_is_one_line_that_names_it(c
     assert [path.name for path in Path().iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("", "`mupi` must be followed by one of train, plot, export, abc, coordcheck, program, recipe; got nothing"),
+        ("transfer", "`mupi transfer` must be followed by one of pretrain, evaluate, both; got nothing"),
+        ("transfer foo", "`mupi transfer` must be followed by one of pretrain, evaluate, both; got foo"),
+        ("export", "`mupi export` must be given all that it needs; got no PATH The run's directory."),
+        ("train --activation foo", "`--activation` must be one of relu, leaky-relu, abs, "),
+        ("train --rank", "`--rank` must be followed by a value; got none"),
+        ("train --rank 1.5", "`--rank` must be INT; got '1.5'"),
+        ("word2vec --width x", "`--width` must be INT|{inf}; got 'x'"),
+        ("compare --models a b", "`--models` must be one of nngp, ntk, sp-net, mu-net, pi-net, pi-limit; got 'a'"),
+        ("train --ranks 3", "got --ranks 3; perhaps --rank was meant"),
+        ("train 3", "`mupi train` must be given options that it has; got 3; see mupi train --help"),
+        ("program --widths", "`--widths` must be at least two widths, all different; got ()"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_too(capsys, monkeypatch, line, said):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(line.split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("mupi: error: ") and err.count("\n") == 1
+    assert said in err
+
+
 def test_threads_and_devices_that_there_are_not_are_refused():
     with pytest.raises(ValueError, match=f"`threads` must be between 1 and {MOST_THREADS}; got 100000"):
         set_threads(100_000)

@@ -240,7 +240,7 @@ def test_the_command_needs_a_text_and_says_which(tmp_path, monkeypatch, capsys):
     (tmp_path / "questions-words.txt").write_text("a b c d\n")
     assert main(["word2vec", "--text", "none", "--data-dir", str(tmp_path)]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("mupi: found no text `none`")
+    assert err.startswith("mupi: error: found no text `none`")
     assert err.count("\n") == 1
 
 
