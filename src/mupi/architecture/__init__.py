@@ -1,0 +1,55 @@
+"""One description of a network, from which every reading follows.
+
+`operation`, `weights`, `coordinates` and `positions` say what networks are made of, `description` how they are put
+together; `describe` and `zoo` write them by hand, and `trace` reads them from a user's PyTorch module. A *reading* turns
+a description into something that can be used: a file each, with a rule for each operation (`rules`).
+"""
+
+from mupi.architecture.architecture import Architecture
+from mupi.architecture.coordinates import Activate, Add, Center, Dropout, Multiply, Normalize, Scale
+from mupi.architecture.describe import activate, chain, describe, named, residual
+from mupi.architecture.description import Description, Node
+from mupi.architecture.draft import Draft, Value
+from mupi.architecture.operation import Input, Operation
+from mupi.architecture.positions import Attention, AveragePool, Flatten, Join, Permute, Reshape, Select
+from mupi.architecture.rules import Refused, Rules
+from mupi.architecture.shape import Shape, Width
+from mupi.architecture.weights import Conv, Dense, Embed, Table, WeightOperation
+
+__all__ = [
+    "Activate",
+    "Add",
+    "Architecture",
+    "Attention",
+    "AveragePool",
+    "Center",
+    "Conv",
+    "Dense",
+    "Description",
+    "Draft",
+    "Dropout",
+    "Embed",
+    "Flatten",
+    "Input",
+    "Join",
+    "Multiply",
+    "Node",
+    "Normalize",
+    "Operation",
+    "Permute",
+    "Refused",
+    "Reshape",
+    "Rules",
+    "Scale",
+    "Select",
+    "Shape",
+    "Table",
+    "Value",
+    "WeightOperation",
+    "Width",
+    "activate",
+    "chain",
+    "describe",
+    "named",
+    "residual",
+]
