@@ -1,8 +1,8 @@
 """One description of a network, from which every reading follows.
 
 `operation`, `weights`, `coordinates` and `positions` say what networks are made of, `description` how they are put
-together; `describe` and `zoo` write them by hand, and `trace` reads them from a user's PyTorch module. A *reading* turns
-a description into something that can be used: a file each, with a rule for each operation (`rules`).
+together; `describe` and `zoo` write them by hand, and `trace` reads them from a user's PyTorch module. A *reading*
+turns a description into something that can be used: a file each, with a rule for each operation (`rules`).
 """
 
 from mupi.architecture.architecture import Architecture
