@@ -26,6 +26,7 @@ PACKAGES = [
     "layers",
     "features",
     "optim",
+    "parameters",
     "kernels",
     "parametrization",
     "activations",
@@ -36,6 +37,7 @@ PACKAGES = [
     "extras",
     "version",
     "start",
+    "torch_internals",
 ]
 
 NAMES_WITHOUT_AN_IDEA = {"utils", "util", "helpers", "helper", "misc", "common", "tools", "base"}
@@ -107,3 +109,13 @@ def test_a_module_says_what_it_is_and_starts_no_future(module):
     assert ast.get_docstring(tree), f"{module} has no docstring"
     futures = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
     assert not futures, "annotations must stay objects, for the shape checks"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "mupi.torch_internals"])
+def test_private_names_of_torch_are_in_one_file(module):
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            chain = ast.unparse(node).split(".")
+            private = [part for part in chain[1:] if part.startswith("_") and not part.endswith("__")]
+            of_torch = chain[0] in ("torch", "nn", "forward_ad") or chain[-1] in ("_version", "_backward_hooks")
+            assert not (private and of_torch), f"{module}:{node.lineno}: {ast.unparse(node)}: see mupi.torch_internals"

@@ -48,7 +48,8 @@ from mupi.nets import (
     parameter_groups,
     parametrize,
 )
-from mupi.optim import SGD, factor_gradients
+from mupi.optim import SGD
+from mupi.parameters import factor_gradients
 from mupi.parametrization import Parametrization
 from mupi.parametrization.coordinate_check import coordinate_check
 from mupi.programs import MuLimit, Program, apply, mean, outer

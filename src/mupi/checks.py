@@ -6,6 +6,8 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from mupi.torch_internals import is_transformed
+
 
 def fail(argument: str, must: str, got: object, hint: str = "", *, error: type[ValueError] = ValueError) -> NoReturn:
     """Raise the library's one-line argument error.
@@ -63,4 +65,4 @@ def is_eager(x: Tensor) -> bool:
     """Whether Python sees values and may keep them: not in a compiler, a transform of torch.func, a CUDA graph."""
     if torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing()):
         return False
-    return not torch._C._functorch.is_functorch_wrapped_tensor(x)  # pyright: ignore[reportAttributeAccessIssue]
+    return not is_transformed(x)

@@ -10,7 +10,7 @@ import mupi
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
 from mupi import Atoms, Expansion, Hermite, PiLinear, PiMLP, RandomFeatures, ReLU
-from mupi.optim import factor_gradients
+from mupi.parameters import factor_gradients
 from oracles import exact_layer
 
 FEATURES = {"atoms": Atoms(), "hermite": Hermite(2), "subspace": Hermite(3, subspace=3), "random": RandomFeatures(16)}

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 import mupi
 from assertions import assert_close
 from cases import randn, seeded
-from mupi.optim import FactoredGradient, MatrixParameter
+from mupi.parameters import FactoredGradient, MatrixParameter
 
 QUADRATIC = mupi.Polynomial((0.2, 1.0, 0.3))  # `Hermite(2)` is exact
 KINDS = ("atoms", "factored")

@@ -3,9 +3,9 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from mupi.checks import is_eager
+from mupi.torch_internals import in_forward_mode
 
 NARROW = 1e6
 """Variances up to which the determinant, its square and their products are numbers of float32."""
@@ -73,7 +73,7 @@ def seen_up_to(
 
 def differentiated(*tensors: Tensor) -> bool:
     """Whether derivatives may be asked of what is computed from them: by autograd, forward, or `torch.func`."""
-    if forward_ad._current_level >= 0 or not all(is_eager(t) for t in tensors):
+    if in_forward_mode() or not all(is_eager(t) for t in tensors):
         return True
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 

@@ -17,6 +17,7 @@ from mupi.activations.gaussian_panels import COARSE, FINE, breaks_of, panel_rule
 from mupi.activations.hermite_polynomials import gauss_hermite, hermite_polynomials
 from mupi.checks import fail, is_eager
 from mupi.compilers import outside_graphs
+from mupi.torch_internals import is_batched, without_transforms
 
 SMALL_SCALE = 1e-5
 
@@ -183,7 +184,7 @@ class Quadrature(Activation):
         """Whether the Gauss–Hermite nodes will do."""
         if all(_largest(s) <= self._largest_resolved for s in scales):
             return True
-        if any(map(torch._C._functorch.is_batchedtensor, scales)):  # pyright: ignore[reportAttributeAccessIssue]
+        if any(map(is_batched, scales)):
             came = f"{name_of(self.function)} at this scale, which quadrature can integrate outside vmap only"
             fail("activation", "in closed form inside vmap", came, "use mupi's own activations")
         return False
@@ -379,8 +380,7 @@ class Table:
 @outside_graphs
 def _largest(scale: Tensor) -> float:
     """The largest entry, also inside of transforms of torch.func."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(scale):  # pyright: ignore[reportAttributeAccessIssue]
-        scale = torch._C._functorch.get_unwrapped(scale)  # pyright: ignore[reportAttributeAccessIssue]
+    scale = without_transforms(scale)
     return float(scale.detach().max()) if scale.numel() else 0.0
 
 

@@ -20,7 +20,7 @@ from mupi.features.expansion import (
     kernel_norm_squared,
 )
 from mupi.features.weight import Features, Weight
-from mupi.optim import AtomList, AtomParameter, FactoredGradient, GuardedCoefficients, asked_for, own_precision
+from mupi.parameters import AtomList, AtomParameter, FactoredGradient, GuardedCoefficients, asked_for, own_precision
 
 
 @takes_numpy

@@ -18,7 +18,8 @@ from mupi.features.expansion import Expansion
 from mupi.features.recent import RecentAtoms
 from mupi.features.symmetric import hermite_tensor, power_size, rotate, symmetric_power
 from mupi.features.weight import Features, Weight
-from mupi.optim import FactoredGradient, MatrixModule, matmul
+from mupi.parameters import FactoredGradient, MatrixModule, matmul
+from mupi.torch_internals import version
 
 MOST_FEATURES = 2_000_000
 
@@ -116,7 +117,7 @@ class HermiteWeight(Weight, MatrixModule):
             for i in range(0, len(initial), 256):
                 c, a, b = (t[i : i + 256] for t in (initial.c, initial.a, initial.b))
                 self.weight.add_(self._features(b).T @ (c[:, None] * a))
-        self._weight_version, self._renewal_version = self.weight._version, -1
+        self._weight_version, self._renewal_version = version(self.weight), -1
         self._moved_unseen = False
 
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
@@ -200,7 +201,7 @@ class HermiteWeight(Weight, MatrixModule):
     def pass_by(self, inputs: int) -> None:
         """Count inputs that were trained on where Python sees no values, as in the replay of a CUDA graph."""
         self.recent.seen += inputs
-        self._weight_version, self._moved_unseen = self.weight._version, False
+        self._weight_version, self._moved_unseen = version(self.weight), False
 
     @torch.no_grad()
     def renew_directions(self) -> None:
@@ -264,11 +265,11 @@ class HermiteWeight(Weight, MatrixModule):
 
     def settle(self) -> None:
         """Tell the recent atoms of the optimiser's step, which shows in the version counter of the weight."""
-        if self.weight._version != self._weight_version:
+        if version(self.weight) != self._weight_version:
             # Steps in which a compiler or `torch.func` hid the layer's inputs leave no atoms to measure an error on.
             self._moved_unseen = not self.recent.told
             self.recent.settle(getattr(self.weight, "step_size", 1.0))
-            self._weight_version = self.weight._version
+            self._weight_version = version(self.weight)
 
     def _after_step(self) -> None:
         """Right after an optimiser's step, renew the directions when due; not in eval mode, which changes no function.
@@ -278,10 +279,10 @@ class HermiteWeight(Weight, MatrixModule):
         """
         self.settle()
         waits = isinstance(self.weight.grad, FactoredGradient)
-        if self.training and not waits and self.weight._version != self._renewal_version:
+        if self.training and not waits and version(self.weight) != self._renewal_version:
             if self.tracker is not None and self.tracker.due(self.recent.seen):
                 self.renew_directions()
-            self._weight_version = self._renewal_version = self.weight._version
+            self._weight_version = self._renewal_version = version(self.weight)
 
     def __getstate__(self) -> dict:
         """Settled, for copies and pickles, which lose what the optimiser left at the weight."""
@@ -296,7 +297,7 @@ class HermiteWeight(Weight, MatrixModule):
         """As of torch; the atoms that are loaded are those of the weight that is."""
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self.recent.forget_step()
-        self._weight_version, self._moved_unseen = self.weight._version, False
+        self._weight_version, self._moved_unseen = version(self.weight), False
 
 
 def _polar(g: Float[Tensor, "n r"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n r"]]:

@@ -12,7 +12,7 @@ from mupi.checks import fail, positive_int
 from mupi.features.average_pool import AveragePool
 from mupi.features.expansion import Expansion
 from mupi.features.weight import Features, Weight
-from mupi.optim import MatrixModule, matmul
+from mupi.parameters import MatrixModule, matmul
 
 
 @takes_numpy

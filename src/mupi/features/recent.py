@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.features.expansion import Expansion
+from mupi.torch_internals import will_execute
 
 
 class RecentAtoms(nn.Module):
@@ -94,6 +95,6 @@ class RecentAtoms(nn.Module):
 def _executes(node) -> bool:
     """Whether the backward pass in progress will run this node; not so for gradients of other tensors only."""
     try:
-        return torch._C._will_engine_execute_node(node)
+        return will_execute(node)
     except RuntimeError:  # `torch.autograd.grad` with the leaf itself among the inputs: nothing accumulates
         return False

@@ -6,10 +6,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mupi.checks import fail, finite
-
-# Types that no public name of torch covers at once.
-BATCH_NORMS = nn.modules.batchnorm._BatchNorm
-DROPOUTS = nn.modules.dropout._DropoutNd
+from mupi.torch_internals import BATCH_NORMS, DROPOUTS
 
 FAILURES = (RuntimeError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError)
 """What torch raises where shapes, dtypes or operations do not fit."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mupi.arrays import takes_numpy
 from mupi.checks import last_axis, non_negative, positive_int
 from mupi.conventions import Conventional
-from mupi.optim import MatrixModule, matmul
+from mupi.parameters import MatrixModule, matmul
 
 
 @takes_numpy

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import is_eager
-from mupi.optim.factored import FactoredGradient, FactoredParameter
-from mupi.optim.matrix_parameter import MatrixParameter
-from mupi.optim.norms import norm, power_of_two
+from mupi.parameters.factored import FactoredGradient, FactoredParameter
+from mupi.parameters.matrix_parameter import MatrixParameter
+from mupi.parameters.norms import norm, power_of_two
 
 FAR = 1e8
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager, non_negative
 from mupi.optim.clipping import bad_entries, clip_factor, finiteness, gradient_norm, joint_norm
-from mupi.optim.factored import FactoredGradient, FactoredParameter, Step
+from mupi.parameters.factored import FactoredGradient, FactoredParameter, Step
 
 
 @takes_numpy

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.optim.factored import FactoredGradient, FactoredParameter, Step, refusal
-from mupi.optim.norms import row_norms
-from mupi.optim.precision import own_precision
+from mupi.parameters.factored import FactoredGradient, FactoredParameter, Step, refusal
+from mupi.parameters.norms import row_norms
+from mupi.parameters.precision import own_precision
+from mupi.torch_internals import as_dispatched_tensors, subclassed
 
 
 class AtomList(ABC):
@@ -73,11 +74,11 @@ class AtomParameter(FactoredParameter):
         makes_new = name.startswith("new_") or name in ("zeros_like", "ones_like", "full_like")
         if not makes_new and name not in ("detach", "alias", "_to_copy", "empty_like"):
             refuse_atoms(name)
-        with torch._C._DisableTorchDispatch():
+        with as_dispatched_tensors():
             result = func(*args, **(kwargs or {}))
         if makes_new:
             return result
-        self = torch.Tensor._make_subclass(cls, result)
+        self = subclassed(cls, result)
         if hasattr(args[0], "atoms"):
             self.atoms = args[0].atoms
         return self

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mupi.torch_internals import as_plain_tensors, will_execute, without_storage
+
 
 @dataclass(frozen=True)
 class Step:
@@ -39,7 +41,7 @@ class FactoredGradient(Tensor):
     def __new__(cls, shape: torch.Size, rows: list[tuple[Tensor, Tensor]]):
         """A gradient of a parameter of this shape, from the (δ, x) of each use of the layer."""
         (delta, _), *_ = rows
-        self = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=delta.dtype, device=delta.device)
+        self = without_storage(cls, shape, delta.dtype, delta.device)
         self.rows = rows
         return self
 
@@ -68,7 +70,7 @@ class FactoredGradient(Tensor):
         """
         if func == torch.Tensor.is_sparse.__get__:  # pyright: ignore[reportAttributeAccessIssue]
             refuse_gradient("is_sparse")
-        with torch._C.DisableTorchFunctionSubclass():
+        with as_plain_tensors():
             result = func(*args, **(kwargs or {}))
         if func == torch.Tensor.data.__set__:  # pyright: ignore[reportAttributeAccessIssue]
             args[0].rows = args[1].rows  # as `Module.to` sets the gradients that it moved
@@ -151,7 +153,7 @@ def asked_for(ctx: Any, i: int) -> Literal["nothing", "value", "sum"]:
     if not ctx.needs_input_grad[i]:
         return "nothing"
     try:
-        return "sum" if torch._C._will_engine_execute_node(ctx.next_functions[i][0]) else "nothing"
+        return "sum" if will_execute(ctx.next_functions[i][0]) else "nothing"
     except RuntimeError:  # raised for a leaf among the tensors that `torch.autograd.grad` is to differentiate by
         return "value"
 

@@ -5,8 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.checks import is_eager
-from mupi.optim.factored import FactoredGradient, FactoredParameter, Step, asked_for
-from mupi.optim.precision import own_precision
+from mupi.parameters.factored import FactoredGradient, FactoredParameter, Step, asked_for
+from mupi.parameters.precision import own_precision
+from mupi.torch_internals import has_hooks
 
 
 class MatrixParameter(FactoredParameter):
@@ -52,7 +53,7 @@ def _keeps_factors(x: Tensor, weight: MatrixParameter) -> bool:
 
     Transforms, compilers and hooks want to compute with gradients, and processes that train together to reduce them.
     """
-    if not (weight.requires_grad and torch.is_grad_enabled() and is_eager(x)) or weight._backward_hooks:
+    if not (weight.requires_grad and torch.is_grad_enabled() and is_eager(x)) or has_hooks(weight):
         return False
     shared = torch.distributed.is_available() and torch.distributed.is_initialized()
     return not shared or torch.distributed.get_world_size() == 1

@@ -8,7 +8,8 @@ from mupi.commands.machine import require_device
 from mupi.commands.train.config import ACTIVATIONS, TrainConfig
 from mupi.data import Dataset, load
 from mupi.nets import MLP, MuCNN, PiMLP, PiNetwork
-from mupi.optim import SGD, factor_gradients
+from mupi.optim import SGD
+from mupi.parameters import factor_gradients
 from mupi.parametrization import Parametrization
 
 # Where gradients kept as factors were measured to be faster, on a CPU: a step at r = 400 with 100 directions takes

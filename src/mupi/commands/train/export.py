@@ -20,6 +20,7 @@ from mupi.commands.train.size import perceptron_bytes
 from mupi.data import Dataset
 from mupi.features import Atoms, RandomFeatures
 from mupi.nets import PiMLP, PiNetwork, plain
+from mupi.torch_internals import assert_on_device
 from mupi.training.atomic import replacing
 
 CHECKED_IMAGES = 64
@@ -113,9 +114,7 @@ class OfPixels(nn.Module):
         """The logits; pixels out of range, such as those of standardised images, are refused."""
         if self.largest is not None:
             in_range = ((pixels >= 0) & (pixels <= self.largest)).all()
-            torch._assert_async(  # pyright: ignore[reportPrivateImportUsage]
-                in_range, f"pixels must be numbers from 0 to {self.largest}, not standardised"
-            )
+            assert_on_device(in_range, f"pixels must be numbers from 0 to {self.largest}, not standardised")
         return self.net(((pixels - self.mean) / self.std).flatten(1))
 
 

@@ -1,0 +1,86 @@
+"""The names of PyTorch that are private, in one place: each with what it is for, since no public name does it.
+
+Tried with PyTorch 2.11 (CUDA) and 2.13 (CPU), by all tests. Where a later version has moved one, this file is where
+the library breaks, at import or by an AttributeError that names it.
+"""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+BATCH_NORMS = nn.modules.batchnorm._BatchNorm
+"""The one type of all batch normalisations, lazy and synchronised ones too."""
+
+DROPOUTS = nn.modules.dropout._DropoutNd
+"""The one type of all dropouts."""
+
+_functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def is_transformed(x: Tensor) -> bool:
+    """Whether a transform of `torch.func` (vmap, grad, jvp, …) is at work on x, so that Python must keep no value."""
+    return _functorch.is_functorch_wrapped_tensor(x)
+
+
+def is_batched(x: Tensor) -> bool:
+    """Whether x is one of many in `torch.func.vmap`, where no ``if`` can ask for its value."""
+    return _functorch.is_batchedtensor(x)
+
+
+def without_transforms(x: Tensor) -> Tensor:
+    """The tensor of values under all transforms of `torch.func`."""
+    while is_transformed(x):
+        x = _functorch.get_unwrapped(x)
+    return x
+
+
+def in_forward_mode() -> bool:
+    """Whether forward-mode derivatives are being taken, which an autograd function without a ``jvp`` has to know."""
+    return forward_ad._current_level >= 0
+
+
+def will_execute(node: Any) -> bool:
+    """Whether the backward pass in progress will come to a node: not for gradients of other tensors only.
+
+    Raises:
+        RuntimeError: If the node is that of a leaf which `torch.autograd.grad` is to differentiate by.
+    """
+    return torch._C._will_engine_execute_node(node)
+
+
+def as_plain_tensors() -> AbstractContextManager:
+    """A context in which `__torch_function__` of tensor subclasses is not asked, so that it can call the original."""
+    return torch._C.DisableTorchFunctionSubclass()
+
+
+def as_dispatched_tensors() -> AbstractContextManager:
+    """The same of `__torch_dispatch__`."""
+    return torch._C._DisableTorchDispatch()
+
+
+def subclassed(cls: type, data: Tensor) -> Any:
+    """``data`` as an instance of a subclass of `Tensor`, from within its ``__torch_dispatch__``: without a constructor."""
+    return torch.Tensor._make_subclass(cls, data)
+
+
+def without_storage(cls: type, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Any:
+    """An instance of a subclass of `Tensor` that has a shape and no numbers."""
+    return torch.Tensor._make_wrapper_subclass(cls, shape, dtype=dtype, device=device)
+
+
+def has_hooks(x: Tensor) -> bool:
+    """Whether someone's hook is to see gradients of x."""
+    return bool(x._backward_hooks)
+
+
+def version(x: Tensor) -> int:
+    """How often x was changed in place: what autograd checks saved tensors by; grows with any optimizer's step."""
+    return x._version
+
+
+def assert_on_device(condition: Tensor, message: str) -> None:
+    """An assertion that an accelerator makes without Python waiting for it, and that `torch.export` keeps."""
+    torch._assert_async(condition, message)  # pyright: ignore[reportPrivateImportUsage]
