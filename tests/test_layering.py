@@ -30,6 +30,7 @@ PACKAGES = [
     "kernels",
     "parametrization",
     "activations",
+    "statistics",
     "conventions",
     "arrays",
     "checks",

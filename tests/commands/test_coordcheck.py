@@ -23,9 +23,9 @@ from mupi.nets import MLP, parameter_groups, parametrize
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
 from mupi.parametrization.coordinate_check import WidthVerdict, coordinate_check
-from mupi.parametrization.power_law import PowerLaw, trend
+from mupi.recipes.widths.lr_sweep import LrSweep
 from mupi.recipes.widths.lr_transfer import LrTransferConfig, lr_transfer
-from mupi.recipes.widths.lr_transfer_plots import LrSweep
+from mupi.statistics import PowerLaw, trend
 
 STABLE = {
     "SP, lr η/n": lambda depth: Parametrization.standard(depth, c=1),

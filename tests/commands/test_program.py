@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mupi.cli import main
-from mupi.figures.program_convergence import Convergence
+from mupi.programs.limit_gaps import Convergence
 
 SMALL = ["--widths", "8", "16", "--draws", "2"]
 

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from mupi.figures import EpochMetrics, plot_cost, plot_curves
+from mupi.figures import plot_cost, plot_curves
 from mupi.layers import LayerError
-from mupi.recipes.comparison.plots import Result, plot_comparison, plot_learning_curves, summarize
+from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
+from mupi.recipes.comparison.results import Result, summarize
+from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.figures import save_figures
 from mupi.training.records import read_records
 

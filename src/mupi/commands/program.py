@@ -14,9 +14,10 @@ from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import SET, Only, Seed, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
-from mupi.figures.program_convergence import Convergence, plot_convergence
+from mupi.figures.program_convergence import plot_convergence
 from mupi.programs import Program
 from mupi.programs.demos import DEMOS
+from mupi.programs.limit_gaps import Convergence
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.lock import held
 

@@ -1,4 +1,4 @@
-"""The map of abc-parametrizations: two plane sections, coloured by their verdicts (Yang & Hu 2021, figure 2)."""
+"""The map of abc-parametrizations: two plane sections, colored by their verdicts (Yang & Hu 2021, figure 2)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ HALF = Fraction(1, 2)
 
 
 class Verdict(Enum):
-    """A parametrization's class, with its colour on the map."""
+    """A parametrization's class, with its color on the map."""
 
     UNSTABLE = "white"
     TRIVIAL = "0.88"
@@ -123,7 +123,7 @@ def sections(depth: int = 2) -> tuple[Section, Section]:
 
 
 def plot_abc_map(named: Mapping[str, Parametrization], step: Fraction = Fraction(1, 40), depth: int = 2) -> Figure:
-    """Draw both sections, every cell coloured by what the conditions say at its centre.
+    """Draw both sections, every cell colored by what the conditions say at its centre.
 
     Args:
         named: Parametrizations to mark, each in the sections that it lies in.

@@ -16,7 +16,7 @@ def color(run: int) -> dict[str, Any]:
 
 
 def finish(axes: Axes, title: str, ylabel: str, solid: str = "", faint: str = "") -> None:
-    """Epochs on the x-axis, in whole numbers; a legend of the runs' colours and of the two line styles.
+    """Epochs on the x-axis, in whole numbers; a legend of the runs' colors and of the two line styles.
 
     Args:
         axes: With all lines drawn, those in the legend labelled.

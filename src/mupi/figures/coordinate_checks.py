@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mupi.parametrization.power_law import PowerLaw
+from mupi.statistics import PowerLaw
 
 ROWS = (("size at the start", ("|h|", "|f|")), ("change in training", ("|Δh|", "|Δf|")))
 

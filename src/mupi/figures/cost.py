@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import FAINT, SOLID, color, finish
-from mupi.figures.metrics import EpochMetrics
+from mupi.training.epoch_metrics import EpochMetrics
 
 
 def plot_cost(runs: Mapping[str, Sequence[EpochMetrics]]) -> Figure:
-    """Draw the seconds of each epoch and the memory after it, of some runs, one colour a run.
+    """Draw the seconds of each epoch and the memory after it, of some runs, one color a run.
 
     Args:
         runs: Label and epochs of each run.

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import FAINT, SOLID, color, finish
-from mupi.figures.metrics import EpochMetrics
+from mupi.training.epoch_metrics import EpochMetrics
 
 
 def plot_curves(runs: Mapping[str, Sequence[EpochMetrics]]) -> Figure:
-    """Draw training and test loss and accuracy of some runs, one colour a run.
+    """Draw training and test loss and accuracy of some runs, one color a run.
 
     Args:
         runs: Label and epochs of each run.

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from mupi.arrays import as_tensor
 from mupi.checks import fail, positive_int
 from mupi.parametrization import Scalings
-from mupi.parametrization.power_law import PowerLaw, trend
+from mupi.statistics import PowerLaw, trend
 
 OUTPUT = "f"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mupi.figures.cost import plot_cost
 from mupi.figures.curves import plot_curves
-from mupi.figures.metrics import EpochMetrics
 from mupi.training.atomic import write_figure
+from mupi.training.epoch_metrics import EpochMetrics
 
 
 def save_figures(runs: Mapping[str, Sequence[EpochMetrics]], directory: Path) -> list[Path]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mupi.commands.train.run import run_folder
-from mupi.figures import EpochMetrics
+from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.run_folder import RunFolder
 
 

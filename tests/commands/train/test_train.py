@@ -10,7 +10,7 @@ import torch
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import train
-from mupi.figures import EpochMetrics
+from mupi.training.epoch_metrics import EpochMetrics
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

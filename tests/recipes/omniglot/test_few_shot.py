@@ -4,14 +4,8 @@ from sklearn.decomposition import PCA
 
 from assertions import assert_close
 from cases import randn
-from mupi.recipes.omniglot.plots import (
-    Accuracy,
-    Progress,
-    plot_classes,
-    plot_few_shot_curves,
-    plot_width,
-    principal_components,
-)
+from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
+from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves, plot_width, principal_components
 
 
 def test_components_from_inner_products_are_pca_of_the_points_up_to_sign():

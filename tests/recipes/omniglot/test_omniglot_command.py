@@ -12,8 +12,8 @@ import torch
 from mupi.cli import main
 from mupi.recipes.omniglot.config import PROTOCOLS, OmniglotConfig
 from mupi.recipes.omniglot.few_shot import omniglot
+from mupi.recipes.omniglot.few_shot_records import Progress
 from mupi.recipes.omniglot.meta_training import MetaTraining
-from mupi.recipes.omniglot.plots import Progress
 from mupi.training.records import read_records
 from omniglot_archives import write_archives
 

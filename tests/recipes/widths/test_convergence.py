@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mupi.parametrization.power_law import PowerLaw
 from mupi.recipes.widths.convergence import ConvergenceConfig, batches, convergence, distance, spread_of
-from mupi.recipes.widths.convergence_plots import WidthSweep, plot_gaps, plot_losses
+from mupi.recipes.widths.convergence_plots import plot_gaps, plot_losses
+from mupi.recipes.widths.width_sweep import WidthSweep
+from mupi.statistics import PowerLaw
 
 
 @pytest.fixture(scope="module")

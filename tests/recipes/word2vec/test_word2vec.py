@@ -13,7 +13,8 @@ from mupi.recipes.word2vec import sampling as word2vec_sampling
 from mupi.recipes.word2vec import word2vec as module
 from mupi.recipes.word2vec.config import Word2VecConfig
 from mupi.recipes.word2vec.corpus import encode
-from mupi.recipes.word2vec.plots import Word2VecMetrics, plot_analogies
+from mupi.recipes.word2vec.metrics import Word2VecMetrics
+from mupi.recipes.word2vec.plots import plot_analogies
 from mupi.recipes.word2vec.sampling import Sampling
 from mupi.recipes.word2vec.word2vec import word2vec
 from mupi.recipes.word2vec.word_training import Training

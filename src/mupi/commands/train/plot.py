@@ -8,7 +8,7 @@ from tyro.conf import Positional
 from mupi.checks import fail
 from mupi.commands.options import WrittenFolder
 from mupi.commands.train.run import WRITER
-from mupi.figures import EpochMetrics
+from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.figures import save_figures
 from mupi.training.records import read_records
 from mupi.training.run_folder import METRICS

@@ -5,8 +5,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from mupi.commands.train.config import TrainConfig
-from mupi.figures import EpochMetrics
 from mupi.training.damaged import understood
+from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.folder_name import folder_name
 from mupi.training.records import check_fields
 from mupi.training.run_folder import CONFIG, RunFolder

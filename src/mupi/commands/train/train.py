@@ -14,11 +14,11 @@ from mupi.commands.train.size import size
 from mupi.commands.train.warm_up import warm_up
 from mupi.data import Dataset
 from mupi.features import Hermite
-from mupi.figures import EpochMetrics
 from mupi.nets import PiNetwork
 from mupi.training.augmentation import Augmentation
 from mupi.training.damaged import understood
 from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite
+from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.examples import Examples
 from mupi.training.figures import save_figures
 from mupi.training.loop import train_epochs

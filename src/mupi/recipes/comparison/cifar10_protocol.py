@@ -20,7 +20,8 @@ from mupi.recipes.comparison.compare import error_table, line, table
 from mupi.recipes.comparison.contestants import NetContestant
 from mupi.recipes.comparison.kernel_by_epoch import EpochScore, kernel_by_epoch
 from mupi.recipes.comparison.learned_kernel import ALIGNMENT_IMAGES, last_hidden
-from mupi.recipes.comparison.plots import Summary, plot_comparison, plot_learning_curves, summarize
+from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
+from mupi.recipes.comparison.results import Summary, summarize
 from mupi.recipes.comparison.truncation import plot_truncation
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.lock import held

@@ -17,7 +17,8 @@ from mupi.commands.train.presets import PRESETS
 from mupi.data import DatasetName
 from mupi.kernels import NNGP, NTK
 from mupi.recipes.comparison.contestants import KernelContestant, NetContestant, beside
-from mupi.recipes.comparison.plots import Result, Summary, plot_comparison, plot_learning_curves, summarize
+from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
+from mupi.recipes.comparison.results import Result, Summary, summarize
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.folder_name import folder_name
 from mupi.training.lock import held

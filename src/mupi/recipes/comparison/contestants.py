@@ -15,10 +15,10 @@ from mupi.commands.train.build import build_data, independent_generators
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import MB, train_network
-from mupi.figures import EpochMetrics
 from mupi.kernels import KernelRegression, MLPKernel
-from mupi.recipes.comparison.plots import Result
+from mupi.recipes.comparison.results import Result
 from mupi.training.cached import cached
+from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.memory_use import PeakMemory
 from mupi.training.sealed import read_sealed
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from mupi.recipes.comparison.plots import Summary
+from mupi.recipes.comparison.results import Summary
 
 
 def plot_truncation(summaries: Mapping[str, Summary], features: Mapping[str, int]) -> Figure:

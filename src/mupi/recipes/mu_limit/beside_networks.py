@@ -26,7 +26,8 @@ from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
 from mupi.programs import MuLimit
-from mupi.recipes.mu_limit.plots import Curve, Curves, plot_mu_limit
+from mupi.recipes.mu_limit.plots import plot_mu_limit
+from mupi.recipes.mu_limit.trained_curves import Curve, Curves
 from mupi.training.atomic import write_figure, write_json, write_text
 from mupi.training.cached import cached
 from mupi.training.lock import held

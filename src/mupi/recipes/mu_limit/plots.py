@@ -1,7 +1,6 @@
 """Training in the μ-limit beside that of finite networks: loss, distance by width, feature kernels."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -10,55 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
-from mupi.parametrization.power_law import PowerLaw
-
-Curve = Mapping[str, Tensor]
-"""By what it is: outputs (times, images), losses (times,), kernels (times, images, images)."""
-
-
-@dataclass(frozen=True)
-class Curves:
-    """What was trained.
-
-    Attributes:
-        limit: In μP at width ∞, with standard errors.
-        ntp: In NTP at width ∞.
-        finite: In μP, by width, one for each seed.
-        targets: ±1 for each image.
-    """
-
-    limit: Curve
-    ntp: Curve
-    finite: Mapping[int, Sequence[Curve]]
-    targets: Float[Tensor, " images"]
-
-    @property
-    def gaps(self) -> dict[int, float]:
-        """Root mean square over seeds, steps and images of f_t − limit, by width."""
-        return {n: _rms([self._gap(seed) for seed in seeds]) for n, seeds in self.finite.items()}
-
-    @property
-    def limit_error(self) -> float:
-        """Root mean square standard error of the limit's f_t."""
-        return _rms([self.limit["errors"]])
-
-    @property
-    def law(self) -> PowerLaw:
-        """Each seed's root mean square over steps and images of f_t − limit, by width."""
-        sizes = tuple(tuple(_rms([self._gap(seed)]) for seed in seeds) for seeds in self.finite.values())
-        return PowerLaw("|f − limit|", "outputs", tuple(self.finite), sizes, -0.5)
-
-    def _gap(self, seed: Curve) -> Tensor:
-        return seed["outputs"] - self.limit["outputs"]
-
-    def mean_losses(self, width: int) -> Float[np.ndarray, " times"]:
-        """The loss at each step, the mean over seeds."""
-        return np.mean([seed["losses"].numpy() for seed in self.finite[width]], axis=0)
-
-    def loss_deviations(self, width: int) -> Float[np.ndarray, " times"]:
-        """Its standard deviation over seeds; 0 for one."""
-        losses = [seed["losses"].numpy() for seed in self.finite[width]]
-        return np.std(losses, axis=0, ddof=min(1, len(losses) - 1))
+from mupi.recipes.mu_limit.trained_curves import Curves
 
 
 def alignment(kernels: Float[Tensor, "times n n"], targets: Float[Tensor, " n"]) -> Float[Tensor, " times"]:
@@ -131,7 +82,3 @@ def _kernels(figure: SubFigure, panels: Sequence[Axes], curves: Curves) -> None:
 def _shade(i: int, curves: Curves) -> tuple[float, float, float, float]:
     """From light to dark with the width."""
     return colormaps["viridis_r"]((i + 1) / len(curves.finite))
-
-
-def _rms(values: Sequence[Tensor]) -> float:
-    return float(np.sqrt(np.mean([float(v.square().mean()) for v in values])))

@@ -25,9 +25,10 @@ from mupi.recipes.omniglot.build import (
     feature_map,
 )
 from mupi.recipes.omniglot.config import Model, OmniglotConfig
+from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
 from mupi.recipes.omniglot.learners import Kernel, Learner
 from mupi.recipes.omniglot.meta_training import MetaTraining, Tally, accuracy, half_cosine
-from mupi.recipes.omniglot.plots import Accuracy, Progress, plot_classes, plot_few_shot_curves
+from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves
 from mupi.recipes.omniglot.run import CLASSES, CURVES, KERNELS, RESULT, few_shot_folder
 from mupi.training.atomic import write_figure
 from mupi.training.damaged import understood

@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from mupi.data.episodes import Episodes, EpisodeSampler
 from mupi.optim import SGD
+from mupi.recipes.omniglot.few_shot_records import Accuracy
 from mupi.recipes.omniglot.learners import Learner
-from mupi.recipes.omniglot.plots import Accuracy
 from mupi.training.records import check_fields
 
 TASKS_AT_A_TIME = 32

@@ -12,7 +12,8 @@ from tyro.conf import Positional
 
 from mupi.checks import fail
 from mupi.commands.options import WrittenFolder
-from mupi.recipes.omniglot.plots import Accuracy, Progress, plot_classes, plot_few_shot_curves, plot_width
+from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
+from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves, plot_width
 from mupi.recipes.omniglot.run import KERNELS, RESULT, WRITER
 from mupi.training.atomic import write_figure
 from mupi.training.damaged import understood

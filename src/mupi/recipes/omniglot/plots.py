@@ -1,8 +1,6 @@
 """Few-shot accuracy over meta-training and over width, and classes in the plane of their principal components."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,59 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mupi.figures.axes import FAINT, SOLID, color
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Accuracy over random tasks.
-
-    Attributes:
-        mean: Over tasks, 0 to 1.
-        half_width: Of the 95 % confidence interval for the mean over all tasks, 1.96 standard errors.
-        episodes: How many tasks.
-    """
-
-    mean: float
-    half_width: float
-    episodes: int
-
-    @classmethod
-    def of(cls, shares: Float[Tensor, " tasks"]) -> "Accuracy":
-        """From the share of right answers in each task."""
-        n = len(shares)
-        half_width = 1.96 * float(shares.std()) / n**0.5 if n > 1 else float("inf")
-        return cls(float(shares.mean()), half_width, n)
-
-    def __str__(self) -> str:
-        return f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f} %"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Meta-training up to a validation.
-
-    Attributes:
-        batch: Steps so far.
-        train_loss: Mean over the steps since the last validation, of the query images.
-        train_accuracy: The same of the accuracy, 0 to 1.
-        validation_accuracy: On the validation classes.
-        seconds: Of training so far.
-    """
-
-    batch: int
-    train_loss: float
-    train_accuracy: float
-    validation_accuracy: float
-    seconds: float
-
-    def to_json(self) -> str:
-        """One line of JSON, without its end."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> "Progress":
-        """The inverse of `to_json`."""
-        return cls(**json.loads(line))
+from mupi.recipes.omniglot.few_shot_records import Progress
 
 
 def plot_few_shot_curves(runs: Mapping[str, Sequence[Progress]]) -> Figure:
@@ -125,7 +71,7 @@ def plot_classes(kernels: Mapping[str, Float[Tensor, "n n"]], labels: Int64[Tens
 
     Args:
         kernels: Inner products of the representations of the same images, by the panels' titles.
-        labels: The images' classes, by which they are coloured.
+        labels: The images' classes, by which they are colored.
     """
     figure = Figure(figsize=(3 * len(kernels), 3.2), layout="constrained")
     for axes, (title, kernel) in zip(figure.subplots(1, len(kernels), squeeze=False)[0], kernels.items(), strict=True):

@@ -2,7 +2,7 @@
 
 from mupi.commands.train.plain_fields import run_fields
 from mupi.recipes.omniglot.config import OmniglotConfig
-from mupi.recipes.omniglot.plots import Progress
+from mupi.recipes.omniglot.few_shot_records import Progress
 from mupi.training.folder_name import folder_name
 from mupi.training.run_folder import RunFolder
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from mupi.checks import fail
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.train import train
-from mupi.figures import EpochMetrics
 from mupi.recipes.transfer.config import PretrainConfig
+from mupi.training.epoch_metrics import EpochMetrics
 
 
 def pretrain(config: PretrainConfig) -> list[EpochMetrics]:

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from mupi.commands.train.config import TrainConfig
-from mupi.figures import EpochMetrics
 from mupi.recipes.transfer.config import Part
 from mupi.recipes.transfer.gain import Gain
 from mupi.recipes.transfer.plots import TransferCurves
 from mupi.recipes.transfer.score import Score
+from mupi.training.epoch_metrics import EpochMetrics
 
 TITLES: dict[Part, str] = {"kernel": "learned kernel", "probe": "linear probe", "readout": "readout by SGD"}
 

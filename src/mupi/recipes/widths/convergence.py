@@ -24,7 +24,8 @@ from mupi.commands.widths import doublings
 from mupi.data import Dataset, DatasetName, load
 from mupi.features import RandomFeatures
 from mupi.nets import MLP, PiMLP
-from mupi.recipes.widths.convergence_plots import WidthSweep, plot_gaps, plot_losses
+from mupi.recipes.widths.convergence_plots import plot_gaps, plot_losses
+from mupi.recipes.widths.width_sweep import WidthSweep
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.lock import held
 

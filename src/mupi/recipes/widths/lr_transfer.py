@@ -24,7 +24,8 @@ from mupi.data import DatasetName, load
 from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
-from mupi.recipes.widths.lr_transfer_plots import LrSweep, plot_lr_transfer
+from mupi.recipes.widths.lr_sweep import LrSweep
+from mupi.recipes.widths.lr_transfer_plots import plot_lr_transfer
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.lock import held
 

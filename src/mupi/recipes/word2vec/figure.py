@@ -8,7 +8,8 @@ from tyro.conf import Positional
 
 from mupi.checks import fail
 from mupi.commands.options import File
-from mupi.recipes.word2vec.plots import Word2VecMetrics, plot_analogies
+from mupi.recipes.word2vec.metrics import Word2VecMetrics
+from mupi.recipes.word2vec.plots import plot_analogies
 from mupi.recipes.word2vec.run import WRITER
 from mupi.training.atomic import write_figure
 from mupi.training.damaged import understood

@@ -1,7 +1,7 @@
 """The folder of a run of `mupi word2vec`."""
 
 from mupi.recipes.word2vec.config import Word2VecConfig
-from mupi.recipes.word2vec.plots import Word2VecMetrics
+from mupi.recipes.word2vec.metrics import Word2VecMetrics
 from mupi.training.folder_name import folder_name
 from mupi.training.run_folder import RunFolder
 

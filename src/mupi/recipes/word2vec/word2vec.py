@@ -13,7 +13,8 @@ from mupi.recipes.word2vec.analogies import Score, Section, load_questions, scor
 from mupi.recipes.word2vec.cbow import CBOW, state_bytes
 from mupi.recipes.word2vec.config import DTYPES, NORMALIZERS, Word2VecConfig
 from mupi.recipes.word2vec.corpus import Corpus, load_corpus
-from mupi.recipes.word2vec.plots import Word2VecMetrics, plot_analogies
+from mupi.recipes.word2vec.metrics import Word2VecMetrics
+from mupi.recipes.word2vec.plots import plot_analogies
 from mupi.recipes.word2vec.queries import score_table
 from mupi.recipes.word2vec.run import FIGURE, VECTORS, word2vec_folder
 from mupi.recipes.word2vec.text8 import NAME as TEXT8
