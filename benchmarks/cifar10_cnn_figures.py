@@ -85,7 +85,7 @@ def by_width(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def plot_transformers(runs: Sequence[Run]) -> Figure:
-    """Training loss and test accuracy over epochs, one colour a width and the limit in black."""
+    """Training loss and test accuracy over epochs, one color a width and the limit in black."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     groups = by_width(runs)
@@ -178,7 +178,7 @@ def principal_filters(net: mupi.PiCNN) -> Tensor:
 
 
 def plot_features(before: mupi.PiCNN, after: mupi.PiCNN, data: Dataset) -> Figure:
-    """Filters of the first layer, and two principal components of each layer's g, coloured by class."""
+    """Filters of the first layer, and two principal components of each layer's g, colored by class."""
     x, y = data.test_x[:500], data.test_y[:500]
     figure = Figure(figsize=(2.2 * (2 + len(before.pi_layers)), 5.2), layout="constrained")
     axes = figure.subplots(2, 1 + len(before.pi_layers))

@@ -1,15 +1,19 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from mupi.figures import plot_cost, plot_curves
 from mupi.layers import LayerError
 from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
 from mupi.recipes.comparison.results import Result, summarize
 from mupi.training.epoch_metrics import EpochMetrics
+from mupi.training.epoch_record import EpochRecord
 from mupi.training.figures import save_figures
-from mupi.training.records import read_records
+from mupi.training.records import columns, read_records
 
 FIRST = EpochMetrics(
     epoch=1,
@@ -25,6 +29,7 @@ FIRST = EpochMetrics(
 )
 SECOND = replace(FIRST, epoch=2, test_loss=0.4, test_accuracy=0.9, seconds=2.5, stored_mb=4.0)
 RUNS = {"exact": [FIRST, SECOND], "hermite": [FIRST]}
+ARRAYS = {label: columns(epochs) for label, epochs in RUNS.items()}
 
 
 def lines(axes, label: str) -> list[list[float]]:
@@ -50,22 +55,22 @@ def test_missing_metrics_are_named(tmp_path):
 
 
 def test_curves_show_test_loss_and_accuracy_in_percent():
-    loss, accuracy = plot_curves(RUNS).axes
+    loss, accuracy = plot_curves(ARRAYS).axes
     assert lines(loss, "exact") == [[1, 0.6], [2, 0.4]]
     assert lines(accuracy, "exact") == [[1, 75], [2, 90]]
     assert lines(accuracy, "hermite") == [[1, 75]]
 
 
 def test_cost_shows_seconds_and_stored_memory_from_zero():
-    time, memory = plot_cost(RUNS).axes
+    time, memory = plot_cost(ARRAYS).axes
     assert lines(time, "exact") == [[1, 1.5], [2, 2.5]]
     assert lines(memory, "exact") == [[1, 2], [2, 4]]
     assert time.get_ylim()[0] == memory.get_ylim()[0] == 0
 
 
 @pytest.mark.parametrize("plot", [plot_curves, plot_cost])
-def test_all_axes_are_labeled_and_say_which_line_is_which(plot):
-    for axes in plot(RUNS).axes:
+def test_all_axes_are_labelled_and_say_which_line_is_which(plot):
+    for axes in plot(ARRAYS).axes:
         assert axes.get_title()
         assert axes.get_xlabel() == "epoch"
         assert axes.get_ylabel()
@@ -92,3 +97,21 @@ def test_a_comparison_shows_a_bar_for_each_model_and_kernels_as_lines_across():
     assert lines(loss, "μ-net") == [[1, 0.6], [2, 0.4]]
     assert lines(accuracy, "μ-net") == [[1, 75], [2, 90]]
     assert [y for _, y in lines(accuracy, "NNGP")] == [90, 90]
+
+
+def test_tensors_and_plain_sequences_are_drawn_as_arrays_are():
+    epochs = range(1, 4)
+    run = dict(epoch=list(epochs), train_loss=torch.rand(3), test_loss=(0.1, math.nan, 0.3))
+    run |= dict(train_accuracy=torch.rand(3), test_accuracy=[0.1, 0.2, 0.3])
+    loss, accuracy = plot_curves({"plain": run}).axes
+    assert [y for _, y in lines(accuracy, "plain")] == pytest.approx([10, 20, 30])
+    assert [math.isnan(y) for _, y in lines(loss, "plain")] == [False, True, False]
+
+
+def test_columns_of_a_trainers_history_are_drawn():
+    history = [EpochRecord(i, 1 / i, None, None, None, (0.1,), 1.0, 0) for i in (1, 2)]
+    found = columns(history)
+    assert found["train_loss"].tolist() == [1, 0.5] and np.isnan(found["test_loss"]).all()
+    assert "learning_rates" not in found
+    loss, _ = plot_curves({"run": found}).axes
+    assert loss.get_lines()[0].get_ydata().tolist() == [1, 0.5]

@@ -9,22 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from typeguard import TypeCheckError
 
 from mupi.training.damaged import DamagedFile
+from mupi.training.records import Record
 from mupi.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(Record):
     epoch: int
     loss: float
-
-    def to_json(self) -> str:
-        return json.dumps(vars(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> "Line":
-        return cls(**json.loads(line))
 
 
 def folder(directory: Path, **settings) -> RunFolder[Line]:
@@ -204,3 +199,46 @@ def test_a_run_whose_start_was_cut_off_is_not_the_old_one(tmp_path, monkeypatch)
     with pytest.raises(FileNotFoundError, match="was not started yet; leave --resume out"):
         train(run, resume=True)
     train(replace(run, settings=dict(run.settings)))
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    both: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Nested(Record):
+    epoch: int
+    loss: float | None
+    rates: tuple[float, ...]
+    parts: tuple[Part, ...]
+    shares: dict[str, tuple[int, int]]
+    by_ridge: dict[float, float]
+    one: Part
+
+
+NESTED = Nested(1, None, (0.5, 0.25), (Part("a", (1.0, 2.0)), Part("b")), {"x": (1, 2)}, {0.5: 1.0}, Part("c"))
+
+
+def test_records_of_all_shapes_come_back_from_their_line():
+    assert Nested.from_json(NESTED.to_json()) == NESTED
+    changed = replace(NESTED, loss=0.5, parts=())
+    assert Nested.from_json(changed.to_json()) == changed
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("epoch", "1"),
+        ("rates", ["a"]),
+        ("parts", [{"nome": "a"}]),
+        ("parts", [{"name": 1}]),
+        ("shares", {"x": [1]}),
+        ("one", []),
+    ],
+)
+def test_a_record_of_wrong_types_is_refused(field, value):
+    line = json.dumps({**json.loads(NESTED.to_json()), field: value})
+    with pytest.raises((TypeError, ValueError, TypeCheckError)):
+        Nested.from_json(line)

@@ -92,7 +92,7 @@ def _program(config: ProgramConfig, console: Console) -> dict[str, Convergence]:
     settings = plain_fields(config)
     measured = {name: asdict(result) for name, result in results.items()}
     write_json(config.out / "program.json", {"config": settings, "demos": measured})
-    write_figure(config.out / "program.png", plot_convergence(results))
+    write_figure(config.out / "program.png", plot_convergence({k: (v.widths, v.gaps) for k, v in results.items()}))
     for file in ("program.json", "program.png"):
         console.print(f"wrote {config.out / file}")
     return results

@@ -1,18 +1,51 @@
 """What all axes have in common."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+Numbers = Sequence[float] | Sequence[int] | np.ndarray | Tensor
+"""One number for each point."""
 
 SOLID: dict[str, Any] = dict(linestyle="-")
 FAINT: dict[str, Any] = dict(linestyle="--", alpha=0.55)
 
 
-def color(run: int) -> dict[str, Any]:
+def look(run: int) -> dict[str, Any]:
     """How the lines of a run look."""
     return dict(color=f"C{run}", marker="o", markersize=3, linewidth=1.4)
+
+
+def plain(axes: Axes, legend: str | None = "small") -> None:
+    """A faint grid, no box, and a legend of what is labelled.
+
+    Args:
+        axes: With all lines drawn.
+        legend: Its size; None for none.
+    """
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend is not None:
+        axes.legend(frameon=False, fontsize=legend)
+
+
+def band(axes: Axes, x: Numbers, values: np.ndarray, run: int, label: str) -> None:
+    """A line through the means over seeds, and a band from the least to the greatest of them.
+
+    Args:
+        axes: Where to draw.
+        x: One number for each point.
+        values: (seeds, points).
+        run: Whose `look`.
+        label: In the legend.
+    """
+    axes.plot(x, values.mean(0), **look(run), label=label)
+    axes.fill_between(x, values.min(0), values.max(0), color=f"C{run}", alpha=0.15, linewidth=0)
 
 
 def finish(axes: Axes, title: str, ylabel: str, solid: str = "", faint: str = "") -> None:
@@ -27,8 +60,7 @@ def finish(axes: Axes, title: str, ylabel: str, solid: str = "", faint: str = ""
     """
     axes.set(title=title, xlabel="epoch", ylabel=ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes, legend=None)
     handles, _ = axes.get_legend_handles_labels()
     if faint:
         gray: dict[str, Any] = dict(color="0.4", linewidth=1.4)

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mupi.figures.axes import plain
 from mupi.statistics import PowerLaw
 
 ROWS = (("size at the start", ("|h|", "|f|")), ("change in training", ("|Δh|", "|Δf|")))
@@ -29,9 +30,7 @@ def plot_coordinate_checks(checks: Mapping[str, Sequence[PowerLaw]]) -> Figure:
             for i, law in enumerate(law for law in laws if law.quantity in quantities):
                 _draw(axes, law, color="0.15" if law.quantity in ("|f|", "|Δf|") else f"C{i}")
             axes.set(xscale="log", yscale="log")
-            axes.grid(alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False, fontsize="x-small")
+            plain(axes, legend="x-small")
             if column == 0:
                 axes.set_ylabel(what)
         grid[0][column].set_title(name, fontsize="medium")

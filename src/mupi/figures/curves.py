@@ -1,27 +1,27 @@
 """Loss and accuracy over the epochs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from mupi.figures.axes import FAINT, SOLID, color, finish
-from mupi.training.epoch_metrics import EpochMetrics
+from mupi.figures.axes import FAINT, SOLID, Numbers, finish, look
 
 
-def plot_curves(runs: Mapping[str, Sequence[EpochMetrics]]) -> Figure:
+def plot_curves(runs: Mapping[str, Mapping[str, Numbers]]) -> Figure:
     """Draw training and test loss and accuracy of some runs, one color a run.
 
     Args:
-        runs: Label and epochs of each run.
+        runs: By its label what each run measured, a number an epoch: ``epoch``, ``train_loss``, ``train_accuracy``,
+            ``test_loss`` and ``test_accuracy``; `mupi.training.columns` makes that of records. NaN is not drawn.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
-    for i, (label, epochs) in enumerate(runs.items()):
-        x = [m.epoch for m in epochs]
-        loss.plot(x, [m.train_loss for m in epochs], **color(i), **FAINT)
-        loss.plot(x, [m.test_loss for m in epochs], **color(i), **SOLID, label=label)
-        accuracy.plot(x, [100 * m.train_accuracy for m in epochs], **color(i), **FAINT)
-        accuracy.plot(x, [100 * m.test_accuracy for m in epochs], **color(i), **SOLID, label=label)
+    for i, (label, run) in enumerate(runs.items()):
+        loss.plot(run["epoch"], run["train_loss"], **look(i), **FAINT)
+        loss.plot(run["epoch"], run["test_loss"], **look(i), **SOLID, label=label)
+        accuracy.plot(run["epoch"], 100 * np.asarray(run["train_accuracy"]), **look(i), **FAINT)
+        accuracy.plot(run["epoch"], 100 * np.asarray(run["test_accuracy"]), **look(i), **SOLID, label=label)
     finish(loss, "Loss", "cross-entropy", "test", "training")
     finish(accuracy, "Accuracy", "%", "test", "training")
     return figure

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mupi.statistics import exponent, weighted_exponent
+
 SEEN = 5.0
 """Standard errors that a mean must be off the limit by, at the smallest width, for its approach to have a slope."""
 
@@ -38,9 +40,7 @@ class Convergence:
 
         −1/2 where averages fluctuate by 1/√n, as those of n independent coordinates would.
         """
-        x = np.log(self.widths) - np.log(self.widths).mean()
-        relative = np.divide(self.gap_errors, self.gaps)
-        return float(x @ np.log(self.gaps) / (x @ x)), float(np.linalg.norm(x * relative) / (x @ x))
+        return exponent(self.widths, self.gaps, np.divide(self.gap_errors, self.gaps))
 
     @property
     def z(self) -> np.ndarray:
@@ -59,6 +59,4 @@ class Convergence:
         if z[0] < SEEN:
             return None
         distances = np.abs(np.array(self.means)[:, average] - self.limit[average])
-        x = np.log(self.widths) - np.average(np.log(self.widths), weights=z**2)
-        precision = float(z**2 @ x**2)
-        return float((z**2 * x) @ np.log(distances) / precision), precision**-0.5
+        return weighted_exponent(self.widths, distances, 1 / z)

@@ -24,7 +24,7 @@ def unchanged(x: Tensor, examples: Int64[Tensor, " batch"]) -> Tensor:
 class Augmentation:
     """What may be done to an image: a mirror image with probability ½, a shift by up to ``shift`` pixels.
 
-    Shifts are uniform on {−shift, …, shift} in each direction; pixels that come in are 0, the mean colour.
+    Shifts are uniform on {−shift, …, shift} in each direction; pixels that come in are 0, the mean color.
 
     Args:
         flip: Whether images are mirrored.

@@ -1,14 +1,13 @@
-"""What a run records of each epoch: one line of its ``metrics.jsonl``."""
+"""What `mupi train` records of each epoch: one line of its ``metrics.jsonl``."""
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from mupi.layers import LayerError
+from mupi.training.records import Record
 
 
 @dataclass(frozen=True)
-class EpochMetrics:
+class EpochMetrics(Record):
     """Measurements of one epoch.
 
     Attributes:
@@ -37,19 +36,3 @@ class EpochMetrics:
     atoms: int
     parameters: int = 0
     layer_errors: tuple[LayerError, ...] = ()
-
-    def to_json(self) -> str:
-        """One line of JSON, without its end."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> "EpochMetrics":
-        """The inverse of `to_json`."""
-        fields = json.loads(line)
-        errors = tuple(LayerError(**_with_tuples(error)) for error in fields.pop("layer_errors"))
-        return cls(**fields, layer_errors=errors)
-
-
-def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of JSON, which has no tuples, with tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

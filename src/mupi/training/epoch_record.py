@@ -1,11 +1,12 @@
 """What a `Trainer` records of an epoch."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from mupi.training.records import Record
 
 
 @dataclass(frozen=True)
-class EpochRecord:
+class EpochRecord(Record):
     """Measurements of one epoch; a line of ``metrics.jsonl``.
 
     Attributes:
@@ -27,13 +28,3 @@ class EpochRecord:
     learning_rates: tuple[float, ...]
     seconds: float
     atoms: int
-
-    def to_json(self) -> str:
-        """One line of JSON, without its end."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> "EpochRecord":
-        """The inverse of `to_json`."""
-        fields = json.loads(line)
-        return cls(**{**fields, "learning_rates": tuple(fields["learning_rates"])})

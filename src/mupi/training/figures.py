@@ -7,6 +7,7 @@ from mupi.figures.cost import plot_cost
 from mupi.figures.curves import plot_curves
 from mupi.training.atomic import write_figure
 from mupi.training.epoch_metrics import EpochMetrics
+from mupi.training.records import columns
 
 
 def save_figures(runs: Mapping[str, Sequence[EpochMetrics]], directory: Path) -> list[Path]:
@@ -19,8 +20,9 @@ def save_figures(runs: Mapping[str, Sequence[EpochMetrics]], directory: Path) ->
     Returns:
         The files.
     """
+    found = {label: columns(epochs) for label, epochs in runs.items()}
     directory.mkdir(parents=True, exist_ok=True)
-    figures = {"curves.png": plot_curves(runs), "cost.png": plot_cost(runs)}
+    figures = {"curves.png": plot_curves(found), "cost.png": plot_cost(found)}
     for name, figure in figures.items():
         write_figure(directory / name, figure)
     return [directory / name for name in figures]

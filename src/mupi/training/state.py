@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mupi.training.augmentation import Augmentation, Seen, unchanged
-from mupi.training.records import check_fields
+from mupi.training.records import of_fields
 
 
 @dataclass
@@ -106,8 +106,7 @@ class TrainingState:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`, into a state built from the same configuration."""
         self.epoch, self.step = index(state["epoch"]), index(state["step"])
-        self.tally = Tally(**state["tally"])
-        check_fields(self.tally)
+        self.tally = of_fields(Tally, state["tally"])
         self.at_start = state["draws"]
         self.order.set_state(self.at_start["order"])
         self.views.set_state(self.at_start["views"])

@@ -6,6 +6,7 @@ from assertions import assert_close
 from cases import randn
 from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
 from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves, plot_width, principal_components
+from mupi.training.records import columns
 
 
 def test_components_from_inner_products_are_pca_of_the_points_up_to_sign():
@@ -25,7 +26,8 @@ def test_accuracy_has_the_interval_of_its_tasks():
 
 
 def test_curves_show_training_and_validation_accuracy_in_percent():
-    (axes,) = plot_few_shot_curves({"a": [Progress(10, 1.0, 0.5, 0.4, 1.0), Progress(20, 0.9, 0.6, 0.5, 2.0)]}).axes
+    progress = [Progress(10, 1.0, 0.5, 0.4, 1.0), Progress(20, 0.9, 0.6, 0.5, 2.0)]
+    (axes,) = plot_few_shot_curves({"a": columns(progress)}).axes
     assert [line.get_xydata().tolist() for line in axes.get_lines()] == [[[10, 50], [20, 60]], [[10, 40], [20, 50]]]
 
 

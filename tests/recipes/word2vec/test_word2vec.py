@@ -13,7 +13,7 @@ from mupi.recipes.word2vec import sampling as word2vec_sampling
 from mupi.recipes.word2vec import word2vec as module
 from mupi.recipes.word2vec.config import Word2VecConfig
 from mupi.recipes.word2vec.corpus import encode
-from mupi.recipes.word2vec.metrics import Word2VecMetrics
+from mupi.recipes.word2vec.metrics import Word2VecMetrics, accuracies
 from mupi.recipes.word2vec.plots import plot_analogies
 from mupi.recipes.word2vec.sampling import Sampling
 from mupi.recipes.word2vec.word2vec import word2vec
@@ -247,6 +247,6 @@ def test_the_command_needs_a_text_and_says_which(tmp_path, monkeypatch, capsys):
 
 def test_the_figure_has_a_line_and_a_band_for_each_width(config, no_figure):
     metrics = word2vec(config)
-    axes = plot_analogies({"width 6": [metrics, metrics[:2]], "width ∞": [metrics]}).axes[0]
+    axes = plot_analogies(accuracies({"width 6": [metrics, metrics[:2]], "width ∞": [metrics]})).axes[0]
     assert [len(line.get_xdata()) for line in axes.lines] == [2, 3]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["width 6", "width ∞"]

@@ -224,7 +224,7 @@ def train_all(runs: Mapping[str, TrainConfig], seeds: int, directory: Path, cons
     console.print(table(summaries, directory.name))
     if any(s.layer_errors() for s in summaries):
         console.print(error_table(summaries))
-    found = {"summaries": [s.to_json() for s in summaries], "results": [r.to_json() for r in results]}
+    found = {"summaries": [s.to_json() for s in summaries], "results": [asdict(r) for r in results]}
     write_json(directory / "results.json", found)
     return {s.model: s for s in summaries}
 

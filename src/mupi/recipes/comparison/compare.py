@@ -1,7 +1,7 @@
 """`mupi compare`: kernels, finite networks and infinite ones that learn features, in one table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -215,7 +215,7 @@ def save(config: CompareConfig, summaries: Sequence[Summary], results: Sequence[
     names = ("compare.json", "accuracy.png", "curves.png")
     path, accuracy, curves = (config.directory / name for name in names)
     settings = plain_fields(config)
-    found = {"summaries": [s.to_json() for s in summaries], "results": [r.to_json() for r in results]}
+    found = {"summaries": [s.to_json() for s in summaries], "results": [asdict(r) for r in results]}
     write_json(path, {"config": settings, **found})
     write_figure(accuracy, plot_comparison(summaries, config.title))
     write_figure(curves, plot_learning_curves(summaries, config.title))

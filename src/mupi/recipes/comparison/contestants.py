@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mupi.recipes.comparison.results import Result
 from mupi.training.cached import cached
 from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.memory_use import PeakMemory
+from mupi.training.records import of_fields
 from mupi.training.sealed import read_sealed
 
 
@@ -91,8 +93,8 @@ class KernelContestant:
         return cached(
             path,
             self.identity(),
-            lambda: in_own_process(fit_kernel, self).to_json(),
-            Result.from_json,
+            lambda: asdict(in_own_process(fit_kernel, self)),
+            partial(of_fields, Result),
             overwrite=overwrite,
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -18,6 +18,7 @@ from mupi.commands.train.train import train_network
 from mupi.nets import PiMLP
 from mupi.recipes.comparison.learned_kernel import LearnedKernelScore, score_learned_kernel
 from mupi.training.cached import cached
+from mupi.training.records import of_fields
 
 SCORES = "kernel"
 
@@ -35,11 +36,6 @@ class EpochScore:
     epoch: int
     network_accuracy: float
     kernel: LearnedKernelScore
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> "EpochScore":
-        """From the fields as JSON has them."""
-        return cls(**{**fields, "kernel": LearnedKernelScore.from_json(fields["kernel"])})
 
 
 def kernel_by_epoch(config: TrainConfig, epochs: Iterable[int], train_images: int | None) -> Iterator[EpochScore]:
@@ -61,7 +57,7 @@ def kernel_by_epoch(config: TrainConfig, epochs: Iterable[int], train_images: in
             config.directory / SCORES / f"{epoch:03}.json",
             {"run": run.identity(), "train_images": train_images},
             lambda run=run: asdict(score_after(run, train_images)),
-            EpochScore.from_json,
+            partial(of_fields, EpochScore),
             advice="remove it, or choose another --out",
         )
 

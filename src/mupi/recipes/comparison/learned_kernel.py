@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -39,12 +38,6 @@ class LearnedKernelScore:
     test_accuracy: float
     residual: float
     alignment: float
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> "LearnedKernelScore":
-        """From the fields as JSON has them, with ridges as strings."""
-        validation = {float(ridge): accuracy for ridge, accuracy in fields["validation"].items()}
-        return cls(**{**fields, "validation": validation})
 
 
 def score_learned_kernel(

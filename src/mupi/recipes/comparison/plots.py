@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mupi.figures.axes import finish
+from mupi.figures.axes import band, finish
 from mupi.recipes.comparison.results import Summary
 
 
@@ -39,16 +39,14 @@ def plot_learning_curves(summaries: Sequence[Summary], title: str) -> Figure:
     figure.suptitle(title, fontsize="medium")
     loss, accuracy = figure.subplots(1, 2)
     for i, summary in enumerate(summaries):
-        color = f"C{i}"
         if not summary.results[0].epochs:
-            accuracy.axhline(100 * summary.accuracy, color=color, linestyle=":", label=summary.model)
+            accuracy.axhline(100 * summary.accuracy, color=f"C{i}", linestyle=":", label=summary.model)
             continue
         x = [m.epoch for m in summary.results[0].epochs]
         losses = np.array([[m.test_loss for m in r.epochs] for r in summary.results])
         right = np.array([[100 * m.test_accuracy for m in r.epochs] for r in summary.results])
         for axes, values in ((loss, losses), (accuracy, right)):
-            axes.plot(x, values.mean(0), color=color, marker="o", markersize=3, linewidth=1.4, label=summary.model)
-            axes.fill_between(x, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
+            band(axes, x, values, i, summary.model)
     finish(loss, "Test loss", "cross-entropy")
     finish(accuracy, "Test accuracy", "%")
     for axes in (loss, accuracy):

@@ -1,7 +1,7 @@
 """What networks and kernels come to: one model trained once, and one over its seeds."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
@@ -31,15 +31,6 @@ class Result:
     size: int
     unit: str
     epochs: tuple[EpochMetrics, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, as JSON has it."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> "Result":
-        """The inverse of `to_json`, of a result without epochs."""
-        return cls(**{**fields, "epochs": ()})
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from mupi.figures.axes import plain
 from mupi.recipes.comparison.results import Summary
 
 
@@ -31,7 +32,6 @@ def plot_truncation(summaries: Mapping[str, Summary], features: Mapping[str, int
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes, legend=None)
     figure.legend(loc="outside upper center", ncols=len(summaries), frameon=False, fontsize="small")
     return figure

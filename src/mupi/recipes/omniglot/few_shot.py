@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from statistics import mean, stdev
+from statistics import fmean
 from typing import NoReturn
 
 import torch
@@ -30,10 +30,12 @@ from mupi.recipes.omniglot.learners import Kernel, Learner
 from mupi.recipes.omniglot.meta_training import MetaTraining, Tally, accuracy, half_cosine
 from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves
 from mupi.recipes.omniglot.run import CLASSES, CURVES, KERNELS, RESULT, few_shot_folder
+from mupi.statistics import spread
 from mupi.training.atomic import write_figure
 from mupi.training.damaged import understood
 from mupi.training.interrupt import interrupt_noted
 from mupi.training.memory_use import PeakMemory
+from mupi.training.records import columns
 from mupi.training.run_folder import RunFolder
 from mupi.training.sealed import write_sealed
 
@@ -71,11 +73,9 @@ def omniglot(config: OmniglotConfig) -> dict[int, Accuracy]:
             results[seed] = run_seed(config, seed, run, data, console)
     if len(results) > 1:
         means = [100 * result.mean for result in results.values()]
-        tasks = 100 * mean(result.half_width for result in results.values())
-        spread = (
-            f"{mean(means):.2f} ± {stdev(means):.2f} % (s.d.; the 95 % interval of one seed's tasks is ± {tasks:.2f})"
-        )
-        console.print(f"{len(means)} seeds: {spread}", highlight=False, soft_wrap=True)
+        tasks = 100 * fmean(result.half_width for result in results.values())
+        said = f"{len(means)} seeds: {spread(means)} % (s.d.; the 95 % interval of one seed's tasks is ± {tasks:.2f})"
+        console.print(said, highlight=False, soft_wrap=True)
     return results
 
 
@@ -113,14 +113,14 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
     if saved is None:
         run.start()
     seconds = 0.0
-    columns = (
+    bar_columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[status]}"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=console, transient=True) as bar:
+    with Bar(*bar_columns, console=console, transient=True) as bar:
         optimizer = build_optimizer(config, learner)
         if optimizer is not None and config.batches:
             assert config.tasks is not None and config.inner_steps is not None
@@ -145,7 +145,7 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
     kernels = {"after meta-training": learner.kernel(x).detach()}
     if run.metrics():
         kernels = {"before meta-training": before} | kernels
-        write_figure(run.directory / CURVES, plot_few_shot_curves({run.directory.name: run.metrics()}))
+        write_figure(run.directory / CURVES, plot_few_shot_curves({run.directory.name: columns(run.metrics())}))
     if config.paper == "pi" and learner.net is not None:
         kernels = {"NNGP": fixed_kernel("nngp")(x, x), "NTK": fixed_kernel("ntk")(x, x)} | kernels
     write_sealed(run.directory / KERNELS, {"kernels": kernels, "labels": labels})

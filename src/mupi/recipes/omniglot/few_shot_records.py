@@ -1,10 +1,12 @@
 """What a few-shot run measures: accuracy over tasks, and the course of meta-training."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
+
+from mupi.statistics import of_mean_of_many
+from mupi.training.records import Record
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,14 @@ class Accuracy:
     @classmethod
     def of(cls, shares: Float[Tensor, " tasks"]) -> "Accuracy":
         """From the share of right answers in each task."""
-        n = len(shares)
-        half_width = 1.96 * float(shares.std()) / n**0.5 if n > 1 else float("inf")
-        return cls(float(shares.mean()), half_width, n)
+        return cls(float(shares.mean()), of_mean_of_many(shares), len(shares))
 
     def __str__(self) -> str:
         return f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f} %"
 
 
 @dataclass(frozen=True)
-class Progress:
+class Progress(Record):
     """Meta-training up to a validation.
 
     Attributes:
@@ -49,12 +49,3 @@ class Progress:
     train_accuracy: float
     validation_accuracy: float
     seconds: float
-
-    def to_json(self) -> str:
-        """One line of JSON, without its end."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> "Progress":
-        """The inverse of `to_json`."""
-        return cls(**json.loads(line))

@@ -16,7 +16,7 @@ from mupi.data.episodes import Episodes, EpisodeSampler
 from mupi.optim import SGD
 from mupi.recipes.omniglot.few_shot_records import Accuracy
 from mupi.recipes.omniglot.learners import Learner
-from mupi.training.records import check_fields
+from mupi.training.records import of_fields
 
 TASKS_AT_A_TIME = 32
 
@@ -107,8 +107,7 @@ class MetaTraining:
         """The inverse of `state_dict`, into a state built from the same configuration."""
         assert self.learner.net is not None
         self.batch, self.seconds = index(state["batch"]), float(state["seconds"])
-        self.tally = Tally(**state["tally"])
-        check_fields(self.tally)
+        self.tally = of_fields(Tally, state["tally"])
         self.generator.set_state(state["generator"])
         self.learner.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])

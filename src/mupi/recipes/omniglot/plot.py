@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import fmean
 
 import torch
 from rich.console import Console
@@ -15,9 +15,10 @@ from mupi.commands.options import WrittenFolder
 from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
 from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves, plot_width
 from mupi.recipes.omniglot.run import KERNELS, RESULT, WRITER
+from mupi.statistics import spread
 from mupi.training.atomic import write_figure
 from mupi.training.damaged import understood
-from mupi.training.records import check_fields, read_records
+from mupi.training.records import columns, of_fields, read_records
 from mupi.training.run_folder import CONFIG, METRICS
 from mupi.training.sealed import read_sealed
 
@@ -61,9 +62,7 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
         settings, result = (_read(run / name) for name in (CONFIG, RESULT))
         label = run.name.rpartition("-seed")[0] or run.name
         with understood(run / RESULT, ADVICE):
-            test, validation = (Accuracy(**result[part]) for part in ("test", "validation"))
-            check_fields(test)
-            check_fields(validation)
+            test, validation = (of_fields(Accuracy, result[part]) for part in ("test", "validation"))
         with understood(run / CONFIG, ADVICE):
             width, model = settings["width"], settings["model"]
             if not (width is None or isinstance(width, int)):
@@ -75,7 +74,7 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
         else:
             widths.setdefault(width, []).append(test.mean)
         if progress := read_records(run / METRICS, Progress, WRITER, ADVICE):
-            curves[run.name] = progress
+            curves[run.name] = columns(progress)
         if (path := run / KERNELS).is_file():
             saved = read_sealed(path, ADVICE)
             with understood(path, ADVICE):
@@ -114,7 +113,5 @@ def _read(path: Path) -> dict:
 
 def _spread(seeds: list[Accuracy]) -> str:
     means = [100 * seed.mean for seed in seeds]
-    tasks = f"tasks ± {100 * mean(seed.half_width for seed in seeds):.2f}"
-    if len(seeds) == 1:
-        return f"{means[0]:.2f} ({tasks})"
-    return f"{mean(means):.2f} ± {stdev(means):.2f} ({tasks})"
+    tasks = f"tasks ± {100 * fmean(seed.half_width for seed in seeds):.2f}"
+    return f"{spread(means)} ({tasks})"

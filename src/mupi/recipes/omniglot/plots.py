@@ -2,31 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mupi.figures.axes import FAINT, SOLID, color
-from mupi.recipes.omniglot.few_shot_records import Progress
+from mupi.figures.axes import FAINT, SOLID, Numbers, look, plain
 
 
-def plot_few_shot_curves(runs: Mapping[str, Sequence[Progress]]) -> Figure:
+def plot_few_shot_curves(runs: Mapping[str, Mapping[str, Numbers]]) -> Figure:
     """Draw training and validation accuracy over the steps of meta-training.
 
     Args:
-        runs: Label and validations of each run.
+        runs: By its label what each run measured, a number a validation: ``batch``, ``train_accuracy`` and
+            ``validation_accuracy``.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for i, (label, progress) in enumerate(runs.items()):
-        x = [p.batch for p in progress]
-        axes.plot(x, [100 * p.train_accuracy for p in progress], **color(i), **FAINT)
-        axes.plot(x, [100 * p.validation_accuracy for p in progress], **color(i), **SOLID, label=label)
+    for i, (label, run) in enumerate(runs.items()):
+        axes.plot(run["batch"], 100 * np.asarray(run["train_accuracy"]), **look(i), **FAINT)
+        axes.plot(run["batch"], 100 * np.asarray(run["validation_accuracy"]), **look(i), **SOLID, label=label)
     axes.set(title="Accuracy (dashed: training)", xlabel="batches of meta-training", ylabel="%")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    plain(axes)
     return figure
 
 
@@ -49,9 +47,7 @@ def plot_width(widths: Mapping[int, Sequence[float]], limits: Mapping[str, Seque
     axes.set(title="Test accuracy; bars from least to greatest seed", xlabel="width", ylabel="%")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(widths), [f"{n:,}" for n in sorted(widths)])
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    plain(axes)
     return figure
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from mupi.figures.axes import color, finish
+from mupi.figures.axes import band, finish
 
 PANEL_SIZE = 4.4
 
@@ -41,8 +41,7 @@ def plot_transfer(models: Sequence[TransferCurves], baselines: Mapping[str, floa
     for axes, name in zip(panels, names, strict=True):
         for i, model in enumerate(models):
             values = np.array(model.panels[name])
-            axes.plot(model.epochs, values.mean(1), **color(i), label=model.label)
-            axes.fill_between(model.epochs, values.min(1), values.max(1), color=f"C{i}", alpha=0.15, linewidth=0)
+            band(axes, model.epochs, values.T, i, model.label)
         if name == names[0]:
             for i, (label, accuracy) in enumerate(baselines.items()):
                 axes.axhline(100 * accuracy, color=f"C{len(models) + i}", linestyle=":", label=label)

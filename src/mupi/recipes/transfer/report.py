@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -10,9 +10,9 @@ from rich.table import Table
 
 from mupi.commands.train.config import TrainConfig
 from mupi.recipes.transfer.config import Part
-from mupi.recipes.transfer.gain import Gain
 from mupi.recipes.transfer.plots import TransferCurves
 from mupi.recipes.transfer.score import Score
+from mupi.statistics import Gain, spread
 from mupi.training.epoch_metrics import EpochMetrics
 
 TITLES: dict[Part, str] = {"kernel": "learned kernel", "probe": "linear probe", "readout": "readout by SGD"}
@@ -176,14 +176,6 @@ def margin_table(groups: Sequence[Group], baselines: Mapping[str, Score], parts:
             margins = (str(group.gain(part, score)) for score in baselines.values())
             shown.add_row(f"{group.label}: {TITLES[part]}", *margins)
     return shown
-
-
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Mean and standard deviation over seeds."""
-    if not values:
-        return ""
-    deviation = f" ± {stdev(values):,.{digits}f}" if len(values) > 1 else ""
-    return f"{fmean(values):,.{digits}f}{deviation}"
 
 
 def results_json(

@@ -7,6 +7,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mupi.figures.axes import plain
 from mupi.recipes.widths.width_sweep import PREDICTED, WidthSweep
 
 
@@ -23,9 +24,7 @@ def plot_losses(sweeps: Sequence[WidthSweep]) -> Figure:
             axes.plot(steps, sweep.limit, color="black", linestyle="--", linewidth=1.4, label="limit")
         axes.set(title=sweep.name, xlabel="step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="xx-small")
+        plain(axes, legend="xx-small")
     panels[0].set_ylabel("training loss")
     return figure
 
@@ -58,7 +57,5 @@ def plot_gaps(sweeps: Sequence[WidthSweep]) -> Figure:
     slopes.set(xlabel="step", ylabel="fitted slope", ylim=(-1, 0))
     slopes.set_title("Slope at every step", fontsize="medium")
     for axes in (sizes, slopes):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="small")
+        plain(axes)
     return figure

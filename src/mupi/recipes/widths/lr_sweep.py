@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mupi.statistics import leave_one_out
+
 
 @dataclass(frozen=True)
 class LrSweep:
@@ -45,3 +47,13 @@ class LrSweep:
         x = np.log(self.widths)
         y = np.log([self.best_lr(i) for i in range(len(self.widths))])
         return float(np.polyfit(x, y, 1)[0])
+
+    @property
+    def drift_half_width(self) -> float:
+        """Half the 95 % interval of `drift`, by leaving out each seed at all widths; NaN for one seed."""
+
+        def drift(seeds: list[int]) -> float:
+            losses = tuple(tuple(tuple(at[i] for i in seeds) for at in width) for width in self.losses)
+            return LrSweep(self.widths, self.lrs, losses).drift
+
+        return leave_one_out(drift, range(len(self.losses[0][0])))

@@ -26,6 +26,7 @@ from mupi.optim import SGD
 from mupi.parametrization import Parametrization
 from mupi.recipes.widths.lr_sweep import LrSweep
 from mupi.recipes.widths.lr_transfer_plots import plot_lr_transfer
+from mupi.statistics import number
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.lock import held
 
@@ -135,7 +136,8 @@ def report(config: LrTransferConfig, sweeps: dict[str, LrSweep], console: Consol
     table = Table("best learning rate", *(f"n = {n}" for n in config.widths), "∝ n^")
     for name, sweep in sweeps.items():
         best = [sweep.best_lr(i) for i in range(len(sweep.widths))]
-        table.add_row(name, *(f"{lr:.3g}" for lr in best), f"{sweep.drift:+.2f}")
+        half = "" if config.seeds == 1 else f" ± {sweep.drift_half_width:.2f}"
+        table.add_row(name, *(f"{lr:.3g}" for lr in best), f"{sweep.drift:+.2f}{half}")
     console.print(table)
     path, figure = config.out / "lr_transfer.json", config.out / "lr_transfer.png"
     settings = plain_fields(config)
@@ -143,9 +145,10 @@ def report(config: LrTransferConfig, sweeps: dict[str, LrSweep], console: Consol
         name: {
             "best_lr": [sweep.best_lr(i) for i in range(len(sweep.widths))],
             "drift": sweep.drift,
+            "drift_half_width": number(sweep.drift_half_width),
             "lrs": sweep.lrs,
             # JSON has no infinity: None where training diverged.
-            "losses": [[[x if math.isfinite(x) else None for x in s] for s in at] for at in sweep.losses],
+            "losses": [[[number(x) for x in s] for s in at] for at in sweep.losses],
         }
         for name, sweep in sweeps.items()
     }

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from mupi.figures.axes import plain
 from mupi.recipes.widths.lr_sweep import LrSweep
 
 
@@ -26,8 +27,7 @@ def plot_lr_transfer(sweeps: Mapping[str, LrSweep]) -> Figure:
             axes.plot(sweep.best_lr(i), mean.min(), "*", color=color, markersize=13, markeredgecolor="black")
         axes.set(yscale="log", xlabel="learning rate η", title=f"{name}: best $η ∝ n^{{{sweep.drift:+.2f}}}$")
         axes.set_xscale("log", base=2)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes, legend=None)
     panels[0].set_ylabel("training loss")
     panels[-1].legend(title="width", frameon=False, fontsize="small")
     return figure

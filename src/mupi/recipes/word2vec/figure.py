@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from mupi.checks import fail
 from mupi.commands.options import File
-from mupi.recipes.word2vec.metrics import Word2VecMetrics
+from mupi.recipes.word2vec.metrics import Word2VecMetrics, accuracies
 from mupi.recipes.word2vec.plots import plot_analogies
 from mupi.recipes.word2vec.run import WRITER
 from mupi.training.atomic import write_figure
@@ -50,6 +50,6 @@ def word2vec_figure(config: Word2VecFigureConfig) -> Path:
             width = "∞" if settings["width"] == "inf" else settings["width"]
         runs.setdefault(f"width {width}{start}", []).append(metrics)
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    write_figure(config.out, plot_analogies(runs))
+    write_figure(config.out, plot_analogies(accuracies(runs)))
     print(f"wrote {config.out}")
     return config.out

@@ -1,11 +1,15 @@
 """What a run of word vectors measures of each epoch."""
 
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mupi.training.records import Record, columns
 
 
 @dataclass(frozen=True)
-class Word2VecMetrics:
+class Word2VecMetrics(Record):
     """Measurements of one epoch of training word vectors.
 
     Attributes:
@@ -32,13 +36,12 @@ class Word2VecMetrics:
     stored_mb: float
     peak_mb: float
 
-    def to_json(self) -> str:
-        """One line of JSON, without its end."""
-        return json.dumps(asdict(self))
 
-    @classmethod
-    def from_json(cls, line: str) -> "Word2VecMetrics":
-        """The inverse of `to_json`."""
-        fields = json.loads(line)
-        sections = {name: (right, seen) for name, (right, seen) in fields.pop("sections").items()}
-        return cls(**fields, sections=sections)
+def accuracies(runs: Mapping[str, Sequence[Sequence[Word2VecMetrics]]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For each label the epochs that all seeds have, and the accuracies (seeds, epochs) after them."""
+    found = {}
+    for label, seeds in runs.items():
+        epochs = min(map(len, seeds))
+        some = [columns(seed[:epochs]) for seed in seeds]
+        found[label] = some[0]["epoch"], np.stack([seed["accuracy"] for seed in some])
+    return found

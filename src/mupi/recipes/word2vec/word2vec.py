@@ -13,7 +13,7 @@ from mupi.recipes.word2vec.analogies import Score, Section, load_questions, scor
 from mupi.recipes.word2vec.cbow import CBOW, state_bytes
 from mupi.recipes.word2vec.config import DTYPES, NORMALIZERS, Word2VecConfig
 from mupi.recipes.word2vec.corpus import Corpus, load_corpus
-from mupi.recipes.word2vec.metrics import Word2VecMetrics
+from mupi.recipes.word2vec.metrics import Word2VecMetrics, accuracies
 from mupi.recipes.word2vec.plots import plot_analogies
 from mupi.recipes.word2vec.queries import score_table
 from mupi.recipes.word2vec.run import FIGURE, VECTORS, word2vec_folder
@@ -25,7 +25,7 @@ from mupi.training.atomic import replacing, write_figure
 from mupi.training.damaged import understood
 from mupi.training.interrupt import interrupt_noted
 from mupi.training.memory_use import PeakMemory
-from mupi.training.records import check_fields
+from mupi.training.records import of_fields
 from mupi.training.run_folder import RunFolder
 
 MB = 1e6
@@ -73,8 +73,7 @@ def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[W
     else:
         with understood(run.checkpoint_path):
             training.net.load_state_dict(saved["net"])
-            training.done = Progressed(**saved["progress"])
-            check_fields(training.done)
+            training.done = of_fields(Progressed, saved["progress"])
         del saved
     error = config.initial.gram_error(corpus.vocabulary.counts * training.sampling.kept_share)
     console.print(
@@ -97,7 +96,7 @@ def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[W
     vectors, figure = run.directory / VECTORS, run.directory / FIGURE
     with replacing(vectors) as partial:
         word_vectors(training.net, corpus).save(partial, binary=True)
-    write_figure(figure, plot_analogies({f"width {config.width}": [run.metrics()]}))
+    write_figure(figure, plot_analogies(accuracies({f"width {config.width}": [run.metrics()]})))
     console.print(f"wrote {vectors}", f"wrote {figure}", sep="\n", highlight=False)
     return run.metrics()
 
