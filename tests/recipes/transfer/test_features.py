@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mupi.recipes.transfer.probe import LogisticProbe
 from sklearn.linear_model import LogisticRegression
 
 from assertions import assert_close
@@ -16,6 +15,7 @@ from mupi.commands.train.train import train_network
 from mupi.data import load_digits
 from mupi.kernels import NotPositiveDefiniteError
 from mupi.recipes.comparison.choice import choose
+from mupi.recipes.transfer.logistic_probe import LogisticProbe
 from mupi.recipes.transfer.readout import Readout, new_head, train_readout
 from mupi.recipes.transfer.representation import Representation
 from mupi.recipes.transfer.score import Score, pack
