@@ -1,7 +1,7 @@
 """The names of PyTorch that are private, in one place: each with what it is for, since no public name does it.
 
-Tried with PyTorch 2.11 (CUDA) and 2.13 (CPU), by all tests. Where a later version has moved one, this file is where
-the library breaks, at import or by an AttributeError that names it.
+Tried with PyTorch 2.13 on CPUs, by all tests, and with 2.11 on CUDA, by training. Where a later version has moved
+one, this file is where the library breaks, at import or by an AttributeError that names it.
 """
 
 from contextlib import AbstractContextManager
@@ -62,7 +62,7 @@ def as_dispatched_tensors() -> AbstractContextManager:
 
 
 def subclassed(cls: type, data: Tensor) -> Any:
-    """``data`` as an instance of a subclass of `Tensor`, from within its ``__torch_dispatch__``: without a constructor."""
+    """``data`` as an instance of a subclass of `Tensor`, made in its ``__torch_dispatch__`` without a constructor."""
     return torch.Tensor._make_subclass(cls, data)
 
 

@@ -171,7 +171,7 @@ class HermiteWeight(Weight, MatrixModule):
     def sample_atoms(self) -> Expansion:
         """The last atoms of the training, the initial ones first of all: see `RecentAtoms`.
 
-        Warns where the weight has been trained since without leaving any.
+        Warns where the weight has been trained since without leaving any, or they are not what steps added.
         """
         self.settle()
         if self._moved_unseen:
@@ -180,6 +180,8 @@ class HermiteWeight(Weight, MatrixModule):
                 "eval mode or torch.func hid the layer's inputs, or by hand; the error is that of the training before",
                 stacklevel=2,
             )
+        elif doubt := self.recent.doubt:
+            warnings.warn(doubt, stacklevel=2)
         return self.recent.expansion()
 
     @property
@@ -263,12 +265,18 @@ class HermiteWeight(Weight, MatrixModule):
         """Whether this pass trains the module; weights that are no parameter come from `functional_call`."""
         return torch.is_grad_enabled() and is_eager(g) and isinstance(self.weight, nn.Parameter)
 
-    def settle(self) -> None:
-        """Tell the recent atoms of the optimiser's step, which shows in the version counter of the weight."""
-        if version(self.weight) != self._weight_version:
+    def settle(self, step_size: Tensor | float | None = None) -> None:
+        """Bring the recent atoms to the units of the step that has been taken with them, if one has.
+
+        Steps of a `torch.optim.Optimizer` are seen by themselves. To be called, with their size, after steps by hand.
+
+        Args:
+            step_size: What a step by hand multiplied the gradient with.
+        """
+        if step_size is not None or version(self.weight) != self._weight_version:
             # Steps in which a compiler or `torch.func` hid the layer's inputs leave no atoms to measure an error on.
             self._moved_unseen = not self.recent.told
-            self.recent.settle(getattr(self.weight, "step_size", 1.0))
+            self.recent.settle(step_size)
             self._weight_version = version(self.weight)
 
     def _after_step(self) -> None:
@@ -285,9 +293,16 @@ class HermiteWeight(Weight, MatrixModule):
             self._weight_version = self._renewal_version = version(self.weight)
 
     def __getstate__(self) -> dict:
-        """Settled, for copies and pickles, which lose what the optimiser left at the weight."""
+        """Settled, for copies and pickles, of which no optimiser has taken a step."""
         self.settle()
         return self.__dict__.copy()
+
+    def __setstate__(self, state: dict) -> None:
+        """The copied weight counts its changes anew."""
+        super().__setstate__(state)
+        renewed = self._renewal_version == self._weight_version
+        self._weight_version = version(self.weight)
+        self._renewal_version = self._weight_version if renewed else -1
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         self.settle()
@@ -296,7 +311,7 @@ class HermiteWeight(Weight, MatrixModule):
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         """As of torch; the atoms that are loaded are those of the weight that is."""
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        self.recent.forget_step()
+        self.recent.forget_training()
         self._weight_version, self._moved_unseen = version(self.weight), False
 
 

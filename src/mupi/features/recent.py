@@ -7,7 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.features.expansion import Expansion
+from mupi.optim import StepWatch, TakenStep
 from mupi.torch_internals import will_execute
+
+ALONG = 0.9
+"""Cosine of the angle with the gradient from which on a step is taken for one along it."""
 
 
 class RecentAtoms(nn.Module):
@@ -15,8 +19,9 @@ class RecentAtoms(nn.Module):
 
     Consecutive atoms, because a weight is a sum with large cancellations: the function that a run of samples added
     has the relative error of the whole to within a factor of two or three, where a random sample of as many atoms
-    does not cancel and shows a tenth of it. Atoms carry the learning rate and clipping factor of their step where the
-    optimiser tells them, as `mupi.SGD` does (`settle`), else the gradient as it came out of the backward pass.
+    does not cancel and shows a tenth of it. So atoms are in units of what their step added, as `StepWatch` sees it:
+    times its learning rate and clipping factor, or what any other optimizer took along the gradient. Where that is
+    not known they are the gradients as they came out of the backward pass, and `doubt` says so.
     """
 
     a: Float[Tensor, "size rank_out"]
@@ -29,12 +34,20 @@ class RecentAtoms(nn.Module):
         self.register_buffer("b", initial.b.new_zeros(size, initial.b.shape[1]))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
         self.append(initial.c[:, None] * initial.a, initial.b)
+        self.step = StepWatch()
+        self.forget_training()
+
+    def forget_training(self) -> None:
+        """Take the atoms for what they should be, as when they have been loaded."""
+        self.last_step: TakenStep | None = None
+        self.in_doubt = 0  # how many atoms there were when one was last not brought to the units of its step
         self.forget_step()
 
     def forget_step(self) -> None:
         """Take the atoms as they are, as after the last step."""
         self.unsettled = 0  # atoms since the last step
         self.told = False  # whether a backward pass has been seen since, of no inputs perhaps
+        self.step.take()
 
     def watch(
         self,
@@ -60,15 +73,42 @@ class RecentAtoms(nn.Module):
                 self.append(-delta[-size:], g)
                 self.unsettled += len(g)
                 self.told = True
+                self.step.wait(leaf)
 
         out.register_hook(keep)
 
-    def settle(self, step_size: Tensor | float) -> None:
-        """Multiply the atoms since the last step by what the step multiplied the gradient with."""
+    def settle(self, step_size: Tensor | float | None = None) -> None:
+        """Multiply the atoms since the last step by what the step multiplied the gradient with.
+
+        Args:
+            step_size: That number, of a step by hand; None for that of the optimizer's.
+        """
+        step = self.step.take()
+        if step_size is not None:
+            step = TakenStep("by hand", step_size, 1.0)
         size = len(self.a)
-        rows = torch.arange(int(self.seen) - min(self.unsettled, size), int(self.seen)) % size
-        self.a[rows] *= step_size
+        if step is not None:
+            rows = torch.arange(int(self.seen) - min(self.unsettled, size), int(self.seen)) % size
+            self.a[rows] *= step.size
+        elif self.unsettled:
+            self.in_doubt = int(self.seen)
+        self.last_step = step
         self.forget_step()
+
+    @property
+    def doubt(self) -> str:
+        """What the atoms are not that they should be, in words; empty for nothing."""
+        if self.in_doubt and int(self.seen) - self.in_doubt < len(self.a):
+            return (
+                "some atoms are gradients, in other units than the rest: of steps that no torch.optim.Optimizer took, "
+                "or that found no gradient before them; tell each such step by weight.settle(step_size)"
+            )
+        if self.last_step is not None and float(self.last_step.along) < ALONG:
+            return (
+                f"{self.last_step.optimizer} does not step along the gradient (the last time at a cosine of "
+                f"{float(self.last_step.along):.2f}): the atoms are the part that is, the error is that of their sum"
+            )
+        return ""
 
     def append(self, a: Float[Tensor, "n rank_out"], b: Float[Tensor, "n rank_in"]) -> None:
         """Add atoms; of more than fit, the last."""

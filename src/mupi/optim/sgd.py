@@ -1,7 +1,8 @@
 """SGD with clipping, weight decay and momentum, for ordinary parameters and for atoms."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -54,6 +55,15 @@ class SGD(torch.optim.Optimizer):
         defaults = dict(lr=lr, clip=clip, clip_jointly=clip_jointly, momentum=momentum, weight_decay=weight_decay)
         super().__init__(params, defaults)
 
+    _sizes: Mapping[Tensor, Tensor | float] = MappingProxyType({})
+
+    def step_size(self, parameter: Tensor) -> Tensor | float | None:
+        """What the last step multiplied a parameter's gradient with: lr, times the clipping factor if it was clipped.
+
+        None where the last step did not move it, or there was none since the optimiser was made, loaded or copied.
+        """
+        return self._sizes.get(parameter)
+
     @property
     def clip_jointly(self) -> bool:
         """Whether one norm of all parameters is clipped."""
@@ -98,9 +108,11 @@ class SGD(torch.optim.Optimizer):
                 p.descend(*p.grad.factors(), step, self.state[p])
             else:
                 _descend(p, step, self.state[p])
-            # Layers that keep samples of their gradient read here what it was multiplied with.
-            p.step_size = step.lr if factor is None else step.lr * factor
             p.grad = None
+        self._sizes = {
+            p: group["lr"] if factor is None else group["lr"] * factor
+            for (group, p), factor in zip(moving, factors, strict=True)
+        }
         return loss
 
     def _norms(self, moving: Sequence[tuple[dict, Tensor]]) -> list[Float[Tensor, ""] | None]:

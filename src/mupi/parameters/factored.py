@@ -164,8 +164,6 @@ class FactoredParameter(nn.Parameter):
     The layer's autograd function takes it as an input and returns a `FactoredGradient` for it.
     """
 
-    step_size: Tensor | float
-
     @abstractmethod
     def squared_norm(self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m inputs"]) -> Float[Tensor, ""]:
         """‖Σ_i δ_i ⊗ x_i‖² = Σ_ij δ_i·δ_j ⟨x_i, x_j⟩, in the inner product of the layer's feature space."""

@@ -1,0 +1,148 @@
+"""What the next step of an optimizer, whichever it is, makes of a parameter's gradient."""
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from mupi.compilers import outside_graphs
+from mupi.optim.sgd import SGD
+from mupi.parameters import FactoredParameter
+
+
+@dataclass(frozen=True)
+class TakenStep:
+    """A step that an optimizer took: w ← w − size·gradient, and what else it did.
+
+    Attributes:
+        optimizer: The name of its class.
+        size: What it multiplied the gradient with, as the backward passes had left it: before it was clipped, or a
+            `torch.amp.GradScaler` unscaled it.
+        along: The cosine of the angle between what it changed and −size·gradient. 1 for SGD, whose momentum and weight
+            decay give the gradient of each step the same part in all that follows.
+    """
+
+    optimizer: str
+    size: Tensor | float
+    along: Tensor | float
+
+
+class StepWatch:
+    """Waits for the next step of a parameter.
+
+    `mupi.SGD` and `torch.optim.SGD` say what they multiply gradients with. Of any other optimizer's step it measures
+    the part along the gradient, for which the parameter is copied before the step. A step that is no
+    `torch.optim.Optimizer`'s goes unseen.
+    """
+
+    def __init__(self):
+        self.taken: TakenStep | None = None
+        self._parameter: Tensor | None = None
+        self._norm_hook: Any = None
+        self._norm: Tensor | None = None
+        self._start: tuple[Tensor | None, Tensor, Tensor] | None = None
+        self._by_mupi = False
+
+    def wait(self, parameter: Tensor) -> None:
+        """For the next step, after a backward pass that is about to come, or has."""
+        if not HOOKS:
+            HOOKS.append(register_optimizer_step_pre_hook(_before_step))
+            HOOKS.append(register_optimizer_step_post_hook(_after_step))
+        if self._parameter is not parameter:
+            self._forget()
+            self._parameter = parameter
+        # The norm before anything clips it; one pass over the gradient, which mupi.SGD has no use for.
+        if self._norm_hook is None and not self._by_mupi and not isinstance(parameter, FactoredParameter):
+            self._norm_hook = parameter.register_post_accumulate_grad_hook(self._keep_norm)
+        WAITING[id(self)] = self
+
+    def take(self) -> TakenStep | None:
+        """What has been seen since this was last asked, None for no step; then no step is waited for any more."""
+        taken, self.taken, self._start = self.taken, None, None
+        WAITING.pop(id(self), None)
+        return taken
+
+    def before(self, optimizer: torch.optim.Optimizer) -> None:
+        """Keep what is to be compared with after a step of the optimizer."""
+        p = self._parameter
+        if not isinstance(optimizer, SGD) and p is not None and p.grad is not None:
+            start = None if type(optimizer) is torch.optim.SGD else p.detach().clone()
+            self._start = start, p.grad, _norm(p.grad)
+
+    def after(self, optimizer: torch.optim.Optimizer) -> None:
+        """Say what the step was, if it can be known."""
+        p, name = self._parameter, type(optimizer).__name__
+        assert p is not None
+        self._by_mupi = isinstance(optimizer, SGD)
+        if isinstance(optimizer, SGD):
+            self._forget_norm()
+            size = optimizer.step_size(p)
+            self.taken = None if size is None else TakenStep(name, size, 1.0)
+        elif self._start is not None and self._norm is not None:
+            start, gradient, norm = self._start
+            left = norm / self._norm  # after clipping
+            if start is None:
+                group = next(group for group in optimizer.param_groups if any(p is q for q in group["params"]))
+                self.taken = TakenStep(name, left * (-group["lr"] if group["maximize"] else group["lr"]), 1.0)
+            else:
+                change = start.sub_(p.detach())
+                part = (change * (gradient / norm)).sum(dtype=norm.dtype)
+                size, along = part / self._norm, part / _norm(change)
+                # 0/0 where there was no gradient, or no change
+                self.taken = TakenStep(name, torch.nan_to_num(size, 0.0), torch.nan_to_num(along, 1.0))
+        self._start = None
+
+    def _keep_norm(self, parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            self._norm = _norm(parameter.grad)
+
+    def _forget_norm(self) -> None:
+        if self._norm_hook is not None:
+            self._norm_hook.remove()
+        self._norm_hook = self._norm = None
+
+    def _forget(self) -> None:
+        self._forget_norm()
+        self._start = self.taken = None
+
+    def __reduce__(self) -> tuple:
+        """A copy waits for steps of its own."""
+        return type(self), ()
+
+
+WAITING: "WeakValueDictionary[int, StepWatch]" = WeakValueDictionary()
+"""Those who have seen a backward pass and no step yet, by their id."""
+
+HOOKS: list[Any] = []
+"""Two of all optimizers of the process, once there is someone who waits."""
+
+
+def _waiting_for(optimizer: torch.optim.Optimizer) -> list[StepWatch]:
+    """Those who wait for one of the optimizer's parameters."""
+    if not WAITING:
+        return []
+    own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    watches = [reference() for reference in WAITING.valuerefs()]  # a list, as other threads may add to them
+    return [watch for watch in watches if watch is not None and id(watch._parameter) in own]
+
+
+@outside_graphs
+@torch.no_grad()
+def _before_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    for watch in _waiting_for(optimizer):
+        watch.before(optimizer)
+
+
+@outside_graphs
+@torch.no_grad()
+def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    for watch in _waiting_for(optimizer):
+        watch.after(optimizer)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """In float64, in which squares of float32 do not overflow, nor do quotients of gradients scaled by 2^16."""
+    return torch.linalg.vector_norm(x, dtype=torch.promote_types(x.dtype, torch.float64))

@@ -1,0 +1,165 @@
+"""The atoms that a weight keeps of its training are in units of what each step added, whatever the optimizer."""
+
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+
+import mupi
+from assertions import assert_close, assert_equal
+from cases import randn, seeded
+from mupi import Hermite, PiLinear, ReLU
+
+RATES = (0.3, 0.05, 0.7)
+
+
+def layer_of(window=64):
+    return PiLinear(
+        5, 3, activation=ReLU(), features=Hermite(2, window=window), generator=seeded(), dtype=torch.float64
+    )
+
+
+def train(layer, optimizer, clip=None, scale=1.0, steps=RATES):
+    """Steps of different rates, clipped and scaled as users do it; what they are to leave: −lr·clipping factor·δ."""
+    left = []
+    for i, lr in enumerate(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        out = layer(randn(6, 5, seed=i))
+        delta = (2 * (out - randn(6, 3, seed=10 + i))).detach()
+        (scale * (out - randn(6, 3, seed=10 + i)).square().sum()).backward()
+        if scale != 1:
+            for p in layer.parameters():
+                p.grad /= scale
+        norm = layer.weight.weight.grad.norm()
+        if clip is not None and not isinstance(optimizer, mupi.SGD):
+            for p in layer.parameters():  # each by itself, as mupi.SGD clips
+                torch.nn.utils.clip_grad_norm_([p], clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        left.append(-delta * lr * (1 if clip is None else clip / norm.clamp_min(clip)))
+    return torch.cat(left)
+
+
+def units(layer):
+    """The atoms, with no doubt about their units."""
+    with warnings.catch_warnings(action="error"):
+        return layer.weight.sample_atoms()
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**16])
+@pytest.mark.parametrize("clip", [None, 0.2])
+@pytest.mark.parametrize("options", [{}, dict(momentum=0.9), dict(weight_decay=0.1)], ids=str)
+def test_atoms_are_in_units_of_the_step_with_our_sgd_and_with_that_of_torch(options, clip, scale):
+    ours, theirs = layer_of(), layer_of()
+    if scale == 1:
+        expected = train(ours, mupi.SGD(ours.parameters(), clip=clip, **options), clip)
+        assert_close(units(ours).a[5:], expected, rtol=1e-5)
+    expected = train(theirs, torch.optim.SGD(theirs.parameters(), 1.0, **options), clip, scale)
+    assert_close(units(theirs).a[5:], expected, rtol=1e-5)  # 1e-6 beside the norm in torch's factor
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_of_a_step_that_is_not_along_the_gradient_it_is_the_part_that_is(maximize):
+    layer = layer_of()
+    optimizer = torch.optim.Adam(layer.parameters(), maximize=maximize)
+    before = layer.weight.weight.detach().clone()
+    delta = []
+    out = layer(randn(6, 5))
+    out.register_hook(delta.append)
+    out.square().sum().backward()
+    gradient = layer.weight.weight.grad.clone()
+    optimizer.param_groups[0]["lr"] = 0.05
+    optimizer.step()
+    change = before - layer.weight.weight.detach()
+    size = (change * gradient).sum() / gradient.square().sum()
+    with pytest.warns(UserWarning, match=r"Adam does not step along the gradient \(the last time at a cosine of"):
+        atoms = layer.weight.sample_atoms()
+    assert_close(atoms.a[5:], -delta[0] * size, rtol=1e-9)
+    assert (size < 0) == maximize
+
+
+def test_the_sum_of_the_atoms_is_what_the_steps_added():
+    # For any optimizer that steps along the gradient, also one that is neither mupi's nor torch's.
+    class Normalized(torch.optim.Optimizer):
+        @torch.no_grad()
+        def step(self, closure=None):
+            for p in self.param_groups[0]["params"]:
+                p.sub_(p.grad / p.grad.norm(), alpha=self.param_groups[0]["lr"])
+
+    layer, g = layer_of(), randn(4, 5, seed=99)
+    train(layer, Normalized(layer.parameters(), {"lr": 1.0}))
+    atoms = units(layer)
+    added = layer.weight.kernel(g, atoms.b) @ (atoms.c[:, None] * atoms.a)
+    assert_close(layer.weight(g), added, rtol=1e-9)
+
+
+def test_a_step_by_hand_is_told_or_in_doubt():
+    told, untold, ours = layer_of(), layer_of(), layer_of()
+    train(ours, mupi.SGD(ours.parameters()))
+    for layer in (told, untold):
+        for i, lr in enumerate(RATES):
+            (layer(randn(6, 5, seed=i)) - randn(6, 3, seed=10 + i)).square().sum().backward()
+            with torch.no_grad():
+                for p in layer.parameters():
+                    p -= lr * p.grad
+                    p.grad = None
+            if layer is told:
+                layer.weight.settle(lr)
+    assert_close(units(told).a, units(ours).a, rtol=1e-12)
+    with pytest.warns(UserWarning, match=r"tell each such step by weight.settle\(step_size\)"):
+        untold.weight.sample_atoms()
+
+
+def test_doubt_ends_when_the_atoms_in_doubt_are_gone():
+    layer = layer_of(window=12)
+    layer(randn(6, 5)).sum().backward()
+    with torch.no_grad():
+        layer.weight.weight -= layer.weight.weight.grad
+    optimizer = mupi.SGD(layer.parameters())
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="in other units"):
+            layer.weight.sample_atoms()
+        train(layer, optimizer, steps=[0.1])
+    units(layer)
+
+
+def test_steps_of_another_optimizer_and_of_no_gradient_are_not_its_own():
+    layer, other = layer_of(), torch.nn.Linear(2, 2)
+    layer(randn(6, 5)).sum().backward()
+    before = units(layer).a.clone()
+    other(torch.zeros(1, 2)).sum().backward()
+    mupi.SGD(other.parameters(), lr=0.1).step()
+    assert_equal(units(layer).a, before)
+    mupi.SGD(layer.parameters(), lr=0.5).step()
+    assert_equal(units(layer).a[5:], 0.5 * before[5:])
+
+
+def test_after_another_optimizer_an_old_step_size_is_not_used():
+    layer = layer_of()
+    train(layer, mupi.SGD(layer.parameters()))
+    optimizer = torch.optim.SGD(layer.parameters(), 1.0)
+    train(layer, optimizer, steps=[0.2])  # the norm before clipping was not looked at
+    with pytest.warns(UserWarning, match="in other units"):
+        layer.weight.sample_atoms()
+    delta = []
+    out = layer(randn(6, 5))
+    out.register_hook(delta.append)
+    out.square().sum().backward()
+    optimizer.step()
+    with pytest.warns(UserWarning, match="in other units"):
+        assert_close(layer.weight.sample_atoms().a[-6:], -0.2 * delta[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])
+@pytest.mark.parametrize("kind", [mupi.SGD, torch.optim.SGD])
+def test_a_copy_sees_steps_of_its_own(kind, copied):
+    layer = layer_of()
+    train(layer, kind(layer.parameters(), lr=1.0))
+    twin = copied(layer)
+    assert_equal(units(twin).a, units(layer).a)
+    for net in (twin, layer):
+        train(net, kind(net.parameters(), lr=1.0))
+    assert_equal(units(twin).a, units(layer).a)
