@@ -7,7 +7,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 import mupi
 from assertions import assert_close
 from cases import randn, seeded
-from mupi import Atoms, Hermite, PiConv2d, Polynomial, RandomFeatures, ReLU
+from mupi import Atoms, Hermite, InputConv2d, PiConv2d, Polynomial, RandomFeatures, ReLU
 from oracles import exact_layer
 
 QUADRATIC = Polynomial((0.2, 1.0, 0.3))
@@ -119,3 +119,44 @@ def test_bad_arguments_are_named():
         layer(Atoms())(randn(4, 3))
     with pytest.raises(ValueError, match=r"divides the positions \(3, 4\)"):
         layer(Hermite(2), pool=2, activation=ReLU())(randn(1, 3, 4, 3))
+
+
+GRIDS = [
+    dict(kernel_size=(2, 3), stride=(2, 1), padding=(1, 0)),
+    dict(kernel_size=(3, 1), stride=2, padding=(1, 0)),
+    dict(kernel_size=1, stride=2),
+    dict(kernel_size=(1, 2), stride=(3, 1), padding=0),
+    dict(kernel_size=2, stride=2, padding=0),
+    dict(kernel_size=(2, 1), padding=(3, 2)),
+    dict(kernel_size=3, stride=2, padding_mode="circular"),
+    dict(kernel_size=(4, 3), padding=(2, 1), padding_mode="circular"),
+]
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("first", [False, True], ids=["hidden", "input"])
+def test_any_kernel_stride_and_padding_are_those_of_an_ordinary_convolution(grid, first):
+    x = randn(2, 5, 6, 3)
+    if first:
+        net = InputConv2d(3, 2, **grid, dtype=torch.float64, generator=seeded())
+        out, read, kernel = net(x.movedim(-1, 1)), x.movedim(-1, 1), net.weight.detach()
+    else:
+        net = layer(RandomFeatures(16), bias=False, **grid)
+        out, read = net(x), QUADRATIC(x @ net.weight.omega.T).movedim(-1, 1) / 4
+        rows, columns = net.grid.size
+        kernel = torch.zeros(2, 16, rows, columns, dtype=torch.float64)
+        for j, (down, right) in enumerate(net.offsets):
+            block = net.weight.weight.detach()[:, 2 * j : 2 * j + 2].T
+            kernel[:, :, net.grid.padding[0] + down, net.grid.padding[1] + right] = block
+    padding = grid.get("padding", tuple(k // 2 for k in net.grid.size))
+    if grid.get("padding_mode"):
+        down, right = (padding, padding) if isinstance(padding, int) else padding
+        read, padding = torch.nn.functional.pad(read, (right, right, down, down), mode="circular"), 0
+    assert_close(out.movedim(-1, 1), conv2d(read, kernel, stride=grid.get("stride", 1), padding=padding))
+
+
+def test_a_state_dict_of_another_grid_is_refused():
+    saved = layer(Hermite(2), kernel_size=2, padding=0, stride=2).state_dict()
+    for other in (dict(padding=1, stride=2), dict(padding=0), dict(padding=0, stride=2, padding_mode="circular")):
+        with pytest.raises(ValueError, match="as in the state dict"):
+            layer(Hermite(2), kernel_size=2, **other).load_state_dict(saved)

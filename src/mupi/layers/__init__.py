@@ -4,9 +4,10 @@ from mupi.layers.attention import Attention
 from mupi.layers.center import Center
 from mupi.layers.dense_matrix import DenseMatrix
 from mupi.layers.error import LayerError, layer_error, relative_error
+from mupi.layers.grid import odd_kernel
 from mupi.layers.input_conv2d import InputConv2d
 from mupi.layers.normalize import normalize
-from mupi.layers.pi_conv2d import PiConv2d, conv_initialization, odd_kernel
+from mupi.layers.pi_conv2d import PiConv2d, conv_initialization
 from mupi.layers.pi_linear import PiLinear, pi_initialization
 
 # What earlier versions called them.

@@ -5,10 +5,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def normalize(g: Float[Tensor, "*batch r"]) -> Float[Tensor, "*batch r"]:
-    """g/|g|, the limit of LayerNorm and of RMSNorm.
+def normalize(g: Float[Tensor, "*batch r"], eps: float = 0.0) -> Float[Tensor, "*batch r"]:
+    """g/√(|g|² + eps), the limit of LayerNorm and of RMSNorm.
 
     Coordinates ⟨g, z⟩ have mean 0 and variance |g|². At every finite width RMSNorm is g/|g| exactly, since
-    |Ω̃ g|²/n = |g|². Near g = 0 the norm is held above the root of the smallest normal number.
+    |Ω̃ g|²/n = |g|². Without ``eps`` the norm is held above the root of the smallest normal number near g = 0.
     """
-    return g / g.square().sum(-1, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny).sqrt()
+    squares = g.square().sum(-1, keepdim=True)
+    return g / (squares + eps if eps else squares.clamp_min(torch.finfo(g.dtype).tiny)).sqrt()
