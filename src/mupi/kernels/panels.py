@@ -66,6 +66,34 @@ def solve(factor: Panels, y: Float[Tensor, "n outputs"]) -> Float[Tensor, "n out
     return y
 
 
+def half_solve(factor: Panels, y: Float[Tensor, "n columns"]) -> Float[Tensor, "n columns"]:
+    """L⁻¹ y, whose columns have the squared norms yᵀ A⁻¹ y."""
+    y = y.clone()
+    for panel in factor:
+        square, below = panel[: panel.shape[1]], panel[panel.shape[1] :]
+        start = len(y) - len(panel)
+        stop = start + len(square)
+        y[start:stop] = torch.linalg.solve_triangular(square, y[start:stop], upper=False)
+        y[stop:].addmm_(below, y[start:stop], alpha=-1)
+    return y
+
+
+def log_determinant(factor: Panels) -> float:
+    """log det A = 2 Σ_i log L_ii."""
+    return 2 * float(diagonal(factor).double().log().sum())
+
+
+def inverse_diagonal(factor: Panels) -> Float[Tensor, " n"]:
+    """The diagonal of A⁻¹, Σ_i (L⁻¹)_ij²: column by column of L⁻¹, in about the time of the factorization."""
+    parts = []
+    for j, columns in enumerate(panel_columns(len(factor[0]))):
+        # L⁻¹ is lower triangular: rows above a column's own are zero.
+        unit = factor[j].new_zeros(len(factor[j]), columns.stop - columns.start)
+        unit.diagonal().fill_(1)
+        parts.append(half_solve(factor[j:], unit).square().sum(0))
+    return torch.cat(parts)
+
+
 def add_product(
     total: Float[Tensor, "n outputs"],
     panel: Float[Tensor, "rows width"],

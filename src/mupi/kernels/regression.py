@@ -1,9 +1,9 @@
-"""`KernelRegression`: kernel ridge regression, up to all 50,000 images of CIFAR-10 on an ordinary machine."""
+"""`KernelRegression`: kernel ridge regression, the mean of a Gaussian process, for up to some 50,000 samples."""
 
 from collections.abc import Iterable, Sequence
 from math import inf
 from numbers import Real
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +11,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from mupi.arrays import takes_numpy
-from mupi.checks import fail
+from mupi.checks import fail, positive_int
 from mupi.kernels.given import Kernel, check_new_inputs, check_symmetric, check_training_inputs, kernel_matrix
 from mupi.kernels.labels import count_classes, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
@@ -24,6 +24,14 @@ from mupi.kernels.panels import (
     panel_columns,
     panel_entries,
     solve,
+)
+from mupi.kernels.posterior import (
+    gaussian_samples,
+    leave_one_out,
+    log_marginal_likelihood,
+    posterior_covariance,
+    posterior_variance,
+    prior_variance,
 )
 from mupi.kernels.tiles import row_blocks
 
@@ -41,6 +49,9 @@ LARGEST_RESIDUAL = 1e-2
 
 MOST_SOLVES = 10
 """So many while the residual is beyond that and still halves."""
+
+KEPT_BYTES = 2**30
+"""Size up to which the Cholesky factor is kept after a fit; a larger one is computed anew when it is asked for."""
 
 OWNER = "KernelRegression"
 
@@ -63,9 +74,20 @@ class KernelRegression:
     How far predictions are off the exact ones, relative to their size, is about ``residual + rounding``. A residual
     above 1 % is refused.
 
+    It is the mean of the Gaussian process f ~ GP(0, k) given y_i = f(x_i) + N(0, λ/w_i), with w_i the weight of a
+    sample (Rasmussen & Williams 2006): `predict` gives its standard deviation or covariance too, `sample` draws from
+    it, and `leave_one_out` and `log_marginal_likelihood` choose among kernels without a validation set. Outputs are
+    independent processes of one covariance. All this needs the Cholesky factor, which is kept up to 1 GB, above that
+    computed again at the first question, and then kept.
+
+    >>> X, Y = torch.randn(50, 3, dtype=torch.float64), torch.randn(50, dtype=torch.float64)
+    >>> regression = KernelRegression(lambda a, b: a @ b.T, ridge=0.1).fit(X, Y)
+    >>> mean, std = regression.predict(X[:5], return_std=True)
+
     Attributes:
         coefficients: α in float64, after `fit`; of shape (n,) for targets of shape (n,).
         regularizer: λ, after `fit`.
+        noise: λ/w_i of each sample in float64, after `fit`.
         residual: ‖(k(X, X) + λI) α − Y‖/‖Y‖ with Frobenius norms and the kernel in the dtype of X, after `fit`.
         rounding: About ‖(k(X, X) − k̂(X, X)) α‖/‖Y‖, if k̂ is k with each entry rounded once to the dtype of X:
             (Σ_ijo k_ij² α_jo²)^{1/2} ε/2‖Y‖ for the dtype's ε, after `fit`.
@@ -79,6 +101,7 @@ class KernelRegression:
     """
 
     coefficients: Float[Tensor, "n ..."]
+    noise: Float[Tensor, " n"]
     regularizer: float
     residual: float
     rounding: float
@@ -94,6 +117,7 @@ class KernelRegression:
         self.kernel = kernel
         self.ridge = ridge
         self._inputs: Tensor | None = None
+        self._factor: Panels | None = None
 
     @torch.no_grad()
     def fit(
@@ -103,6 +127,7 @@ class KernelRegression:
         progress: Progress | None = None,
         *,
         classes: int | None = None,
+        sample_weight: Float[Tensor, " n"] | None = None,
     ) -> "KernelRegression":
         """Solve for α and measure the residual.
 
@@ -112,10 +137,11 @@ class KernelRegression:
                 stand for their `centered_one_hot`; each must occur, or ``classes`` say how many there are.
             progress: A progress display to show the stages in.
             classes: k, where some classes may have no label.
+            sample_weight: w_i > 0, a sample's weight in the squared error: its noise has variance λ/w_i. None for ones.
 
         Raises:
-            ValueError: If shapes do not fit, numbers are not finite, the kernel is not symmetric, the targets are
-                neither floats nor such labels (bools are neither), or memory does not suffice.
+            ValueError: If shapes do not fit, numbers are not finite, weights not positive, the kernel is not symmetric,
+                the targets are neither floats nor such labels (bools are neither), or memory does not suffice.
             NotPositiveDefiniteError: If k(X, X) + λI is not positive definite up to rounding, or so nearly singular
                 that the residual stays above 1 %.
         """
@@ -128,11 +154,15 @@ class KernelRegression:
             available_memory(X.device),
             "fit fewer inputs" + (", or X.float()" if X.dtype == torch.float64 else ""),
         )
-        self._inputs = None  # should this fit fail, nothing is left of an earlier one
+        # Should this fit fail, nothing is left of an earlier one.
+        self._inputs = self._factor = None
+        self._weights = check_weights("KernelRegression.fit(sample_weight=...)", sample_weight, n)
         panels = self._factorize(X, progress)
         α = self._solve(panels, X, targets, progress)
+        if sum(panel.numel() for panel in panels) * X.element_size() <= KEPT_BYTES:
+            self._factor = panels
         del panels  # the copy of X takes their place
-        self._inputs = X.detach().clone()
+        self._inputs, self._targets = X.detach().clone(), targets
         self.coefficients = α if Y.ndim == 2 or not Y.is_floating_point() else α[:, 0]
         return self
 
@@ -141,23 +171,115 @@ class KernelRegression:
         """`regularizer`, as earlier versions spelled it."""
         return self.regularizer
 
-    def predict(self, X: Float[Tensor, "m d"], progress: Progress | None = None) -> Float[Tensor, "m ..."]:
+    @overload
+    def predict(self, X: Tensor, progress: Progress | None = None) -> Tensor: ...
+
+    @overload
+    def predict(self, X: Tensor, progress: Progress | None = None, *, return_std: bool) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def predict(self, X: Tensor, progress: Progress | None = None, *, return_cov: bool) -> tuple[Tensor, Tensor]: ...
+
+    def predict(
+        self,
+        X: Float[Tensor, "m d"],
+        progress: Progress | None = None,
+        *,
+        return_std: bool = False,
+        return_cov: bool = False,
+    ) -> Float[Tensor, "m ..."] | tuple[Float[Tensor, "m ..."], Float[Tensor, "m ..."]]:
         """f(x) of each row, in blocks of rows, summed in float64; differentiable in X where the kernel is.
+
+        Args:
+            X: Inputs.
+            progress: A progress display.
+            return_std: Whether to give the standard deviations (m,) of f(x) too, without the noise of new targets.
+            return_cov: Whether to give the covariances (m, m) of f(x) and f(x') too; not both.
 
         Raises:
             RuntimeError: Before `fit`.
-            ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite.
+            ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite; if both are
+                asked for; if the dtype does not resolve a variance.
         """
-        if self._inputs is None:
-            raise RuntimeError("`KernelRegression.predict` needs a fitted regression; call `fit(X, Y)` first")
-        trained, α = self._inputs, self.coefficients
+        trained = self._fitted("predict")
         check_new_inputs("KernelRegression.predict(X)", X, trained.shape[1], trained)
+        if return_std and return_cov:
+            fail("KernelRegression.predict(return_cov=...)", "asked for without return_std=True", "both")
         blocks = list(row_blocks(len(X), len(trained), entries=PREDICTION_ROWS * len(trained)))
-        parts = [
-            kernel_matrix(OWNER, self.kernel, X[rows], trained).double() @ α
-            for rows in _track(progress, "predict", blocks)
-        ]
-        return torch.cat(parts).to(X.dtype)
+        means, variances, crosses = [], [], []
+        for rows in _track(progress, "predict", blocks):
+            cross = kernel_matrix(OWNER, self.kernel, X[rows], trained)
+            means.append(cross.double() @ self.coefficients)
+            if return_std:
+                prior = prior_variance(OWNER, self.kernel, X[rows])
+                variances.append(posterior_variance("KernelRegression.predict(X)", self._panels(), prior, cross.T))
+            if return_cov:
+                crosses.append(cross)
+        mean = torch.cat(means).to(X.dtype)
+        if return_std:
+            return mean, torch.cat(variances).sqrt()
+        if return_cov:
+            prior = kernel_matrix(OWNER, self.kernel, X, X)
+            return mean, posterior_covariance(self._panels(), prior, torch.cat(crosses).T)
+        return mean
+
+    @torch.no_grad()
+    def sample(
+        self, X: Float[Tensor, "m d"], samples: int = 1, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "samples m ..."]:
+        """Functions drawn from the Gaussian process given the data, at the rows of X, without the noise of targets.
+
+        Args:
+            X: Inputs.
+            samples: How many functions.
+            generator: Randomness.
+
+        Raises:
+            RuntimeError: Before `fit`.
+            ValueError: As `predict`.
+        """
+        samples = positive_int("KernelRegression.sample(samples=...)", samples)
+        mean, covariance = self.predict(X, return_cov=True)
+        drawn = gaussian_samples(mean.reshape(len(X), -1), covariance, samples, generator)
+        return drawn.reshape(samples, *mean.shape)
+
+    @torch.no_grad()
+    def leave_one_out(self) -> tuple[Float[Tensor, "n ..."], Float[Tensor, " n"]]:
+        """Mean and standard deviation of f at each training input, given all samples but that one; in closed form.
+
+        λ, which is relative to the kernel's mean diagonal, is that of all samples.
+
+        Raises:
+            RuntimeError: Before `fit`.
+        """
+        self._fitted("leave_one_out")
+        α = self.coefficients.reshape(len(self._targets), -1)
+        mean, std = leave_one_out(self._panels(), self._targets, α, self.noise)
+        return mean.reshape(self.coefficients.shape), std
+
+    @torch.no_grad()
+    def log_marginal_likelihood(self) -> float:
+        """log p(Y), summed over outputs: the larger, the better k and ridge explain the data. See `mupi.kernels`.
+
+        Raises:
+            RuntimeError: Before `fit`.
+        """
+        self._fitted("log_marginal_likelihood")
+        α = self.coefficients.reshape(len(self._targets), -1)
+        return log_marginal_likelihood(self._panels(), self._targets, α)
+
+    def _fitted(self, method: str) -> Tensor:
+        """The inputs of `fit`."""
+        if self._inputs is None:
+            raise RuntimeError(f"`KernelRegression.{method}` needs a fitted regression; call `fit(X, Y)` first")
+        return self._inputs
+
+    def _panels(self) -> Panels:
+        """The Cholesky factor, kept or made again."""
+        if self._factor is None:
+            with torch.no_grad():
+                self._factor = self._factorize(self._fitted("predict"), None)
+        return self._factor
 
     def score(self, X: Float[Tensor, "m d"], labels: Int[Tensor, " m"], progress: Progress | None = None) -> float:
         """The fraction of rows whose largest output is that of their class.
@@ -195,8 +317,11 @@ class KernelRegression:
         if not size > 0:
             fail("KernelRegression(kernel=...)", "positive definite", f"k(x, x) of mean {size:g}")
         self.regularizer = self.ridge * size
-        for panel in panels:
-            panel.diagonal().add_(self.regularizer)
+        self.noise = self.regularizer / torch.ones(len(X), dtype=torch.float64, device=X.device)
+        if self._weights is not None:
+            self.noise = self.noise / self._weights.to(self.noise)
+        for panel, part in zip(panels, columns, strict=True):
+            panel.diagonal().add_(self.noise[part].to(panel))
         for j in _track(progress, "Cholesky", range(len(panels))):
             if row := factorize_panel(panels, j):
                 fail(
@@ -238,12 +363,21 @@ class KernelRegression:
         self, X: Tensor, targets: Tensor, α: Tensor, progress: Progress | None
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, ""]]:
         """Y − (k(X, X) + λI) α in float64, from the kernel computed anew, and the norm of what rounding k adds."""
-        rest, variance = targets - self.regularizer * α, torch.zeros_like(α)
+        rest, variance = targets - self.noise[:, None] * α, torch.zeros_like(α)
         for part in _track(progress, "residual", panel_columns(len(X))):
             panel = kernel_matrix(OWNER, self.kernel, X[part.start :], X[part])
             add_product(rest, panel, α, scale=-1.0)
             add_product(variance, panel.square(), α.square(), scale=1.0)
         return rest, variance.sum().sqrt() * torch.finfo(X.dtype).eps / 2
+
+
+def check_weights(argument: str, weights: Tensor | None, n: int) -> Float[Tensor, " n"] | None:
+    """Raise ``ValueError`` unless weights are n finite numbers above 0."""
+    if weights is None:
+        return None
+    if weights.shape != (n,) or not torch.isfinite(weights).all() or not (weights > 0).all():
+        fail(argument, f"{n} finite numbers > 0", f"shape {tuple(weights.shape)}", "leave out samples of weight 0")
+    return weights.detach().double()
 
 
 def memory_needed(n: int, outputs: int, dtype: torch.dtype) -> int:
