@@ -50,7 +50,7 @@ from mupi.nets import (
 )
 from mupi.optim import SGD
 from mupi.parameters import factor_gradients
-from mupi.parametrization import Parametrization
+from mupi.parametrization import Parametrization, Roles
 from mupi.parametrization.coordinate_check import coordinate_check
 from mupi.programs import MuLimit, Program, apply, mean, outer
 from mupi.version import __version__
@@ -102,6 +102,7 @@ __all__ = [
     "Random",
     "RandomFeatures",
     "ReLU",
+    "Roles",
     "SGD",
     "Sin",
     "Tanh",

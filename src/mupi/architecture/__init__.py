@@ -10,9 +10,12 @@ from mupi.architecture.coordinates import Activate, Add, Center, Dropout, Multip
 from mupi.architecture.describe import activate, chain, describe, named, residual
 from mupi.architecture.description import Description, Node
 from mupi.architecture.draft import Draft, Value
+from mupi.architecture.finite import FiniteNetwork
+from mupi.architecture.finite_rules import Place, finite
 from mupi.architecture.operation import Input, Operation
 from mupi.architecture.positions import Attention, AveragePool, Flatten, Join, Permute, Reshape, Select
 from mupi.architecture.rules import Refused, Rules
+from mupi.architecture.scaling import Scaled, Scaling
 from mupi.architecture.shape import Shape, Width
 from mupi.architecture.weights import Conv, Dense, Embed, Table, WeightOperation
 
@@ -29,6 +32,7 @@ __all__ = [
     "Draft",
     "Dropout",
     "Embed",
+    "FiniteNetwork",
     "Flatten",
     "Input",
     "Join",
@@ -37,10 +41,13 @@ __all__ = [
     "Normalize",
     "Operation",
     "Permute",
+    "Place",
     "Refused",
     "Reshape",
     "Rules",
     "Scale",
+    "Scaled",
+    "Scaling",
     "Select",
     "Shape",
     "Table",
@@ -50,6 +57,7 @@ __all__ = [
     "activate",
     "chain",
     "describe",
+    "finite",
     "named",
     "residual",
 ]

@@ -20,6 +20,21 @@ class LearningRates:
     hidden_bias: Fraction
     readout_bias: Fraction
 
+    def of(self, role: str, layer: int = 0) -> Fraction:
+        """By role (see `Roles`).
+
+        Args:
+            role: input, hidden, readout, vector or finite.
+            layer: l of a weight, from 1 to L+1.
+        """
+        match role:
+            case "vector":
+                return self.hidden_bias
+            case "finite":
+                return self.readout_bias
+            case _:
+                return self.weights[layer - 1]
+
 
 def sgd_rates(p: Exponents) -> LearningRates:
     """The one exponent c for all."""
