@@ -18,6 +18,7 @@ from mupi.kernels import (
     memory,
     panels,
     regression,
+    ridge_system,
 )
 
 
@@ -62,7 +63,7 @@ def test_refinement_solves_the_float32_system_beyond_float32(monkeypatch):
     X, Y = data(200, d=20, dtype=torch.float32)
     residuals = []
     for small in (1.0, 1e-10):
-        monkeypatch.setattr(regression, "SMALL_RESIDUAL", small)
+        monkeypatch.setattr(ridge_system, "SMALL_RESIDUAL", small)
         residuals.append(KernelRegression(NNGP(2, ReLU()), 1e-3).fit(X, Y).residual)
     assert residuals[0] > 1e-7 and residuals[1] < 1e-10
 
@@ -154,10 +155,10 @@ def test_a_residual_that_refinement_leaves_is_refused_and_so_is_a_prediction_aft
 
 def test_the_best_step_of_the_refinement_is_kept(monkeypatch):
     X, Y = randn(400, 3, dtype=torch.float32), randn(400, seed=1, dtype=torch.float32)
-    monkeypatch.setattr(regression, "LARGEST_RESIDUAL", float("inf"))
+    monkeypatch.setattr(ridge_system, "LARGEST_RESIDUAL", float("inf"))
     kernel, residuals = NNGP(2, ReLU(), 1.0, 0.5), []
     for solves in (1, 2, 3, 4):
-        monkeypatch.setattr(regression, "SOLVES", solves)
+        monkeypatch.setattr(ridge_system, "SOLVES", solves)
         r = KernelRegression(kernel, 1e-7).fit(X, Y)
         residuals.append(r.residual)
         rest = kernel(X, X).double() @ r.coefficients + r.regularizer * r.coefficients - Y
@@ -296,8 +297,8 @@ def test_too_little_memory_is_refused_before_the_start(monkeypatch):
 
 
 def test_all_of_cifar10_fits_16_gb_in_both_precisions():
-    assert regression.memory_needed(50_000, 10, torch.float32) < 7e9
-    assert regression.memory_needed(50_000, 10, torch.float64) < 13e9
+    assert ridge_system.memory_needed(50_000, 10, torch.float32) < 7e9
+    assert ridge_system.memory_needed(50_000, 10, torch.float64) < 13e9
 
 
 def test_the_memory_of_this_machine_is_known():

@@ -12,7 +12,8 @@ from mupi.kernels.labels import centered_one_hot
 from mupi.kernels.mlp_kernel import MLPKernel
 from mupi.kernels.nngp import NNGP
 from mupi.kernels.ntk import NTK
-from mupi.kernels.regression import KernelRegression, NotPositiveDefiniteError
+from mupi.kernels.regression import KernelRegression
+from mupi.kernels.ridge_system import NotPositiveDefiniteError
 
 # What earlier versions called them.
 centred_alignment = centered_alignment

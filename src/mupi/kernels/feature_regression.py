@@ -11,7 +11,7 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail
 from mupi.kernels.given import check_new_inputs, check_training_inputs
 from mupi.kernels.labels import regression_targets
-from mupi.kernels.regression import LARGEST_RESIDUAL, NotPositiveDefiniteError
+from mupi.kernels.ridge_system import LARGEST_RESIDUAL, NotPositiveDefiniteError
 
 ROWS = 4096
 """Rows of features that are held in float64 at a time."""

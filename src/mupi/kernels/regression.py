@@ -1,9 +1,7 @@
 """`KernelRegression`: kernel ridge regression, the mean of a Gaussian process, for up to some 50,000 samples."""
 
-from collections.abc import Iterable, Sequence
-from math import inf
 from numbers import Real
-from typing import TypeVar, overload
+from typing import overload
 
 import torch
 from jaxtyping import Float, Int
@@ -12,19 +10,10 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
-from mupi.kernels.given import Kernel, check_new_inputs, check_symmetric, check_training_inputs, kernel_matrix
+from mupi.kernels.given import Kernel, check_new_inputs, check_training_inputs, kernel_matrix
 from mupi.kernels.labels import count_classes, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
-from mupi.kernels.panels import (
-    PANEL_WIDTH,
-    Panels,
-    add_product,
-    diagonal,
-    factorize_panel,
-    panel_columns,
-    panel_entries,
-    solve,
-)
+from mupi.kernels.panels import Panels
 from mupi.kernels.posterior import (
     gaussian_samples,
     leave_one_out,
@@ -33,33 +22,14 @@ from mupi.kernels.posterior import (
     posterior_variance,
     prior_variance,
 )
+from mupi.kernels.ridge_system import OWNER, RidgeSystem, check_weights, memory_needed, track
 from mupi.kernels.tiles import row_blocks
 
 PREDICTION_ROWS = 1024
 """Rows of k(x, X) held at a time: 0.2 GB in float32 at n = 50,000."""
 
-SOLVES = 3
-"""One, and as many refinements as the residual needs; each costs one computation of the kernel."""
-
-SMALL_RESIDUAL = 1e-4
-"""At which refinement ends; in float64 the first solution is near 1e-12 already."""
-
-LARGEST_RESIDUAL = 1e-2
-"""Beyond which there is no solution, but an error; predictions are off by about as much."""
-
-MOST_SOLVES = 10
-"""So many while the residual is beyond that and still halves."""
-
 KEPT_BYTES = 2**30
 """Size up to which the Cholesky factor is kept after a fit; a larger one is computed anew when it is asked for."""
-
-OWNER = "KernelRegression"
-
-Step = TypeVar("Step")
-
-
-class NotPositiveDefiniteError(ValueError):
-    """k(X, X) + λI is not positive definite up to rounding, or too nearly so: the ridge is too small for the dtype."""
 
 
 @takes_numpy
@@ -116,7 +86,7 @@ class KernelRegression:
             )
         self.kernel = kernel
         self.ridge = ridge
-        self._inputs: Tensor | None = None
+        self._system: RidgeSystem | None = None
         self._factor: Panels | None = None
 
     @torch.no_grad()
@@ -155,14 +125,18 @@ class KernelRegression:
             "fit fewer inputs" + (", or X.float()" if X.dtype == torch.float64 else ""),
         )
         # Should this fit fail, nothing is left of an earlier one.
-        self._inputs = self._factor = None
-        self._weights = check_weights("KernelRegression.fit(sample_weight=...)", sample_weight, n)
-        panels = self._factorize(X, progress)
-        α = self._solve(panels, X, targets, progress)
-        if sum(panel.numel() for panel in panels) * X.element_size() <= KEPT_BYTES:
-            self._factor = panels
-        del panels  # the copy of X takes their place
-        self._inputs, self._targets = X.detach().clone(), targets
+        self._system = self._factor = None
+        weights = check_weights("KernelRegression.fit(sample_weight=...)", sample_weight, n)
+        system = RidgeSystem(self.kernel, X.detach(), self.ridge, weights)
+        factor = system.factorize(progress)
+        solution = system.solve(factor, targets, progress)
+        if sum(panel.numel() for panel in factor) * X.element_size() <= KEPT_BYTES:
+            self._factor = factor
+        del factor  # the copy of X takes its place
+        system.X, self._system, self._targets = X.detach().clone(), system, targets
+        assert system.noise is not None
+        self.regularizer, self.noise = system.regularizer, system.noise
+        self.residual, self.rounding, α = solution.residual, solution.rounding, solution.coefficients
         self.coefficients = α if Y.ndim == 2 or not Y.is_floating_point() else α[:, 0]
         return self
 
@@ -201,13 +175,13 @@ class KernelRegression:
             ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite; if both are
                 asked for; if the dtype does not resolve a variance.
         """
-        trained = self._fitted("predict")
+        trained = self._fitted("predict").X
         check_new_inputs("KernelRegression.predict(X)", X, trained.shape[1], trained)
         if return_std and return_cov:
             fail("KernelRegression.predict(return_cov=...)", "asked for without return_std=True", "both")
         blocks = list(row_blocks(len(X), len(trained), entries=PREDICTION_ROWS * len(trained)))
         means, variances, crosses = [], [], []
-        for rows in _track(progress, "predict", blocks):
+        for rows in track(progress, "predict", blocks):
             cross = kernel_matrix(OWNER, self.kernel, X[rows], trained)
             means.append(cross.double() @ self.coefficients)
             if return_std:
@@ -268,17 +242,17 @@ class KernelRegression:
         α = self.coefficients.reshape(len(self._targets), -1)
         return log_marginal_likelihood(self._panels(), self._targets, α)
 
-    def _fitted(self, method: str) -> Tensor:
-        """The inputs of `fit`."""
-        if self._inputs is None:
+    def _fitted(self, method: str) -> RidgeSystem:
+        """What `fit` solved."""
+        if self._system is None:
             raise RuntimeError(f"`KernelRegression.{method}` needs a fitted regression; call `fit(X, Y)` first")
-        return self._inputs
+        return self._system
 
     def _panels(self) -> Panels:
         """The Cholesky factor, kept or made again."""
         if self._factor is None:
             with torch.no_grad():
-                self._factor = self._factorize(self._fitted("predict"), None)
+                self._factor = self._fitted("predict").factorize(None)
         return self._factor
 
     def score(self, X: Float[Tensor, "m d"], labels: Int[Tensor, " m"], progress: Progress | None = None) -> float:
@@ -304,87 +278,3 @@ class KernelRegression:
             )
         count_classes("KernelRegression.score(labels)", labels, outputs.shape[1])
         return float((outputs.argmax(1) == labels).double().mean())
-
-    def _factorize(self, X: Tensor, progress: Progress | None) -> Panels:
-        """The Cholesky factor of k(X, X) + λI; sets λ."""
-        columns = panel_columns(len(X))
-        panels: Panels = []
-        for part in _track(progress, "kernel", columns):
-            # A copy, to write into: what a kernel returns may be its own to keep.
-            panels.append(kernel_matrix(OWNER, self.kernel, X[part.start :], X[part]).clone())
-            check_symmetric(OWNER, panels[-1][: panels[-1].shape[1]])
-        size = float(diagonal(panels).mean())
-        if not size > 0:
-            fail("KernelRegression(kernel=...)", "positive definite", f"k(x, x) of mean {size:g}")
-        self.regularizer = self.ridge * size
-        self.noise = self.regularizer / torch.ones(len(X), dtype=torch.float64, device=X.device)
-        if self._weights is not None:
-            self.noise = self.noise / self._weights.to(self.noise)
-        for panel, part in zip(panels, columns, strict=True):
-            panel.diagonal().add_(self.noise[part].to(panel))
-        for j in _track(progress, "Cholesky", range(len(panels))):
-            if row := factorize_panel(panels, j):
-                fail(
-                    "KernelRegression(ridge=...)",
-                    f"large enough that k(X, X) + λI is positive definite in {X.dtype}",
-                    f"{self.ridge:g}, at which row {row} of {len(X)} has no positive pivot",
-                    "use a larger ridge" + (", or X.double()" if X.dtype != torch.float64 else ""),
-                    error=NotPositiveDefiniteError,
-                )
-        return panels
-
-    def _solve(self, factor: Panels, X: Tensor, targets: Tensor, progress: Progress | None) -> Tensor:
-        """α by refinement, the best of all steps; sets ``residual`` and ``rounding``."""
-        α, rest = torch.zeros_like(targets, dtype=torch.float64), targets.double()
-        size = torch.linalg.vector_norm(rest).clamp_min(torch.finfo(torch.float64).tiny)
-        best, self.residual = α, inf
-        for solves in range(1, MOST_SOLVES + 1):
-            α = α + solve(factor, rest.to(factor[0]))
-            rest, rounded = self._rest(X, targets, α, progress)
-            residual = float(torch.linalg.vector_norm(rest) / size)
-            halved = residual <= self.residual / 2
-            if residual < self.residual:
-                best, self.residual, self.rounding = α, residual, float(rounded / size)
-            if residual <= SMALL_RESIDUAL or not (halved or solves < SOLVES):
-                break
-            if solves >= SOLVES and self.residual <= LARGEST_RESIDUAL:
-                break
-        if not self.residual <= LARGEST_RESIDUAL:
-            fail(
-                "KernelRegression(ridge=...)",
-                f"large enough that (k(X, X) + λI) α = Y can be solved to {LARGEST_RESIDUAL:.0%} in {X.dtype}",
-                f"{self.ridge:g}, at which a residual of {self.residual:.2g} ‖Y‖ remains",
-                "use a larger ridge" + (", or X.double()" if X.dtype != torch.float64 else ""),
-                error=NotPositiveDefiniteError,
-            )
-        return best
-
-    def _rest(
-        self, X: Tensor, targets: Tensor, α: Tensor, progress: Progress | None
-    ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, ""]]:
-        """Y − (k(X, X) + λI) α in float64, from the kernel computed anew, and the norm of what rounding k adds."""
-        rest, variance = targets - self.noise[:, None] * α, torch.zeros_like(α)
-        for part in _track(progress, "residual", panel_columns(len(X))):
-            panel = kernel_matrix(OWNER, self.kernel, X[part.start :], X[part])
-            add_product(rest, panel, α, scale=-1.0)
-            add_product(variance, panel.square(), α.square(), scale=1.0)
-        return rest, variance.sum().sqrt() * torch.finfo(X.dtype).eps / 2
-
-
-def check_weights(argument: str, weights: Tensor | None, n: int) -> Float[Tensor, " n"] | None:
-    """Raise ``ValueError`` unless weights are n finite numbers above 0."""
-    if weights is None:
-        return None
-    if weights.shape != (n,) or not torch.isfinite(weights).all() or not (weights > 0).all():
-        fail(argument, f"{n} finite numbers > 0", f"shape {tuple(weights.shape)}", "leave out samples of weight 0")
-    return weights.detach().double()
-
-
-def memory_needed(n: int, outputs: int, dtype: torch.dtype) -> int:
-    """Bytes that a fit allocates: the panels, a few blocks of one panel's size, and some matrices of targets."""
-    return dtype.itemsize * (panel_entries(n) + 4 * n * min(n, PANEL_WIDTH) + 8 * n * outputs)
-
-
-def _track(progress: Progress | None, stage: str, steps: Sequence[Step]) -> Iterable[Step]:
-    """``steps``, shown as one stage of ``progress``."""
-    return steps if progress is None else progress.track(steps, description=stage)
