@@ -5,11 +5,11 @@ from math import inf
 import pytest
 import torch
 
-from assertions import assert_close
+from assertions import assert_close, assert_equal
 from cases import randn
-from mupi import Identity, ReLU
+from mupi import NNGP, Identity, ReLU
 from mupi.kernels import NTK, KernelDynamics, KernelRegression, dynamics, memory
-from mupi.kernels.dynamics import descent_filter, flow_filter
+from mupi.kernels.spectral_filters import descent_filter, flow_filter, momentum_filter
 
 KERNEL = NTK(2, ReLU())
 
@@ -156,3 +156,87 @@ def test_wrong_data_are_named(monkeypatch, unchecked):
     with pytest.raises(ValueError, match="needs 0.0 GB; fit fewer inputs, or use KernelRegression"):
         KernelDynamics(KERNEL).fit(X, randn(4))
     assert memory.available_memory(torch.device("cpu")) > 100
+
+
+def heavy_ball(X, Y, Xt, lr, steps, momentum):
+    """`torch.optim.SGD`'s momentum in function space, one step at a time."""
+    both = torch.cat([X, Xt])
+    K, f = KERNEL(both, X), torch.zeros(len(both), *Y.shape[1:], dtype=Y.dtype)
+    v = torch.zeros_like(f)
+    for _ in range(steps):
+        v = momentum * v + K @ (f[: len(X)] - Y) / len(X)
+        f = f - lr * v
+    return f[len(X) :]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7, 300])
+@pytest.mark.parametrize("momentum", [0.3, 0.9])
+def test_momentum_in_closed_form_is_that_of_the_loop(fitted, steps, momentum):
+    dynamics, X, Y, Xt = fitted
+    for lr in (0.01 * dynamics.largest_lr, 0.9 * (1 + momentum) * dynamics.largest_lr):
+        got = dynamics.descend(Xt, lr, steps, momentum=momentum)
+        assert_close(got, heavy_ball(X, Y, Xt, lr, steps, momentum), rtol=1e-9, scale=1.0)
+    assert_close(dynamics.descend(Xt, lr, inf, momentum=momentum), dynamics.flow(Xt, inf))
+
+
+def test_directions_that_hardly_learn_lose_no_digits_with_momentum():
+    λ = torch.tensor([1e-30, 1e-12, 0.0], dtype=torch.float64)
+    # v_t = (1 − μ^t)/(1 − μ) while the residual is 1, so that g = s Σ_t v_t.
+    right = 0.1 * sum((1 - 0.5**t) / 0.5 for t in range(1, 8))
+    assert_close(momentum_filter(λ, 0.1, 7, 0.5), torch.full((3,), right, dtype=torch.float64), rtol=1e-11)
+    assert_close(momentum_filter(λ.exp(), 0.1, 7, 0.0), descent_filter(λ.exp(), 0.1, 7))
+
+
+@pytest.fixture
+def ensemble():
+    """An ensemble of networks, whose NNGP is not its tangent kernel."""
+    X, Y, Xt = randn(12, 5), randn(12, 2, seed=1), randn(4, 5, seed=2)
+    return KernelDynamics(KERNEL, initial=NNGP(2, ReLU())).fit(X, Y), X, Y, Xt
+
+
+@pytest.mark.parametrize("time", [0.0, 0.7, 20.0, inf])
+def test_the_ensemble_has_mean_and_covariance_of_its_members(ensemble, time):
+    dynamics, X, Y, Xt = ensemble
+    both = torch.cat([X, Xt])
+    # Each column of L is a start; members start at sums of them with independent N(0, 1) coefficients.
+    L = torch.linalg.cholesky(NNGP(2, ReLU())(both))
+    ends = []
+    for start in L.T:
+        shifted = KernelDynamics(KERNEL).fit(X, -start[: len(X)])
+        ends.append(start[len(X) :] + shifted.flow(Xt, time))
+    right = torch.stack(ends).T @ torch.stack(ends)
+    mean, covariance = dynamics.flow(Xt, time, return_cov=True)
+    assert_close(covariance, right, rtol=1e-9, scale=1.0)
+    assert_close(mean, KernelDynamics(KERNEL).fit(X, Y).flow(Xt, time))
+    assert_close(dynamics.flow(Xt, time, return_std=True)[1].square(), right.diagonal(), rtol=1e-9, scale=1.0)
+
+
+def test_of_a_network_whose_readout_alone_learns_the_end_is_the_gaussian_process_given_the_data():
+    kernel, (X, Y, Xt) = NNGP(2, ReLU()), (randn(12, 5), randn(12, seed=1), randn(4, 5, seed=2))
+    ours = KernelDynamics(kernel, initial=kernel).fit(X, Y).flow(Xt, inf, return_cov=True)
+    theirs = KernelRegression(kernel, 1e-11).fit(X, Y).predict(Xt, return_cov=True)
+    for a, b in zip(ours, theirs, strict=True):
+        assert_close(a, b, rtol=1e-7)
+
+
+def test_many_times_are_one_call(ensemble):
+    dynamics, *_, Xt = ensemble
+    times = [0.0, 1.0, inf]
+    for several, one in (
+        (dynamics.flow(Xt, times, return_std=True), [dynamics.flow(Xt, t, return_std=True) for t in times]),
+        (
+            dynamics.descend(Xt, 0.1, [0, 3], momentum=0.5, return_cov=True),
+            [dynamics.descend(Xt, 0.1, t, momentum=0.5, return_cov=True) for t in (0, 3)],
+        ),
+    ):
+        for part in (0, 1):
+            assert_equal(several[part], torch.stack([pair[part] for pair in one]))
+    assert_equal(dynamics.flow(Xt, torch.tensor([0.0, 1.0])), dynamics.flow(Xt, [0.0, 1.0]))
+
+
+def test_deviations_need_an_initial_kernel(fitted):
+    dynamics, *_, Xt = fitted
+    with pytest.raises(ValueError, match=r"flow\(return_std=...\)` must be asked for where networks start at random"):
+        dynamics.flow(Xt, 1.0, return_std=True)
+    with pytest.raises(ValueError, match=r"descend\(momentum=...\)` must be from 0 to below 1"):
+        dynamics.descend(Xt, 0.1, 3, momentum=1.0)

@@ -1,5 +1,9 @@
-"""`KernelDynamics`: gradient descent on the squared loss in the kernel regime, at every time in closed form."""
+"""`KernelDynamics`: training on the squared loss in the kernel regime, at every time in closed form.
 
+Of one network that starts at 0, and of the ensemble over initial values: its mean and covariance.
+"""
+
+from collections.abc import Callable, Sequence
 from math import inf
 
 import torch
@@ -18,35 +22,49 @@ from mupi.kernels.given import (
 )
 from mupi.kernels.labels import regression_targets
 from mupi.kernels.memory import available_memory, require_memory
+from mupi.kernels.posterior import prior_variance
+from mupi.kernels.spectral_filters import descent_filter, flow_filter, momentum_filter
 
 OWNER = "KernelDynamics"
 
 
 @takes_numpy
 class KernelDynamics:
-    """f_t for a network with a fixed tangent kernel k that starts at f_0 = 0 (Jacot et al. 2018; Lee et al. 2019).
+    """f_t for networks with a fixed tangent kernel k (Jacot et al. 2018; Lee et al. 2019).
 
     With loss Σ_i |f(x_i) − y_i|²/2n, the mean over the n samples, and K = k(X, X) = U diag(λ) Uᵀ:
 
     - gradient descent: f_{t+1}(x) = f_t(x) − η k(x, X)(f_t(X) − Y)/n, so f_t(x) = k(x, X) U g_t(λ) Uᵀ Y with
-      g_t(λ) = (1 − (1 − ηλ/n)^t)/λ;
+      g_t(λ) = (1 − (1 − ηλ/n)^t)/λ; with momentum see `mupi.kernels.spectral_filters`;
     - gradient flow: df_t(x)/dt = −k(x, X)(f_t(X) − Y)/n, so g_t(λ) = (1 − e^{−λt/n})/λ;
     - t → ∞ of both: g_∞(λ) = 1/λ, and 0 for λ = 0, regression without ridge.
 
-    A network that starts at f_0 ≠ 0 makes f_0(x) plus the same on targets Y − f_0(X). Time O(n³), for n up to some
-    10,000: the eigenvectors are all kept.
+    This is the mean over initial values. Networks start at random functions f_0 ~ GP(0, N) with N the kernel of the
+    NNGP, ``initial``, and go on as f_t(x) = f_0(x) + A(x)(Y − f_0(X)) with A = k(x, X) U g_t(λ) Uᵀ; so their
+    covariance is N(x, x') − A(x) N(X, x') − N(x, X) A(x')ᵀ + A(x) N(X, X) A(x')ᵀ (Lee et al. 2019, eq. 15): for k = N
+    and t = ∞ the Gaussian process of N given the data; for the tangent kernel nothing Bayesian. Time O(n³), for n up to
+    some 10,000: the eigenvectors are all kept.
+
+    >>> from mupi import NNGP, NTK, ReLU
+    >>> X, Y = torch.randn(20, 3, dtype=torch.float64), torch.randn(20, dtype=torch.float64)
+    >>> ensemble = KernelDynamics(NTK(2, ReLU()), initial=NNGP(2, ReLU())).fit(X, Y)
+    >>> mean, std = ensemble.flow(X[:5], [0.0, 10.0, 1e3], return_std=True)
+    >>> mean.shape, std.shape
+    (torch.Size([3, 5]), torch.Size([3, 5]))
 
     Attributes:
         eigenvalues: λ, ascending, after `fit`; those below the rounding error are 0.
 
     Args:
         kernel: k, any callable on two matrices of inputs; symmetric and positive semi-definite.
+        initial: N, of the network at the start; None for networks that start at 0.
     """
 
     eigenvalues: Float[Tensor, " n"]
 
-    def __init__(self, kernel: Kernel):
+    def __init__(self, kernel: Kernel, initial: Kernel | None = None):
         self.kernel = kernel
+        self.initial = initial
         self._inputs: Tensor | None = None
 
     @torch.no_grad()
@@ -95,45 +113,122 @@ class KernelDynamics:
         top = float(self.eigenvalues[-1])
         return 2 * n / top if top > 0 else inf
 
-    def descend(self, X: Float[Tensor, "m d"], lr: float, steps: int | float) -> Float[Tensor, "m ..."]:
-        """Predictions after a number of steps of gradient descent.
+    def descend(
+        self,
+        X: Float[Tensor, "m d"],
+        lr: float,
+        steps: int | float | Sequence[int | float] | Tensor,
+        *,
+        momentum: float = 0.0,
+        return_std: bool = False,
+        return_cov: bool = False,
+    ) -> Float[Tensor, "..."] | tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+        """Predictions after a number of steps of gradient descent, or after each of several.
 
         Args:
             X: Inputs.
-            lr: η; above `largest_lr` the result grows with each step, as that of the algorithm does.
-            steps: t, an integer ≥ 0 or ``math.inf``.
+            lr: η; above `largest_lr` (times 1 + μ) the result grows with each step, as that of the algorithm does.
+            steps: t, an integer ≥ 0 or ``math.inf``; or a list of such, for a leading axis of the result.
+            momentum: μ, from 0 to below 1: v ← μ v + gradient, f ← f − η v, as `torch.optim.SGD`.
+            return_std: Whether to give the standard deviations over initial values too.
+            return_cov: Whether to give the covariances (m, m) over initial values too; not both.
 
         Raises:
             ValueError: If ``steps`` is no such number, ``lr`` is negative, infinitely many steps do not converge, or
-                inputs are not as wide as those of `fit` and of their dtype, or not finite.
+                inputs are not as wide as those of `fit` and of their dtype, or not finite; if deviations are asked for
+                without ``initial``.
             RuntimeError: Before `fit`.
         """
-        trained = self._fitted()
-        check_new_inputs("KernelDynamics.descend(X)", X, trained.shape[1], trained)
+        n = len(self._fitted())
         non_negative("KernelDynamics.descend(lr=...)", lr)
-        if not steps >= 0 or (steps != inf and steps != int(steps)):
-            fail("KernelDynamics.descend(steps=...)", "an integer ≥ 0 or math.inf", steps)
-        if steps == inf and not 0 < lr < self.largest_lr:
-            fail("KernelDynamics.descend(lr=...)", f"between 0 and largest_lr = {self.largest_lr:.4g}", lr)
-        return self._evaluate(X, descent_filter(self.eigenvalues, lr / len(trained), steps))
+        if not 0 <= momentum < 1:
+            fail("KernelDynamics.descend(momentum=...)", "from 0 to below 1", momentum)
+        for t in _times(steps):
+            if not t >= 0 or (t != inf and t != int(t)):
+                fail("KernelDynamics.descend(steps=...)", "an integer ≥ 0 or math.inf", t)
+            if t == inf and not 0 < lr < (1 + momentum) * self.largest_lr:
+                most = f"{(1 + momentum) * self.largest_lr:.4g}"
+                fail("KernelDynamics.descend(lr=...)", f"between 0 and largest_lr = {most}", lr)
 
-    def flow(self, X: Float[Tensor, "m d"], time: int | float) -> Float[Tensor, "m ..."]:
+        def spectral_filter(t: int | float) -> Tensor:
+            if momentum:
+                return momentum_filter(self.eigenvalues, lr / n, t, momentum)
+            return descent_filter(self.eigenvalues, lr / n, t)
+
+        return self._at("descend", X, steps, spectral_filter, return_std, return_cov)
+
+    def flow(
+        self,
+        X: Float[Tensor, "m d"],
+        time: float | Sequence[float] | Tensor,
+        *,
+        return_std: bool = False,
+        return_cov: bool = False,
+    ) -> Float[Tensor, "..."] | tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
         """Predictions at a time of gradient flow, which gradient descent reaches after time/η steps as η → 0.
 
         Args:
             X: Inputs.
-            time: t ≥ 0, or ``math.inf``.
+            time: t ≥ 0, or ``math.inf``; or a list of such, for a leading axis of the result.
+            return_std: See `descend`.
+            return_cov: See `descend`.
 
         Raises:
             ValueError: If ``time`` is negative, or inputs are not as wide as those of `fit` and of their dtype, or not
-                finite.
+                finite; if deviations are asked for without ``initial``.
             RuntimeError: Before `fit`.
         """
+        n = len(self._fitted())
+        for t in _times(time):
+            if not t >= 0:
+                fail("KernelDynamics.flow(time=...)", "≥ 0, or math.inf", t)
+        return self._at("flow", X, time, lambda t: flow_filter(self.eigenvalues, t / n), return_std, return_cov)
+
+    def _at(
+        self,
+        method: str,
+        X: Tensor,
+        times: int | float | Sequence[int | float] | Tensor,
+        spectral_filter: Callable[[int | float], Tensor],
+        return_std: bool,
+        return_cov: bool,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """What `descend` and `flow` return."""
+        argument = f"KernelDynamics.{method}"
         trained = self._fitted()
-        check_new_inputs("KernelDynamics.flow(X)", X, trained.shape[1], trained)
-        if not time >= 0:
-            fail("KernelDynamics.flow(time=...)", "≥ 0, or math.inf", time)
-        return self._evaluate(X, flow_filter(self.eigenvalues, time / len(trained)))
+        check_new_inputs(f"{argument}(X)", X, trained.shape[1], trained)
+        if return_std and return_cov:
+            fail(f"{argument}(return_cov=...)", "asked for without return_std=True", "both")
+        cross = kernel_matrix(OWNER, self.kernel, X, trained)
+        filters = [spectral_filter(t) for t in _times(times)]
+        means = [cross @ (self._vectors @ torch.einsum("n,n...->n...", g, self._targets)) for g in filters]
+        mean = _stacked(means, times)
+        if not (return_std or return_cov):
+            return mean
+        spread = self._spread(argument, X, cross @ self._vectors, filters, return_cov)
+        return mean, _stacked(spread, times)
+
+    def _spread(
+        self, argument: str, X: Tensor, cross: Float[Tensor, "m n"], filters: list[Tensor], covariance: bool
+    ) -> list[Tensor]:
+        """Covariances over initial values, or deviations, for each filter; all in the eigenvectors of K, in float64."""
+        if self.initial is None:
+            hint = "use KernelDynamics(kernel, initial=...), the NNGP"
+            fail(f"{argument}(return_std=...)", "asked for where networks start at random", "no initial kernel", hint)
+        trained, vectors = self._fitted(), self._vectors.double()
+        between = kernel_matrix(OWNER, self.initial, X, trained).double() @ vectors
+        among = vectors.T @ kernel_matrix(OWNER, self.initial, trained, trained).double() @ vectors
+        own = kernel_matrix(OWNER, self.initial, X, X) if covariance else prior_variance(OWNER, self.initial, X)
+        spread = []
+        for g in filters:
+            part = cross.double() * g.double()
+            if covariance:
+                mixed = part @ between.T
+                spread.append((own - mixed - mixed.T + part @ among @ part.T).to(cross))
+            else:
+                variance = own - 2 * (part * between).sum(1) + (part @ among * part).sum(1)
+                spread.append(variance.clamp_min(0).sqrt().to(cross))
+        return spread
 
     def _fitted(self) -> Tensor:
         """The inputs of `fit`."""
@@ -141,31 +236,14 @@ class KernelDynamics:
             raise RuntimeError("`KernelDynamics` needs a kernel matrix; call `fit(X, Y)` first")
         return self._inputs
 
-    def _evaluate(self, X: Tensor, spectral_filter: Tensor) -> Tensor:
-        """k(x, X) U g(λ) Uᵀ Y."""
-        filtered = torch.einsum("n,n...->n...", spectral_filter, self._targets)
-        return kernel_matrix(OWNER, self.kernel, X, self._fitted()) @ (self._vectors @ filtered)
+
+def _times(times: int | float | Sequence[int | float] | Tensor) -> Sequence[int | float]:
+    """One or several."""
+    if isinstance(times, Tensor):
+        return times.reshape(-1).tolist()
+    return times if isinstance(times, Sequence) else [times]
 
 
-def descent_filter(eigenvalues: Float[Tensor, " n"], step: float, steps: int | float) -> Float[Tensor, " n"]:
-    """(1 − (1 − sλ)^t)/λ for t = ``steps`` of size s = ``step``, its limit st at λ = 0; 1/λ and 0 for t = ∞."""
-    if steps == inf:
-        return _inverse(eigenvalues)
-    z = step * eigenvalues
-    # For small z the power loses all digits of its difference from 1, the logarithm none.
-    near_one = -torch.expm1(steps * torch.log1p(-z.clamp_max(0.5)))
-    grown = torch.where(z < 0.5, near_one, 1 - (1 - z) ** steps)
-    return torch.where(eigenvalues > 0, grown * _inverse(eigenvalues), step * steps)
-
-
-def flow_filter(eigenvalues: Float[Tensor, " n"], time: int | float) -> Float[Tensor, " n"]:
-    """(1 − e^{−λt})/λ for t = ``time``, its limit t at λ = 0; 1/λ and 0 for t = ∞."""
-    if time == inf:
-        return _inverse(eigenvalues)
-    return torch.where(eigenvalues > 0, -torch.expm1(-time * eigenvalues) * _inverse(eigenvalues), time)
-
-
-def _inverse(eigenvalues: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """1/λ, and 0 for λ = 0."""
-    positive = eigenvalues > 0
-    return torch.where(positive, 1 / torch.where(positive, eigenvalues, 1), 0)
+def _stacked(values: list[Tensor], times: object) -> Tensor:
+    """With an axis for several times."""
+    return values[0] if isinstance(times, int | float) else torch.stack(values)
