@@ -1,25 +1,19 @@
 """A command of `mupi` in a copy of this process, stopped where its work would begin."""
 
-import faulthandler
 import os
-import resource
-import signal
 import sys
-import tempfile
-import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from forked import Child, End, Limits, start
 
 from mupi.cli import main
 
 BEGUN = 99
 """The exit status of a command whose arguments were accepted."""
 
-MEMORY = 2 << 30
-SECONDS = 20
+LIMITS = Limits(memory=2 << 30, seconds=20)
 
 WORK = [
     "mupi.training.loop.train_epoch",
@@ -40,38 +34,42 @@ WORK = [
 """Where each command begins what takes long."""
 
 
-@dataclass(frozen=True)
-class End:
-    """How a command ended.
+def command(args: Sequence[str], directory: Path, prepare: Callable[[], None] = lambda: None) -> Child:
+    """Begin `mupi` with these arguments in a directory, in a copy of this process."""
 
-    Attributes:
-        status: Its exit status; negative for a signal.
-        said: On stderr.
+    def act() -> None:
+        sys.argv = ["mupi", *args]
+        sys.exit(main())
+
+    return start(act, directory, prepare)
+
+
+def attempt(args: Sequence[str], directory: Path) -> End:
+    """Run it with limits."""
+    return command(args, directory, LIMITS.impose).end()
+
+
+def accepted(end: End) -> bool:
+    """Whether a command began its work, or did all of it."""
+    return end.status in (0, BEGUN)
+
+
+def outcome(end: End, names: Sequence[str], *, sensible: bool) -> str:
+    """Of an attack by arguments: right, refused, silent, traceback or crash.
+
+    Args:
+        end: Of the command.
+        names: One of these a refusal must hold.
+        sensible: Whether the arguments may be accepted.
     """
-
-    status: int
-    said: str
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it began its work, or did all of it."""
-        return self.status in (0, BEGUN)
-
-    def outcome(self, names: Sequence[str], *, sensible: bool) -> str:
-        """Of an attack: right, refused, silent, traceback or crash.
-
-        Args:
-            names: One of these a refusal must hold.
-            sensible: Whether the arguments may be accepted.
-        """
-        if self.status < 0:
-            return "crash"
-        if "Traceback (most recent call last)" in self.said:
-            return "traceback"
-        if self.accepted:
-            return "right" if sensible else "silent"
-        # A line that does not say what is wrong is no better than a traceback.
-        return "refused" if sensible or any(name in self.said for name in names) else "traceback"
+    if end.status < 0:
+        return "crash"
+    if "Traceback (most recent call last)" in end.said:
+        return "traceback"
+    if accepted(end):
+        return "right" if sensible else "silent"
+    # A line that does not say what is wrong is no better than a traceback.
+    return "refused" if sensible or any(name in end.said for name in names) else "traceback"
 
 
 def begin_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,42 +83,3 @@ def begin_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("contestants", "kernel_by_epoch"):
         here = f"mupi.recipes.comparison.{module}.in_own_process"
         monkeypatch.setattr(here, lambda function, *args, **kwargs: function(*args, **kwargs))
-
-
-def attempt(args: Sequence[str], directory: Path) -> End:
-    """Run `mupi` with these arguments in a directory, in a copy of this process with limits."""
-    with tempfile.TemporaryFile() as said:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                faulthandler.disable()  # pytest's, which would show a crash that is counted
-                os.chdir(directory)
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-                os.dup2(said.fileno(), 2)
-                sys.stdout, sys.stderr = (
-                    os.fdopen(1, "w", closefd=False),
-                    os.fdopen(2, "w", closefd=False),
-                )  # not pytest's
-                size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
-                resource.setrlimit(resource.RLIMIT_AS, (size, size))
-                resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-                code = main(args)
-            except SystemExit as stop:
-                code = stop.code if isinstance(stop.code, int) else 1
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(int(code))
-        _, status = os.waitpid(child, 0)
-        said.seek(0)
-        text = said.read().decode(errors="replace")
-    return End(os.waitstatus_to_exitcode(status), text)
-
-
-def describe(end: End) -> str:
-    """The end of what it said, for a failure's line."""
-    how = signal.Signals(-end.status).name if end.status < 0 else f"status {end.status}"
-    return f"{how}, {' '.join(end.said.split())[-160:]}"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
 
-from commands import attempt, begin_nothing, describe
+from commands import accepted, attempt, begin_nothing, outcome
 from mupi.cli import main
 from mupi.command_list import COMMANDS, RECIPES
 from mupi.commands.train.config import TrainConfig
@@ -344,7 +344,7 @@ def test_bad_values_of_every_option(record, made, tmp_path: Path):
         directory = tmp_path / str(i)
         directory.mkdir()
         end = attempt(filled(args, made), directory)
-        record("arguments", f"{args!r} ({describe(end)})", end.outcome(names, sensible=may))
+        record("arguments", f"{args!r} ({end})", outcome(end, names, sensible=may))
 
 
 def test_arguments_that_contradict_each_other_or_the_machine(record, made, tmp_path: Path):
@@ -352,7 +352,7 @@ def test_arguments_that_contradict_each_other_or_the_machine(record, made, tmp_p
         directory = tmp_path / str(i)
         directory.mkdir()
         end = attempt(filled(line.split(), made), directory)
-        record("arguments", f"{line} ({describe(end)})", end.outcome([named], sensible=False))
+        record("arguments", f"{line} ({end})", outcome(end, [named], sensible=False))
         assert not (directory / "mistyped").exists()
 
 
@@ -361,4 +361,4 @@ def test_arguments_that_make_sense_are_taken(record, made, tmp_path: Path):
         directory = tmp_path / str(i)
         directory.mkdir()
         end = attempt(filled(line.split(), made), directory)
-        record("arguments", f"{line} ({describe(end)})", "right" if end.accepted else "traceback")
+        record("arguments", f"{line} ({end})", "right" if accepted(end) else "traceback")

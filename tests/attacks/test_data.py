@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import Limits, refused
 from PIL import Image
 
-from attacks.forked import Limits, forked
 from imagenet32_batches import write_batches
 from mupi.data import Dataset, cifar10, load_cifar10, omniglot
 from mupi.data.imagenet32 import TRAIN, load_imagenet32
@@ -35,7 +35,7 @@ GOOD = {"data": np.arange(4 * 3072, dtype=np.uint8).reshape(4, 3072), "labels": 
 
 def attack(record, kind: str, case: str, load: Callable[[], object], memory: int = 600 * MB) -> None:
     """What a load that must be refused comes to; ``memory`` is 1.5 times what the loader says that it takes."""
-    outcome, words_ = forked(load, Limits(memory=memory, seconds=30))
+    outcome, words_ = refused(load, Limits(memory=memory, seconds=30))
     if outcome == "returned":
         outcome = "silent"
     record(kind, f"{case}: {words_}", outcome)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forks import Commands, Outcome
+from command_server import Commands, Outcome
 
 from omniglot_archives import write_archives
 

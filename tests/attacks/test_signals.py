@@ -9,15 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+from forked import End
 
-from commands import End, describe
-from mupi.cli import main
+from commands import command
 from omniglot_archives import write_archives
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -53,53 +51,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ):
             monkeypatch.setattr(f"mupi.recipes.{name}", lambda *_, **__: NoFigure())
         yield str(root)
-
-
-def start(args: Sequence[str], directory: Path, prepare: Callable[[], None] = lambda: None) -> tuple[int, int]:
-    """Begin `mupi` in a copy of this process, as the leader of a group.
-
-    Returns:
-        The process, and a file with what it says.
-    """
-    said = os.memfd_create("said")
-    child = os.fork()
-    if child == 0:
-        _be(args, directory, said, prepare)
-    return child, said
-
-
-def _be(args: Sequence[str], directory: Path, said: int, prepare: Callable[[], None]) -> NoReturn:
-    code = 1
-    try:
-        os.setpgid(0, 0)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for other in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(other, signal.SIG_DFL)
-        os.chdir(directory)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(said, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-        sys.argv = ["mupi", *args]
-        prepare()
-        code = main()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
-    except KeyboardInterrupt:
-        traceback.print_exc()
-        code = 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(int(code))
-
-
-def ended(child: int, said: int) -> End:
-    """Wait for it."""
-    _, status = os.waitpid(child, 0)
-    os.lseek(said, 0, os.SEEK_SET)
-    with os.fdopen(said, "rb") as file:
-        return End(os.waitstatus_to_exitcode(status), file.read().decode(errors="replace"))
 
 
 def stop_after(seconds: float, signum: int) -> Callable[[], None]:
@@ -170,15 +121,15 @@ def test_stopped_at_any_moment_a_command_goes_on_to_the_same_numbers(record, dat
     whole = tmp_path / "whole"
     whole.mkdir()
     begin = time.perf_counter()
-    assert ended(*start(args, whole)).status == 0
+    assert command(args, whole).end().status == 0
     duration, right = time.perf_counter() - begin, numbers(whole / "runs")
     for signum in SIGNALS:
         for i in range(2):
             directory = tmp_path / f"{signum}-{i}"
             directory.mkdir()
             moment = duration * (0.05 + 0.9 * draw.random())
-            end = ended(*start(args, directory, stop_after(moment, signum)))
-            case = f"{name}, {signum.name} after {moment:.2f} s of {duration:.2f} ({describe(end)})"
+            end = command(args, directory, stop_after(moment, signum)).end()
+            case = f"{name}, {signum.name} after {moment:.2f} s of {duration:.2f} ({end})"
             if "Traceback" in end.said:
                 record("signals", case, "traceback")
             elif end.status == 0:
@@ -186,17 +137,17 @@ def test_stopped_at_any_moment_a_command_goes_on_to_the_same_numbers(record, dat
             elif end.status != 128 + signum or not one_line(end):
                 record("signals", case, "lost" if end.status < 0 else "traceback")
             else:
-                after = ended(*start(going_on(args, directory), directory))
+                after = command(going_on(args, directory), directory).end()
                 same = after.status == 0 and numbers(directory / "runs") == right
-                record("signals", f"{case}, then {describe(after)}", "right" if same else "lost")
+                record("signals", f"{case}, then {after}", "right" if same else "lost")
 
 
 @pytest.mark.parametrize("name", NOT_KEPT)
 def test_a_command_that_keeps_nothing_is_stopped_with_a_line(record, data, tmp_path: Path, name: str):
     for signum in SIGNALS:
-        end = ended(*start(NOT_KEPT[name], tmp_path, stop_after(0.3, signum)))
+        end = command(NOT_KEPT[name], tmp_path, stop_after(0.3, signum)).end()
         good = (end.status == 128 + signum and one_line(end)) or end.status == 0
-        record("signals", f"{name}, {signum.name} ({describe(end)})", "refused" if good else "traceback")
+        record("signals", f"{name}, {signum.name} ({end})", "refused" if good else "traceback")
 
 
 def test_one_stop_that_is_sent_twice_still_saves(record, data, tmp_path: Path):
@@ -212,9 +163,9 @@ def test_one_stop_that_is_sent_twice_still_saves(record, data, tmp_path: Path):
         threading.Thread(target=stop, daemon=True).start()
 
     args = ["train", *SMALL, "--epochs", "200"]
-    end = ended(*start(args, tmp_path, twice))
+    end = command(args, tmp_path, twice).end()
     saved = end.status == 143 and "holds them all" in end.said
-    record("signals", f"SIGTERM twice, as timeout sends it ({describe(end)})", "right" if saved else "lost")
+    record("signals", f"SIGTERM twice, as timeout sends it ({end})", "right" if saved else "lost")
 
 
 @pytest.mark.parametrize("name", ["train atoms", "word2vec", "omniglot", "mu-limit"])
@@ -222,7 +173,7 @@ def test_a_full_disk_is_a_line_that_leaves_what_was_saved(record, data, tmp_path
     args = [part.format(data=data) for part in RESUMED[name]]
     whole = tmp_path / "whole"
     whole.mkdir()
-    assert ended(*start(args, whole)).status == 0
+    assert command(args, whole).end().status == 0
     right = numbers(whole / "runs")
     largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     for share in (0.05, 0.5, 0.8, 0.95):
@@ -232,17 +183,17 @@ def test_a_full_disk_is_a_line_that_leaves_what_was_saved(record, data, tmp_path
         def prepare(size: int = int(share * largest)) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-        end = ended(*start(args, directory, prepare))
-        case = f"{name}, {share:.0%} of the largest file ({describe(end)})"
+        end = command(args, directory, prepare).end()
+        case = f"{name}, {share:.0%} of the largest file ({end})"
         left = [p.name for p in directory.rglob("*") if "partial" in p.name]
         if not one_line(end) or "[Errno" not in end.said:
             record("full disk", case, "traceback")
         elif end.status in (0, 1) or left:
             record("full disk", f"{case}, left {left}", "silent")
         else:
-            after = ended(*start(going_on(args, directory), directory))
+            after = command(going_on(args, directory), directory).end()
             same = after.status == 0 and numbers(directory / "runs") == right
-            record("full disk", f"{case}, then {describe(after)}", "right" if same else "lost")
+            record("full disk", f"{case}, then {after}", "right" if same else "lost")
 
 
 def test_output_that_nobody_reads_or_that_fits_nowhere(record, tmp_path: Path):
@@ -254,14 +205,14 @@ def test_output_that_nobody_reads_or_that_fits_nowhere(record, tmp_path: Path):
     def full() -> None:
         os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
 
-    end = ended(*start(["abc"], tmp_path, unread))
+    end = command(["abc"], tmp_path, unread).end()
     record(
         "output",
-        f"a pipe that is closed ({describe(end)})",
+        f"a pipe that is closed ({end})",
         "right" if (end.status, end.said) == (141, "") else "traceback",
     )
-    end = ended(*start(["abc"], tmp_path, full))
-    record("output", f"a full disk ({describe(end)})", "refused" if one_line(end) and end.status == 74 else "traceback")
+    end = command(["abc"], tmp_path, full).end()
+    record("output", f"a full disk ({end})", "refused" if one_line(end) and end.status == 74 else "traceback")
 
 
 @pytest.mark.parametrize("imported", ["numpy", "torch.nn", "matplotlib"])
@@ -316,23 +267,23 @@ def training(child: int, directory: Path) -> list[int]:
 
 @pytest.mark.parametrize("what", ["SIGTERM", "SIGINT to all", "SIGHUP to all", "SIGKILL", "SIGKILL to the child"])
 def test_a_comparison_ends_with_its_processes(record, data, tmp_path: Path, what: str):
-    child, said = start([*COMPARE, "--epochs", "300"], tmp_path)
-    others = training(child, tmp_path)
+    child = command([*COMPARE, "--epochs", "300"], tmp_path)
+    others = training(child.pid, tmp_path)
     assert others
     signum = getattr(signal, what.split()[0])
     if what.endswith("child"):
         os.kill(max(others), signum)
     elif what.endswith("all"):
-        os.killpg(child, signum)
+        os.killpg(child.pid, signum)
     else:
-        os.kill(child, signum)
-    end = ended(child, said)
+        os.kill(child.pid, signum)
+    end = child.end()
     deadline = time.monotonic() + 15
     while (orphans := children(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.2)
     for orphan in orphans:
         os.kill(orphan, signal.SIGKILL)
-    case = f"{what} ({describe(end)}), left {len(orphans)}"
+    case = f"{what} ({end}), left {len(orphans)}"
     if orphans:
         record("compare", case, "lost")
     elif what == "SIGKILL":

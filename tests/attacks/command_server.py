@@ -17,8 +17,11 @@ import sys
 import tempfile
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from forked import start
 
 Outcome = dict[str, Any]
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
@@ -160,6 +163,14 @@ def contents() -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(Path("runs").rglob("*")) if p.is_file() and p.name[0] != "."}
 
 
+def answer(job: dict[str, Any]) -> Outcome:
+    """What a job comes to, in its own process."""
+    if "changes" in job:
+        return {"outcomes": one_by_one(job), "status": 0, "err": ""}
+    events = Events(job.get("kill"), job.get("size"))
+    return call(job["args"]) | {"events": events.seen}
+
+
 def serve() -> None:
     """Read lines of jobs, and fork for each."""
     answers = os.fdopen(os.dup(1), "w")
@@ -169,32 +180,8 @@ def serve() -> None:
     with tempfile.TemporaryDirectory() as folder:
         call(["train", "--train-size", "20", "--epochs", "1", "--rank", "2", "--subspace", "1", "--runs-dir", folder])
     for line in sys.stdin:
-        children = []
-        for job in json.loads(line):
-            reading, writing = os.pipe()
-            if not (child := os.fork()):
-                os.close(reading)
-                os.chdir(job["cwd"])
-                if "changes" in job:
-                    result: Any = {"outcomes": one_by_one(job), "status": 0, "err": ""}
-                else:
-                    events = Events(job.get("kill"), job.get("size"))
-                    result = call(job["args"])
-                    result["events"] = events.seen
-                with os.fdopen(writing, "w") as pipe:
-                    json.dump(result, pipe)
-                os._exit(0)
-            os.close(writing)
-            children.append((child, reading))
-        outcomes = []
-        for child, reading in children:
-            with os.fdopen(reading) as pipe:
-                text = pipe.read()
-            _, status = os.waitpid(child, 0)
-            outcomes.append(json.loads(text) if text else {"status": -os.waitstatus_to_exitcode(status), "err": ""})
-            if not text:
-                outcomes[-1]["status"] = os.waitstatus_to_exitcode(status)
-        answers.write(json.dumps(outcomes) + "\n")
+        ends = [child.end() for child in [start(partial(answer, job), job["cwd"]) for job in json.loads(line)]]
+        answers.write(json.dumps([end.result or {"status": end.status, "err": end.said} for end in ends]) + "\n")
         answers.flush()
 
 
