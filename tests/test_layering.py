@@ -33,6 +33,7 @@ PACKAGES = [
     "statistics",
     "conventions",
     "arrays",
+    "progress",
     "checks",
     "compilers",
     "extras",

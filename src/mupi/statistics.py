@@ -21,10 +21,14 @@ def student(freedom: int) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def of_mean_of_many(values: Any) -> float:
-    """Half the 95 % interval of the mean of many independent numbers, 1.96 standard errors; infinite for one."""
-    found = np.asarray(values, float)
-    return NORMAL * float(found.std(ddof=1)) / len(found) ** 0.5 if len(found) > 1 else math.inf
+def of_mean_of_many(deviation: float, n: int) -> float:
+    """Half the 95 % interval of the mean of n independent numbers, 1.96 standard errors; infinite for one.
+
+    Args:
+        deviation: Their standard deviation.
+        n: Many.
+    """
+    return NORMAL * deviation / n**0.5 if n > 1 else math.inf
 
 
 def leave_one_out(estimate: Callable[[list[Any]], float], seeds: Sequence[Any]) -> float:
@@ -201,7 +205,11 @@ class Gain:
         pairs = zip(better, worse if len(worse) == len(better) else list(worse) * len(better), strict=True)
         differences = np.array([np.asarray(a, float) - np.asarray(b, float) for a, b in pairs])
         by_image = differences.mean(0)
-        return cls(float(differences.mean()), of_mean_of_many(by_image), tuple(float(d) for d in differences.mean(1)))
+        return cls(
+            float(differences.mean()),
+            of_mean_of_many(float(by_image.std(ddof=1)) if len(by_image) > 1 else 0.0, len(by_image)),
+            tuple(float(d) for d in differences.mean(1)),
+        )
 
     @property
     def over_seeds(self) -> float | None:

@@ -105,7 +105,13 @@ def freeze() -> None:
     import mupi.training.memory_use
 
     # Of what some commands import when they are called.
-    recipes = ("omniglot.omniglot", "mu_limit.mu_limit", "word2vec.word2vec", "transfer.evaluate", "comparison.compare")
+    recipes = (
+        "omniglot.few_shot",
+        "mu_limit.beside_networks",
+        "word2vec.word2vec",
+        "transfer.evaluate",
+        "comparison.compare",
+    )
     for name in recipes:
         __import__(f"mupi.recipes.{name}")
     torch.set_num_threads(1)

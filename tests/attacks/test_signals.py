@@ -42,9 +42,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         monkeypatch.setattr("mupi.commands.train.train.save_figures", lambda *_: [])
         for name in (
             "word2vec.word2vec.plot_analogies",
-            "omniglot.omniglot.plot_classes",
-            "omniglot.omniglot.plot_few_shot_curves",
-            "mu_limit.mu_limit.plot_mu_limit",
+            "omniglot.few_shot.plot_classes",
+            "omniglot.few_shot.plot_few_shot_curves",
+            "mu_limit.beside_networks.plot_mu_limit",
             "widths.convergence.plot_losses",
             "widths.convergence.plot_gaps",
             "widths.lr_transfer.plot_lr_transfer",

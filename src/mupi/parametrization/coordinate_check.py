@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -19,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from mupi.arrays import as_tensor
 from mupi.checks import fail, positive_int
 from mupi.parametrization import Scalings
+from mupi.progress import counted
 from mupi.statistics import PowerLaw, trend
 
 OUTPUT = "f"
@@ -165,9 +164,10 @@ def coordinate_check(
     for name, value in dict(steps=steps, seeds=seeds).items():
         positive_int(f"coordinate_check({name}=...)", value)
     runs = []
-    with torch.random.fork_rng(), _progress(console, len(widths) * seeds) as advance:
+    with torch.random.fork_rng(), counted(len(widths) * seeds, console) as begin:
         for width in widths:
             for seed in range(seeds):
+                begin(f"width {width}")
                 torch.manual_seed(seed)
                 model = make_model(width)
                 like = next(model.parameters(), None)
@@ -175,7 +175,6 @@ def coordinate_check(
                 if not runs:
                     _check_model(model, x)
                 runs.append(_sizes(model, make_optimizer(model), x, y, loss, steps))
-                advance(f"width {width}")
     by_width = [runs[i : i + seeds] for i in range(0, len(runs), seeds)]
     exponents = _exponents(predicted, runs[0])
     laws = (
@@ -288,15 +287,3 @@ def _exponents(predicted: Scalings | None, sizes: Sizes) -> dict[tuple[str, str]
         layers = ", ".join(dict.fromkeys(part for _, part in sizes))
         fail("coordinate_check(predicted=...)", f"for a model of the layers {layers}", f"{len(values) // 2} layers")
     return {key: float(e) for key, e in zip(sizes, values, strict=True)}
-
-
-@contextmanager
-def _progress(console: Console | None, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar of the trained models; calling what it yields moves it on."""
-    if console is None:
-        yield lambda status: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("training", total=total)
-        yield lambda status: progress.update(task, advance=1, description=status)

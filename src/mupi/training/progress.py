@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
+
+from mupi.progress import progress_display
 
 
 class EpochProgress:
     """Shows the steps of the epoch in progress with loss and, where there are such, accuracy, memory and atoms.
 
     Args:
-        progress: The bar that it is shown in.
+        progress: The display that it is shown in.
         epochs: Of how many.
         title: What is trained; with a title finished epochs are not printed.
     """
@@ -20,7 +22,7 @@ class EpochProgress:
         self.progress = progress
         self.epochs = epochs
         self.title = title
-        self.task = progress.add_task("", status="")
+        self.task = progress.add_task("")
 
     def begin(self, epoch: int, done: int, steps: int) -> None:
         """Start the bar of an epoch, of which some steps may be done."""
@@ -32,7 +34,11 @@ class EpochProgress:
         """So many steps further, with means over the epoch so far."""
         status = f"loss {loss:.4f}" + ("" if accuracy is None else f" accuracy {accuracy:.2%}")
         status += "" if megabytes is None else f" {megabytes:,.0f} MB"
-        self.progress.update(self.task, advance=steps, status=status + (f" {atoms:,} atoms" if atoms else ""))
+        self.show(steps, status + (f" {atoms:,} atoms" if atoms else ""))
+
+    def show(self, steps: int, status: str) -> None:
+        """So many steps further, with what is to be said of them."""
+        self.progress.update(self.task, advance=steps, status=status)
 
     def finish(self, epoch: int, line: str) -> None:
         """Print an epoch and what is to be said of it."""
@@ -42,16 +48,7 @@ class EpochProgress:
 
 
 @contextmanager
-def epoch_progress(epochs: int, title: str | None = None) -> Iterator[EpochProgress]:
+def epoch_progress(epochs: int, title: str | None = None, console: Console | None = None) -> Iterator[EpochProgress]:
     """Show an `EpochProgress` inside the block; the bar goes away after it, the printed lines stay."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(),
-    )
-    console = Console()
-    silent = title is not None and not console.is_terminal  # where a bar that goes away leaves an empty line
-    with Progress(*columns, console=console, transient=True, expand=True, disable=silent) as progress:
+    with progress_display(console) as progress:
         yield EpochProgress(progress, epochs, title)

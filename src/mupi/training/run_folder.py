@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from mupi.checks import fail
 from mupi.training.atomic import remove_partial
@@ -143,6 +143,20 @@ class RunFolder(Generic[R]):
         known = len(self._known(state))
         write_sealed(self.checkpoint_path, {"config": dict(self.identity), "state": dict(state), "records": known})
         (self.directory / STARTING).unlink(missing_ok=True)
+
+    def stop(self, state: Mapping[str, Any], done: str, then: str = "--resume goes on from there") -> NoReturn:
+        """Save the state between two steps, and end.
+
+        Args:
+            state: See `save`.
+            done: What was interrupted, and after how many steps.
+            then: How it goes on.
+
+        Raises:
+            KeyboardInterrupt: Once it is saved.
+        """
+        self.save(state)
+        raise KeyboardInterrupt(f"interrupted {done}; `{self.directory}` holds them all, and {then}")
 
     def keep(self, epoch: int, net: Mapping[str, Any]) -> None:
         """Keep the network of an epoch.

@@ -254,10 +254,7 @@ class Trainer:
             if run is None:
                 raise KeyboardInterrupt(f"interrupted {where}; a further call of fit goes on from there")
             test_of(few(), f"epoch {state.epoch + 1}, step {state.step}")
-            run.save(self._checkpoint())
-            raise KeyboardInterrupt(
-                f"interrupted {where}; `{run.directory}` holds them all, and fit goes on from there"
-            )
+            run.stop(self._checkpoint(), where, "fit goes on from there")
 
         with epoch_progress(epochs, type(self.net).__name__) as progress:
 

@@ -181,8 +181,4 @@ def stop(run: RunFolder[EpochMetrics], state: TrainingState, data: Dataset) -> N
     epoch, few = state.epoch + 1, slice(EVALUATION_BATCH)
     loss, _ = evaluate(state.net, data.test_x[few], data.test_y[few])
     require_finite(loss, f"epoch {epoch}, step {state.step}")
-    run.save(state.state_dict())
-    raise KeyboardInterrupt(
-        f"interrupted in epoch {epoch} after {state.step} steps; `{run.directory}` holds them all, "
-        "and --resume goes on from there"
-    )
+    run.stop(state.state_dict(), f"in epoch {epoch} after {state.step} steps")

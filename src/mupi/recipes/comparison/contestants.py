@@ -7,9 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-
 from mupi.commands.machine import set_threads
 from mupi.commands.own_process import in_own_process
 from mupi.commands.train.build import build_data, independent_generators
@@ -17,6 +14,7 @@ from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import MB, train_network
 from mupi.kernels import KernelRegression, MLPKernel
+from mupi.progress import progress_display
 from mupi.recipes.comparison.results import Result
 from mupi.training.cached import cached
 from mupi.training.epoch_metrics import EpochMetrics
@@ -115,8 +113,7 @@ def fit_kernel(contestant: KernelContestant) -> Result:
     memory = PeakMemory(data.train_x.device)
     memory.restart()
     start = time.perf_counter()
-    console = Console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_display() as progress:
         regression = KernelRegression(contestant.kernel, contestant.ridge)
         regression.fit(data.train_x, data.train_y, progress, classes=classes)
         accuracy = regression.score(data.test_x, data.test_y, progress)

@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from mupi.checks import fail
 from mupi.commands.machine import set_threads
@@ -16,6 +14,7 @@ from mupi.commands.train.restore import restore
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import train_network
 from mupi.nets import PiMLP
+from mupi.progress import progress_display
 from mupi.recipes.comparison.learned_kernel import LearnedKernelScore, score_learned_kernel
 from mupi.training.cached import cached
 from mupi.training.records import of_fields
@@ -82,8 +81,7 @@ def score_saved(config: TrainConfig, train_images: int | None) -> LearnedKernelS
         data = data.take(train_images, generator)
     # Two thirds and one third of the images, at most as many as take a minute for each ridge.
     fit_size = min(10_000, 2 * len(data.train_x) // 3)
-    console = Console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_display() as progress:
         return score_learned_kernel(
             net, data, generator=generator, fit_size=fit_size, validation_size=fit_size // 2, progress=progress
         )

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
 from mupi.programs import MuLimit
+from mupi.progress import counted
 from mupi.recipes.mu_limit.plots import plot_mu_limit
 from mupi.recipes.mu_limit.trained_curves import Curve, Curves
 from mupi.training.atomic import write_figure, write_json, write_text
@@ -131,13 +131,11 @@ def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, conso
     for width in config.widths:
         for seed in range(config.seeds):
             jobs[f"width-{width}-seed-{seed}"] = lambda n=width, s=seed: finite_curves(config, n, s, x, y, test_x)
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
     results = {}
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("training", total=len(jobs))
+    with counted(len(jobs), console) as begin:
         try:
             for name, job in jobs.items():
-                progress.update(task, description=name)
+                begin(name)
                 results[name] = cached(
                     config.out / f"{name}.pt",
                     settings | {"network": name},
@@ -146,7 +144,6 @@ def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, conso
                     advice=f"remove it, or {OTHERWISE}",
                 )
                 write_progress(config.out, results)
-                progress.advance(task)
         except KeyboardInterrupt as error:
             done = f"interrupted with {len(results)} of {len(jobs)} networks trained"
             raise KeyboardInterrupt(f"{done}, kept in {config.out}; the same command trains the others") from error

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from statistics import fmean
-from typing import NoReturn
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from mupi.commands.machine import require_room, set_threads
@@ -16,6 +14,7 @@ from mupi.commands.train.size import MANY_LAYERS, perceptron_bytes, projected_by
 from mupi.data import data_directory
 from mupi.data.episodes import EpisodeSampler
 from mupi.data.omniglot import Characters, Omniglot, load_omniglot
+from mupi.progress import progress_display
 from mupi.recipes.omniglot.build import (
     D,
     activation,
@@ -27,13 +26,13 @@ from mupi.recipes.omniglot.build import (
 from mupi.recipes.omniglot.config import Model, OmniglotConfig
 from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
 from mupi.recipes.omniglot.learners import Kernel, Learner
-from mupi.recipes.omniglot.meta_training import MetaTraining, Tally, accuracy, half_cosine
+from mupi.recipes.omniglot.meta_training import MetaTraining, accuracy, half_cosine
 from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves
 from mupi.recipes.omniglot.run import CLASSES, CURVES, KERNELS, RESULT, few_shot_folder
 from mupi.statistics import spread
 from mupi.training.atomic import write_figure
 from mupi.training.damaged import understood
-from mupi.training.interrupt import interrupt_noted
+from mupi.training.loop import run_epochs
 from mupi.training.memory_use import PeakMemory
 from mupi.training.records import columns
 from mupi.training.run_folder import RunFolder
@@ -113,14 +112,7 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
     if saved is None:
         run.start()
     seconds = 0.0
-    bar_columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*bar_columns, console=console, transient=True) as bar:
+    with progress_display(console) as bar:
         optimizer = build_optimizer(config, learner)
         if optimizer is not None and config.batches:
             assert config.tasks is not None and config.inner_steps is not None
@@ -133,7 +125,7 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
             seconds = state.seconds
         elif saved is None:
             run.save({"batch": 0})
-        task = bar.add_task("testing", total=2 * config.test_episodes, status="")
+        task = bar.add_task("testing", total=2 * config.test_episodes)
         tested, validated = (
             final(config, learner, part, generator, lambda n: bar.update(task, advance=n))
             for part, generator in ((test, for_test), (validation, validation_generator()))
@@ -163,26 +155,38 @@ def meta_train(
     bar: Bar,
 ) -> None:
     """Take the remaining steps, with a validation and a checkpoint every so many."""
-    assert config.batches is not None
-    task = bar.add_task(label, total=config.batches, completed=state.batch, status="")
-    with interrupt_noted() as interrupted:
-        while state.batch < config.batches:
-            if interrupted():
-                stop(run, state)
+    batches = config.batches
+    assert batches is not None
+    task = bar.add_task(label, total=batches, completed=state.batch)
+
+    def take(interrupted: Callable[[], bool]) -> bool:
+        while not interrupted():
             state.step()
             bar.update(task, completed=state.batch)
-            if state.batch % config.evaluate_every == 0 or state.batch == config.batches:
-                progress = measure(config, state, validation)
-                run.append(progress)
-                run.save(state.state_dict())
-                status = f"loss {progress.train_loss:.3f} train {progress.train_accuracy:.1%} "
-                bar.update(task, status=status + f"validation {progress.validation_accuracy:.1%}")
+            if state.batch % config.evaluate_every == 0 or state.batch == batches:
+                return True
+        return False
+
+    def finish(progress: Progress) -> None:
+        run.append(progress)
+        run.save(state.state_dict())
+        status = f"loss {progress.train_loss:.3f} train {progress.train_accuracy:.1%} "
+        bar.update(task, status=status + f"validation {progress.validation_accuracy:.1%}")
+
+    run_epochs(
+        lambda: state.batch < batches,
+        take,
+        measure=lambda: measure(config, state, validation),
+        turn=state.start_tally,
+        finish=finish,
+        stop=lambda: run.stop(state.state_dict(), f"after {state.batch} batches"),
+    )
 
 
 def measure(config: OmniglotConfig, state: MetaTraining, validation: EpisodeSampler) -> Progress:
     """The means since the last validation, and a new one."""
     assert config.test_steps is not None
-    tally, state.tally = state.tally, Tally()
+    tally = state.tally
     result = accuracy(state.learner, validation, config.validation_episodes, config.test_steps, validation_generator())
     return Progress(state.batch, tally.loss / tally.batches, tally.accuracy / tally.batches, result.mean, state.seconds)
 
@@ -219,15 +223,3 @@ def shown(test: Characters) -> tuple[torch.Tensor, torch.Tensor]:
 def fixed_kernel(name: Model) -> Kernel:
     """The kernel of [B] by its name."""
     return build_kernel(OmniglotConfig(paper="pi", model=name).settled())
-
-
-def stop(run: RunFolder[Progress], state: MetaTraining) -> NoReturn:
-    """Save the state between two steps.
-
-    Raises:
-        KeyboardInterrupt: Once it is saved.
-    """
-    run.save(state.state_dict())
-    raise KeyboardInterrupt(
-        f"interrupted after {state.batch} batches; `{run.directory}` holds them all, and --resume goes on from there"
-    )

@@ -26,7 +26,8 @@ class Accuracy:
     @classmethod
     def of(cls, shares: Float[Tensor, " tasks"]) -> "Accuracy":
         """From the share of right answers in each task."""
-        return cls(float(shares.mean()), of_mean_of_many(shares), len(shares))
+        n = len(shares)
+        return cls(float(shares.mean()), of_mean_of_many(float(shares.std()) if n > 1 else 0.0, n), n)
 
     def __str__(self) -> str:
         return f"{100 * self.mean:.2f} ± {100 * self.half_width:.2f} %"

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from operator import index
 from typing import Any
@@ -16,6 +17,7 @@ from mupi.data.episodes import Episodes, EpisodeSampler
 from mupi.optim import SGD
 from mupi.recipes.omniglot.few_shot_records import Accuracy
 from mupi.recipes.omniglot.learners import Learner
+from mupi.training.modes import evaluation_mode
 from mupi.training.records import of_fields
 
 TASKS_AT_A_TIME = 32
@@ -90,6 +92,10 @@ class MetaTraining:
         self.tally.accuracy += float(hits(logits, episodes).float().mean())
         self.seconds += time.perf_counter() - start
 
+    def start_tally(self) -> None:
+        """Go on to the steps before the next validation."""
+        self.tally = Tally()
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and strings only."""
         assert self.learner.net is not None
@@ -149,14 +155,10 @@ def accuracy(
         generator: Randomness of the tasks.
         progress: Told after each batch how many tasks it had.
     """
-    net = learner.net
-    if net is not None:
-        net.eval()
     shares = []
-    for done in range(0, episodes, TASKS_AT_A_TIME):
-        drawn = sampler.draw(min(TASKS_AT_A_TIME, episodes - done), generator)
-        shares.append(hits(learner.logits(drawn, steps), drawn).double().mean(1))
-        progress(len(drawn))
-    if net is not None:
-        net.train()
+    with nullcontext() if learner.net is None else evaluation_mode(learner.net):
+        for done in range(0, episodes, TASKS_AT_A_TIME):
+            drawn = sampler.draw(min(TASKS_AT_A_TIME, episodes - done), generator)
+            shares.append(hits(learner.logits(drawn, steps), drawn).double().mean(1))
+            progress(len(drawn))
     return Accuracy.of(torch.cat(shares))

@@ -1,11 +1,11 @@
 """`mupi transfer evaluate`: what the features of pretrained networks are worth on another data set, by epoch."""
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mupi.checks import fail
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.train.run import read_config, run_folder
+from mupi.progress import progress_display
 from mupi.recipes.transfer.config import EvaluateConfig
 from mupi.recipes.transfer.plots import plot_transfer
 from mupi.recipes.transfer.report import Evaluated, grouped, print_report, results_json
@@ -36,8 +36,7 @@ def evaluate(config: EvaluateConfig) -> list[Evaluated]:
     folder_name("--name", how.name)
     runs = [read_config(path) for path in config.runs]
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_display(console) as progress:
         evaluation = Evaluation(how, runs, progress)
         with held(evaluation.out, "choose another --out"):
             return _evaluate(evaluation, console)

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -24,6 +23,7 @@ from mupi.commands.widths import doublings
 from mupi.data import Dataset, DatasetName, load
 from mupi.features import RandomFeatures
 from mupi.nets import MLP, PiMLP
+from mupi.progress import counted
 from mupi.recipes.widths.convergence_plots import plot_gaps, plot_losses
 from mupi.recipes.widths.width_sweep import WidthSweep
 from mupi.training.atomic import write_figure, write_json
@@ -128,16 +128,10 @@ def _convergence(config: ConvergenceConfig, console: Console) -> list[WidthSweep
         widest = RandomFeatures(config.widths(rank)[-1])
         require_room("--max-width", projected_bytes(d, rank, presets.pi_limit.depth, classes, widest, φ))
     total = sum(1 + config.seeds * len(config.widths(rank)) for rank in config.ranks) + config.seeds * len(mu_widths)
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=total)
-
-        def advance(status: str) -> None:
-            progress.update(task, advance=1, description=status)
-
+    with counted(total, console) as begin:
         limit, mu_net = (replace(p, lr=config.rate * p.lr) for p in (presets.pi_limit, presets.mu_net))
-        sweeps = [pi_sweep(config, limit, rank, data, advance) for rank in config.ranks]
-        sweeps.append(mu_sweep(config, mu_net, mu_widths, data, advance))
+        sweeps = [pi_sweep(config, limit, rank, data, begin) for rank in config.ranks]
+        sweeps.append(mu_sweep(config, mu_net, mu_widths, data, begin))
     console.print(table(sweeps, config))
     for path in save(config, sweeps):
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
@@ -145,21 +139,21 @@ def _convergence(config: ConvergenceConfig, console: Console) -> list[WidthSweep
 
 
 def pi_sweep(
-    config: ConvergenceConfig, preset: TrainConfig, rank: int, data: Dataset, advance: Callable[[str], None]
+    config: ConvergenceConfig, preset: TrainConfig, rank: int, data: Dataset, begin: Callable[[str], None]
 ) -> WidthSweep:
     """π-nets of one rank against their π-limit."""
     preset = replace(preset, features="atoms", rank=rank)
     start = build_network(preset, data, torch.Generator().manual_seed(0))
     assert isinstance(start, PiMLP)
+    begin(f"π-limit, r = {rank}")
     limit = trajectory(build_network(preset, data, torch.Generator().manual_seed(0)), preset, config, data)
-    advance(f"π-limit, r = {rank}")
     found = []
     for width in config.widths(rank):
         runs = []
         for seed in range(config.seeds):
+            begin(f"π-net, r = {rank}, n = {width}")
             sample = start.sample(width, generator(width, seed))
             runs.append(trajectory(sample, preset, config, data))
-            advance(f"π-net, r = {rank}, n = {width}")
         gaps = [distance(run.outputs, limit.outputs) for run in runs]
         found.append(([run.losses.tolist() for run in runs], gaps))
     return WidthSweep(
@@ -173,16 +167,16 @@ def pi_sweep(
 
 
 def mu_sweep(
-    config: ConvergenceConfig, preset: TrainConfig, widths: list[int], data: Dataset, advance: Callable[[str], None]
+    config: ConvergenceConfig, preset: TrainConfig, widths: list[int], data: Dataset, begin: Callable[[str], None]
 ) -> WidthSweep:
     """μ-nets against the mean of those of their width."""
     found = []
     for width in widths:
         runs = []
         for seed in range(config.seeds):
+            begin(f"μ-net, n = {width}")
             net = build_network(replace(preset, width=width), data, generator(width, seed))
             runs.append(trajectory(net, preset, config, data))
-            advance(f"μ-net, n = {width}")
         spread = spread_of(torch.stack([run.outputs for run in runs]))
         found.append(([run.losses.tolist() for run in runs], [spread]))
     return WidthSweep(

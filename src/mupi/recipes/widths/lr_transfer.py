@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -24,6 +23,7 @@ from mupi.data import DatasetName, load
 from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
+from mupi.progress import counted
 from mupi.recipes.widths.lr_sweep import LrSweep
 from mupi.recipes.widths.lr_transfer_plots import plot_lr_transfer
 from mupi.statistics import number
@@ -102,15 +102,11 @@ def _lr_transfer(config: LrTransferConfig, console: Console) -> dict[str, LrSwee
     if not chosen:
         chosen = {"SP": Parametrization.standard(config.depth), "μP": Parametrization.mup(config.depth)}
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("training", total=len(chosen) * len(config.widths) * len(lrs) * config.seeds)
+    with counted(len(chosen) * len(config.widths) * len(lrs) * config.seeds, console) as begin:
 
         def loss(name: str, p: Parametrization, width: int, lr: float, seed: int) -> float:
-            progress.update(task, description=f"{name}, width {width}, η = {lr:.4g}")
-            result = final_loss(config, p, width, lr, x, targets, torch.Generator().manual_seed(seed))
-            progress.advance(task)
-            return result
+            begin(f"{name}, width {width}, η = {lr:.4g}")
+            return final_loss(config, p, width, lr, x, targets, torch.Generator().manual_seed(seed))
 
         sweeps = {
             name: LrSweep(

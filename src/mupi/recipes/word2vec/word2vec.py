@@ -1,14 +1,15 @@
 """`mupi word2vec`: word vectors at finite widths and in the μ-limit, from the text to the analogies."""
 
 import time
+from collections.abc import Callable
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mupi.commands.machine import require_device, set_threads
 from mupi.data.directory import data_directory
 from mupi.kernels.memory import available_memory, require_memory
+from mupi.progress import progress_display
 from mupi.recipes.word2vec.analogies import Score, Section, load_questions, score_analogies, total
 from mupi.recipes.word2vec.cbow import CBOW, state_bytes
 from mupi.recipes.word2vec.config import DTYPES, NORMALIZERS, Word2VecConfig
@@ -23,12 +24,13 @@ from mupi.recipes.word2vec.word_training import Progressed, Training, build
 from mupi.recipes.word2vec.word_vectors import WordVectors
 from mupi.training.atomic import replacing, write_figure
 from mupi.training.damaged import understood
-from mupi.training.interrupt import interrupt_noted
+from mupi.training.loop import run_epochs
 from mupi.training.memory_use import PeakMemory
+from mupi.training.progress import epoch_progress
 from mupi.training.records import of_fields
 from mupi.training.run_folder import RunFolder
 
-MB = 1e6
+MB = 10**6
 
 
 def word2vec(config: Word2VecConfig) -> list[Word2VecMetrics]:
@@ -83,14 +85,7 @@ def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[W
         highlight=False,
         soft_wrap=True,
     )
-    try:
-        scores = train_epochs(training, run, corpus, questions, memory, console)
-    except KeyboardInterrupt as interrupted:
-        run.save(training.state_dict())
-        raise KeyboardInterrupt(
-            f"interrupted in epoch {training.done.epoch + 1} after {training.done.passage} passages of "
-            f"{training.sampling.passages}; `{run.directory}` holds them all, and --resume goes on from there"
-        ) from interrupted
+    scores = train(training, run, corpus, questions, memory, console)
     if total(scores).seen:
         console.print(score_table(scores))
     vectors, figure = run.directory / VECTORS, run.directory / FIGURE
@@ -116,7 +111,7 @@ def find_questions(config: Word2VecConfig, console: Console) -> tuple[Section, .
         return ()
 
 
-def train_epochs(
+def train(
     training: Training,
     run: RunFolder[Word2VecMetrics],
     corpus: Corpus,
@@ -132,56 +127,54 @@ def train_epochs(
     Raises:
         KeyboardInterrupt: After Ctrl-C, between two passages.
     """
-    config, done = training.config, training.done
+    config, sampling = training.config, training.sampling
     scores: tuple[Score, ...] = ()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(),
-    )
-    last_save = time.monotonic()
-    with interrupt_noted() as interrupted, Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=config.epochs * training.sampling.passages, status="")
-        while done.epoch < config.epochs:
-            progress.update(task, description=f"epoch {done.epoch + 1}/{config.epochs}")
-            while done.passage < training.sampling.passages:
+    saved_at = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved_at
+        run.save(training.state_dict())
+        saved_at = time.monotonic()
+
+    with epoch_progress(config.epochs, console=console) as progress:
+
+        def take(interrupted: Callable[[], bool]) -> bool:
+            done = training.done
+            progress.begin(done.epoch + 1, done.passage, sampling.passages)
+            while done.passage < sampling.passages:
                 if interrupted():
-                    raise KeyboardInterrupt
+                    return False
                 training.train_passage()
-                words = training.sampling.words_before(done.passage)
-                progress.update(
-                    task,
-                    completed=done.epoch * training.sampling.passages + done.passage,
-                    status=f"loss {done.loss / max(done.positions, 1):.4f} {words / done.seconds:,.0f} words/s",
-                )
-                if time.monotonic() - last_save > 60 * config.save_minutes:
-                    run.save(training.state_dict())
-                    last_save = time.monotonic()
-            metrics, scores = measure(training, corpus, questions, memory)
+                words = sampling.words_before(done.passage)
+                status = f"loss {done.loss / max(done.positions, 1):.4f} {words / done.seconds:,.0f} words/s"
+                progress.show(1, status)
+                if time.monotonic() - saved_at > 60 * config.save_minutes:
+                    save()
+            return True
+
+        def finish(measured: tuple[Word2VecMetrics, tuple[Score, ...]]) -> None:
+            nonlocal scores
+            metrics, scores = measured
             run.append(metrics)
-            training.done = done = Progressed(epoch=done.epoch + 1)
-            run.save(training.state_dict())
-            last_save = time.monotonic()
-            console.print(epoch_line(metrics, config.epochs), highlight=False, soft_wrap=True)
+            save()
+            progress.finish(metrics.epoch, epoch_line(metrics))
+
+        run_epochs(
+            lambda: training.done.epoch < config.epochs,
+            take,
+            measure=lambda: measure(training, corpus, questions, memory),
+            turn=training.finish_epoch,
+            finish=finish,
+            stop=lambda: run.stop(training.state_dict(), training.where),
+        )
     return scores
 
 
 def read_corpus(config: Word2VecConfig, console: Console) -> Corpus:
-    """The text, with a bar the first time that it is read."""
+    """The text, with a bar in MB the first time that it is read."""
     path = find_text(config.text, data_directory(config.data_dir))
-    with Progress(
-        TextColumn("reading {task.description}"),
-        BarColumn(bar_width=None),
-        DownloadColumn(),
-        console=console,
-        transient=True,
-    ) as progress:
-        task = progress.add_task(path.name, total=path.stat().st_size)
-
-        def read(size: int) -> None:
-            progress.update(task, completed=size)
-
+    with progress_display(console) as progress:
+        task = progress.add_task(f"reading {path.name}", total=path.stat().st_size // MB, status="MB")
         return load_corpus(
             path,
             config.runs_dir / "corpora",
@@ -189,7 +182,7 @@ def read_corpus(config: Word2VecConfig, console: Console) -> Corpus:
             max_vocabulary=config.max_vocabulary,
             max_words=config.max_words,
             normalise=NORMALIZERS[config.normalise],
-            read=read,
+            read=lambda size: progress.update(task, completed=size // MB),
         )
 
 
@@ -240,12 +233,12 @@ def measure(
     return metrics, scores
 
 
-def epoch_line(m: Word2VecMetrics, epochs: int) -> str:
+def epoch_line(m: Word2VecMetrics) -> str:
     """What is printed of an epoch."""
     loss = "none" if m.loss is None else f"{m.loss:.4f}"
     accuracy = "none known" if m.accuracy is None else f"{m.accuracy:.2%}"
     return (
-        f"epoch {m.epoch:>{len(str(epochs))}}/{epochs}  loss {loss}  analogies {accuracy}  "
+        f"loss {loss}  analogies {accuracy}  "
         f"{m.seconds:.1f} s ({m.cpu_seconds:.1f} s of processor time, {m.words / m.cpu_seconds:,.0f} words/s)  "
         f"{m.stored_mb:,.0f} MB stored"
     )

@@ -72,6 +72,15 @@ class Training:
         done.seconds += time.perf_counter() - wall
         done.cpu_seconds += time.process_time() - cpu
 
+    @property
+    def where(self) -> str:
+        """How far it is, in words."""
+        return f"in epoch {self.done.epoch + 1} after {self.done.passage} passages of {self.sampling.passages}"
+
+    def finish_epoch(self) -> None:
+        """Go on to the next epoch."""
+        self.done = Progressed(epoch=self.done.epoch + 1)
+
     def state_dict(self) -> dict[str, object]:
         """All that later passages depend on."""
         return {"epoch": self.done.epoch, "progress": vars(self.done).copy(), "net": self.net.state_dict()}
