@@ -20,6 +20,7 @@ PACKAGES = [
     "training",
     "figures",
     "data",
+    "testing",
     "nets",
     "architecture",
     "programs",

@@ -26,8 +26,12 @@ def is_transformed(x: Tensor) -> bool:
 
 
 def is_batched(x: Tensor) -> bool:
-    """Whether x is one of many in `torch.func.vmap`, where no ``if`` can ask for its value."""
-    return _functorch.is_batchedtensor(x)
+    """Whether x is one of many in `torch.func.vmap`, under other transforms or not: no ``if`` can ask for its value."""
+    while is_transformed(x):
+        if _functorch.is_batchedtensor(x):
+            return True
+        x = _functorch.get_unwrapped(x)
+    return False
 
 
 def without_transforms(x: Tensor) -> Tensor:

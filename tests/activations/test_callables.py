@@ -15,7 +15,7 @@ from assertions import assert_close
 from cases import randn
 from mupi import GELU, Abs, Erf, Identity, LeakyReLU, PiecewiseLinear, Polynomial, Quadrature, ReLU, Sin, Tanh
 from mupi.activations import as_activation
-from oracles.gaussian import derivative
+from mupi.testing.moments import derivative
 from oracles.piecewise import expectation
 
 

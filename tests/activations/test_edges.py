@@ -52,20 +52,6 @@ def test_moments_in_float32_are_those_of_the_same_three_numbers_in_float64(name,
         assert_close(moment(*single), moment(*[t.double() for t in single]), rtol=2e-6, scale=1.0)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("zero", ["u", "v", "both"])
-def test_zero_variance_gives_products_of_one_dimensional_expectations(name, dtype, zero):
-    φ = ACTIVATIONS[name]
-    one, null = torch.ones(1, dtype=dtype), torch.zeros(1, dtype=dtype)
-    var_u, var_v = (null if zero in ("u", "both") else one), (null if zero in ("v", "both") else one)
-    mean = {0.0: float(φ(torch.zeros(1, dtype=torch.float64))), 1.0: float(φ.hermite(0, torch.ones(1).double()))}
-    expected = mean[float(var_u)] * mean[float(var_v)]
-    assert_close(φ.dual(var_u, null, var_v), torch.tensor([expected], dtype=dtype), scale=1.0)
-    for moment in (φ.dual_11, φ.dual_02):
-        assert torch.isfinite(moment(var_u, null, var_v)).all()
-
-
 @pytest.mark.parametrize("name", SMOOTH)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_curvature_at_zero_variance_is_that_of_a_smooth_activation_at_0(name, dtype):
@@ -88,16 +74,6 @@ def test_the_gradient_at_a_zero_vector_is_the_mean_over_directions(φ, dtype):
     b = randn(1, 4, dtype=dtype)
     _, at_zero = kernel_and_gradient(φ, b, torch.zeros(1, 4, dtype=dtype))
     assert_close(at_zero, φ.odd**2 * b, scale=1.0)
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_value_and_gradient_are_finite_at_zero_vectors(name, dtype):
-    φ, zero, b = ACTIVATIONS[name], torch.zeros(1, 4, dtype=dtype), randn(1, 4, dtype=dtype)
-    for first, second in ((b, zero), (zero, b), (zero, zero)):
-        value, gradient = kernel_and_gradient(φ, first, second)
-        assert torch.isfinite(value).all() and torch.isfinite(gradient).all()
-        assert gradient.abs().max() < 10
 
 
 @pytest.mark.parametrize("name", CLOSED_FORM)

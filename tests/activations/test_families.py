@@ -9,7 +9,7 @@ from assertions import assert_close, assert_equal
 from cases import randn
 from mupi import GELU, Abs, Cos, Erf, Identity, LeakyReLU, Polynomial, Quadrature, ReLU, Sin, Tanh
 from mupi.activations import as_activation
-from oracles.gaussian import expectation
+from mupi.testing.moments import expectation
 
 
 @pytest.mark.parametrize(

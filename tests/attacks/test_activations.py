@@ -16,7 +16,7 @@ from torch import nn
 
 import mupi
 from mupi.kernels import ConvNNGP, ConvNTK
-from oracles.gaussian import derivative
+from mupi.testing.moments import derivative
 from oracles.piecewise import expectation
 
 CALLABLES = {

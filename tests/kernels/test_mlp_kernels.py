@@ -10,7 +10,7 @@ from cases import ACTIVATIONS, randn, seeded
 from mupi import Abs, Atoms, Erf, Identity, PiMLP, ReLU, Sin
 from mupi.features import gram
 from mupi.kernels import NNGP, NTK, mlp_kernel, tiles
-from oracles.gaussian import derivative, expectation
+from mupi.testing.moments import derivative, expectation
 
 BOTH = [NNGP, NTK]
 DTYPES = [torch.float32, torch.float64]

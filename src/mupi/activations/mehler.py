@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mupi.activations.activation import Pairs
 from mupi.activations.hermite_polynomials import gauss_hermite, hermite_polynomials
+from mupi.torch_internals import is_batched
 
 Function = Callable[[Tensor], Tensor]
 
@@ -53,9 +54,11 @@ def mehler_sum(first: Sequence[Tensor], correlation: Pairs, second: Sequence[Ten
     if correlation.numel() == 0 or first[0].numel() == 0 or second[0].numel() == 0:
         return first[0] * correlation * second[0]
     sizes = torch.stack([a.abs().amax() * b.abs().amax() for a, b in zip(first, second, strict=True)])
-    if not sizes.any():
-        return 0 * (first[0] * correlation * second[0])
-    keep = int(torch.nonzero(sizes >= torch.finfo(sizes.dtype).eps / 100 * sizes.amax())[-1]) + 1
+    keep = len(first)
+    if not is_batched(sizes):  # there all terms are taken, as each of the batch has its own that count
+        if not sizes.any():
+            return 0 * (first[0] * correlation * second[0])
+        keep = int(torch.nonzero(sizes >= torch.finfo(sizes.dtype).eps / 100 * sizes.amax())[-1]) + 1
     total = torch.zeros_like(correlation)
     for a, b in zip(reversed(first[:keep]), reversed(second[:keep]), strict=True):
         total = total * correlation + a * b

@@ -51,6 +51,7 @@ class Hermite(Features):
         if not isinstance(self.degree, int) or not 0 <= self.degree <= 8:
             fail("Hermite(degree=...)", "an integer from 0 to 8", self.degree)
         if isinstance(self.subspace, Mapping):
+            object.__setattr__(self, "subspace", dict(self.subspace))  # one that the caller does not change
             for degree, size in self.subspace.items():
                 positive_int(f"Hermite(subspace={{{degree}: ...}})", size)
                 if not 2 <= degree <= self.degree:
@@ -59,6 +60,11 @@ class Hermite(Features):
             positive_int("Hermite(subspace=...)", self.subspace)
         for name in ("renew_every", "window"):
             positive_int(f"Hermite({name}=...)", getattr(self, name))
+
+    def __hash__(self) -> int:
+        """Of its arguments; that of a mapping, which has none, from its entries."""
+        subspace = frozenset(self.subspace.items()) if isinstance(self.subspace, Mapping) else self.subspace
+        return hash((self.degree, subspace, self.renew_every, self.window))
 
     def directions(self, degree: int, rank: int) -> int | None:
         """How many directions a degree keeps; None for all in full, 0 for none."""

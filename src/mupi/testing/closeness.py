@@ -1,4 +1,4 @@
-"""The comparisons that every test uses, each with a tolerance that follows from the dtype."""
+"""Comparisons, each with a tolerance that follows from the dtype."""
 
 import math
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def assert_equal(actual: Tensor, expected: Tensor) -> None:
     assert torch.equal(actual, expected), f"differ by up to {(actual - expected).abs().max()}"
 
 
-def fitted_slope(sizes: Sequence[float], errors: Sequence[float]) -> float:
+def fitted_slope(sizes: Sequence[int | float], errors: Sequence[int | float]) -> float:
     """The least-squares slope of log error against log size: the rate of a limit theorem."""
     x = torch.tensor(sizes, dtype=torch.float64).log()
     y = torch.tensor(errors, dtype=torch.float64).log()
@@ -51,6 +51,6 @@ def fitted_slope(sizes: Sequence[float], errors: Sequence[float]) -> float:
     return float((x @ y) / (x @ x))
 
 
-def root_mean_square(values: Sequence[float]) -> float:
+def root_mean_square(values: Sequence[int | float]) -> float:
     """√(mean of squares)."""
     return math.sqrt(sum(v * v for v in values) / len(values))

@@ -1,6 +1,6 @@
 """Expectations over a pair of Gaussians by nested quadrature, exact for functions that have a kink at 0."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import acos, pi, sqrt
 
 import numpy as np
@@ -33,15 +33,18 @@ def expectation(f: Callable[[Tensor, Tensor], Tensor], var_u: float, cov: float,
     return total
 
 
-def moments(φ: Function, var_u: float, cov: float, var_v: float) -> tuple[float, float, float]:
-    """E φ(u)φ(v), E φ'(u)φ'(v) and E φ(u)φ''(v), with φ' by autograd and no φ''.
+def moments(
+    φ: Function, var_u: float, cov: float, var_v: float, other: Function | None = None
+) -> tuple[float, float, float]:
+    """E φ(u)φ(v), E φ'(u)φ'(v) and E φ(u)φ''(v), with φ' by autograd and no φ''; ``other`` takes v, if it is given.
 
     By Stein's lemma E v φ(u)φ'(v) = cov E φ'(u)φ'(v) + var_v E φ(u)φ''(v), which holds for kinks too.
     """
-    slope = derivative(φ)
-    value = expectation(lambda u, v: φ(u) * φ(v), var_u, cov, var_v)
-    slopes = expectation(lambda u, v: slope(u) * slope(v), var_u, cov, var_v)
-    stein = expectation(lambda u, v: v * φ(u) * slope(v), var_u, cov, var_v)
+    other = φ if other is None else other
+    slope_u, slope_v = derivative(φ), derivative(other)
+    value = expectation(lambda u, v: φ(u) * other(v), var_u, cov, var_v)
+    slopes = expectation(lambda u, v: slope_u(u) * slope_v(v), var_u, cov, var_v)
+    stein = expectation(lambda u, v: v * φ(u) * slope_v(v), var_u, cov, var_v)
     return value, slopes, (stein - cov * slopes) / var_v
 
 
@@ -66,7 +69,7 @@ def derivative(φ: Function) -> Function:
     return slope
 
 
-def _legendre(ends: list[float], nodes: int) -> tuple[np.ndarray, np.ndarray]:
+def _legendre(ends: Sequence[int | float], nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss–Legendre nodes and weights on each of the intervals between ``ends``."""
     x, w = np.polynomial.legendre.leggauss(nodes)
     starts, widths = np.array(ends[:-1]), np.diff(ends)
