@@ -4,6 +4,8 @@ from mupi.kernels.alignment import centered_alignment
 from mupi.kernels.conv import ConvNNGP, ConvNTK
 from mupi.kernels.conv_kernel import ConvKernel
 from mupi.kernels.cosine import CosineKernel
+from mupi.kernels.cross_entropy_flow import CrossEntropyFlow
+from mupi.kernels.dirichlet import DirichletClassification
 from mupi.kernels.dynamics import KernelDynamics
 from mupi.kernels.empirical import EmpiricalNNGP, EmpiricalNTK
 from mupi.kernels.feature_regression import FeatureRegression
@@ -24,6 +26,8 @@ __all__ = [
     "ConvNNGP",
     "ConvNTK",
     "CosineKernel",
+    "CrossEntropyFlow",
+    "DirichletClassification",
     "EmpiricalNNGP",
     "EmpiricalNTK",
     "FeatureRegression",

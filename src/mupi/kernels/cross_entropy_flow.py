@@ -1,0 +1,136 @@
+"""`CrossEntropyFlow`: gradient flow on the cross-entropy in the kernel regime, by an ODE solver."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from mupi.arrays import takes_numpy
+from mupi.checks import fail
+from mupi.kernels.given import Kernel, check_new_inputs, check_symmetric, check_training_inputs, kernel_matrix
+from mupi.kernels.labels import count_classes, is_labels
+from mupi.kernels.memory import available_memory, require_memory
+
+OWNER = "CrossEntropyFlow"
+
+
+@takes_numpy
+class CrossEntropyFlow:
+    """df_t(x)/dt = k(x, X)(Y − softmax f_t(X))/n: a network with a fixed tangent kernel k on the mean cross-entropy.
+
+    Y are one-hot labels. f_t(x) = f_0(x) + k(x, X) a_t with da_t/dt = (Y − softmax(f_0(X) + K a_t))/n, which
+    `scipy.integrate.solve_ivp` solves (DOP853) in float64. Networks that start at f_0 ≠ 0 end elsewhere, as the loss is
+    not quadratic: draw f_0 from the NNGP for an ensemble, on training and new inputs together.
+
+    >>> X, y = torch.randn(30, 2, dtype=torch.float64), torch.arange(30) % 3
+    >>> flow = CrossEntropyFlow(lambda a, b: 1 + a @ b.T).fit(X, y, times=[1.0, 10.0])
+    >>> flow.predict(X[:5]).shape
+    torch.Size([2, 5, 3])
+
+    Attributes:
+        times: As given to `fit`.
+        coefficients: a_t at these times, after `fit`.
+
+    Args:
+        kernel: k, any callable on two matrices of inputs; symmetric and positive semi-definite.
+        tolerance: Relative and absolute error of a step of the solver.
+    """
+
+    times: tuple[float, ...]
+    coefficients: Float[Tensor, "times n classes"]
+
+    def __init__(self, kernel: Kernel, tolerance: float = 1e-6):
+        if not 0 < tolerance < 0.1:
+            fail(f"{OWNER}(tolerance=...)", "between 0 and 0.1", tolerance)
+        self.kernel, self.tolerance = kernel, tolerance
+        self._inputs: Tensor | None = None
+
+    @torch.no_grad()
+    def fit(
+        self,
+        X: Float[Tensor, "n d"],
+        Y: Int[Tensor, " n"],
+        times: Sequence[float],
+        *,
+        start: Float[Tensor, "n classes"] | None = None,
+        classes: int | None = None,
+    ) -> "CrossEntropyFlow":
+        """Solve up to the last time.
+
+        Args:
+            X: Inputs, of which a copy is kept.
+            Y: Class labels 0 … k−1, each of which must occur, or ``classes`` say how many there are.
+            times: Increasing, from 0 on; finite, since the loss has its least value at infinity.
+            start: f_0(X); None for 0.
+            classes: k.
+
+        Raises:
+            ValueError: If inputs are no finite matrix, targets no such labels, times not such, or memory does not
+                suffice; if the solver gives up.
+        """
+        check_training_inputs(f"{OWNER}.fit(X)", X)
+        if not is_labels(f"{OWNER}.fit(Y)", Y, len(X), classes):
+            fail(f"{OWNER}.fit(Y)", "class labels 0 … k−1", Y.dtype, "use Y.long(), or KernelDynamics for numbers")
+        k, n = count_classes(f"{OWNER}.fit(Y)", Y, classes), len(X)
+        self.times = tuple(float(t) for t in times)
+        if (
+            not self.times
+            or min(self.times) < 0
+            or any(b <= a for a, b in zip(self.times, self.times[1:], strict=False))
+        ):
+            fail(f"{OWNER}.fit(times=...)", "increasing numbers ≥ 0", list(self.times))
+        if not np.isfinite(self.times).all():
+            fail(
+                f"{OWNER}.fit(times=...)", "finite", list(self.times), "outputs grow without end as the loss goes to 0"
+            )
+        require_memory(f"{OWNER}.fit(X)", 24 * n * n, available_memory(X.device), "fit fewer inputs")
+        if start is not None and start.shape != (n, k):
+            fail(f"{OWNER}.fit(start=...)", f"of shape ({n}, {k})", f"shape {tuple(start.shape)}")
+        K = kernel_matrix(OWNER, self.kernel, X, X).double()
+        check_symmetric(OWNER, K)
+        f0 = K.new_zeros(n, k) if start is None else start.double()
+        one_hot = torch.nn.functional.one_hot(Y.long(), k).to(K)
+
+        def rate(_: float, a: np.ndarray) -> np.ndarray:
+            f = f0 + K @ torch.from_numpy(a.reshape(n, k)).to(K.device)
+            return ((one_hot - f.softmax(1)) / n).cpu().numpy().reshape(-1)
+
+        # Errors are asked of f = K a, so of a relative to the kernel's size.
+        size = max(float(torch.linalg.matrix_norm(K, 1)), torch.finfo(torch.float64).tiny)
+        solution = solve_ivp(
+            rate,
+            (0.0, max(self.times[-1], np.finfo(float).tiny)),
+            np.zeros(n * k),
+            method="DOP853",
+            t_eval=self.times,
+            rtol=self.tolerance,
+            atol=self.tolerance / size,
+        )
+        if not solution.success:
+            fail(f"{OWNER}.fit", "a flow that can be solved", solution.message, "use a larger tolerance or less time")
+        a = torch.from_numpy(np.ascontiguousarray(solution.y.T)).reshape(len(self.times), n, k)
+        self.coefficients = a.to(X.device)
+        self._inputs = X.detach().clone()
+        return self
+
+    def predict(
+        self, X: Float[Tensor, "m d"], start: Float[Tensor, "m classes"] | None = None
+    ) -> Float[Tensor, "times m classes"]:
+        """f_t(x) at the times of `fit`.
+
+        Args:
+            X: Inputs.
+            start: f_0(x); None for 0.
+
+        Raises:
+            RuntimeError: Before `fit`.
+            ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite.
+        """
+        if self._inputs is None:
+            raise RuntimeError(f"`{OWNER}.predict` needs a solved flow; call `fit(X, Y, times)` first")
+        check_new_inputs(f"{OWNER}.predict(X)", X, self._inputs.shape[1], self._inputs)
+        moved = kernel_matrix(OWNER, self.kernel, X, self._inputs).double() @ self.coefficients
+        return (moved if start is None else start + moved).to(X.dtype)
