@@ -60,6 +60,10 @@ class Activation(ABC):
         """E φ'(u)φ'(v) and E φ(u)φ''(v) together; overridden where they share work."""
         return self.dual_11(var_u, cov, var_v), self.dual_02(var_u, cov, var_v)
 
+    def dual_and_slope(self, var_u: Pairs, cov: Pairs, var_v: Pairs) -> tuple[Pairs, Pairs]:
+        """E φ(u)φ(v) and E φ'(u)φ'(v) together; overridden where they share work."""
+        return self.dual(var_u, cov, var_v), self.dual_11(var_u, cov, var_v)
+
     @property
     def scale_free(self) -> bool:
         """Whether rounding moments' arguments by a part moves the moments by like parts, at any size.

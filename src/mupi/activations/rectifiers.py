@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.activations.activation import Activation
-from mupi.activations.determinant import root_and_angle
+from mupi.activations.determinant import differentiated, root_and_angle
 from mupi.arrays import takes_numpy
 
 
@@ -64,6 +64,14 @@ class Rectifier(Activation):
         weight = self.even**2 * (2 / pi)
         dual_11 = self.odd**2 + weight * (pi / 2 - angle)
         return dual_11, weight * root / var_v.clamp_min(torch.finfo(var_v.dtype).tiny)
+
+    def dual_and_slope(self, var_u, cov, var_v):
+        """See the class; one angle serves both."""
+        if differentiated(var_u, cov, var_v):
+            return super().dual_and_slope(var_u, cov, var_v)
+        root, angle = root_and_angle(var_u, cov, var_v)
+        rest, weight = pi / 2 - angle, self.even**2 * (2 / pi)
+        return self.odd**2 * cov + weight * (root + cov * rest), self.odd**2 + weight * rest
 
     def hermite(self, degree: int, scale: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """c_1 = αs, and c_k = 2βs (−1)^{k/2−1} (k−3)!!/√(2π k!) for even k; the other odd ones vanish."""

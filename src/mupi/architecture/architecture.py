@@ -5,6 +5,7 @@ from typing import Any
 
 from mupi.architecture.description import Description
 from mupi.architecture.finite import FiniteNetwork
+from mupi.architecture.kernel import LimitKernel, Setting, kernel
 from mupi.architecture.table import table
 
 
@@ -23,3 +24,22 @@ class Architecture(Description):
             options: Those of `FiniteNetwork`: ``parametrization``, scales and standard deviations, ``generator``, …
         """
         return FiniteNetwork(self, width, **options)
+
+    def nngp(self, sigma_w: Setting = None, sigma_b: Setting = None, *, output: str | int | None = None) -> LimitKernel:
+        """Its covariance at the start, as its width goes to ∞: see `mupi.architecture.kernel.kernel`.
+
+        >>> K = arch.nngp(sigma_w=2**0.5, sigma_b={"readout": 0.1})(x1, x2)
+        """
+        return kernel(self, "nngp", sigma_w, sigma_b, output=output)
+
+    def ntk(
+        self,
+        sigma_w: Setting = None,
+        sigma_b: Setting = None,
+        *,
+        weight_lr: Setting = None,
+        bias_lr: Setting = None,
+        output: str | int | None = None,
+    ) -> LimitKernel:
+        """Its neural tangent kernel, as its width goes to ∞: see `mupi.architecture.kernel.kernel`."""
+        return kernel(self, "ntk", sigma_w, sigma_b, weight_lr, bias_lr, output=output)

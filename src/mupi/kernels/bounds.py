@@ -45,6 +45,36 @@ def check_variances(
         )
 
 
+def check_sizes(
+    argument: str,
+    dtype: torch.dtype,
+    moments: Sequence[tuple[Tensor, Tensor]],
+    variances: Sequence[Tensor],
+) -> None:
+    """Raise ``ValueError`` unless moments of inputs, and variances of layers, are numbers that a dtype can work with.
+
+    Args:
+        argument: The inputs as the caller knows them.
+        dtype: The dtype.
+        moments: Mean squares that weights without bias read, and where what they read is not 0.
+        variances: Those of layers.
+    """
+    info = torch.finfo(dtype)
+    low, high = FLOAT64_RANGE if dtype == torch.float64 else (info.tiny, info.max)
+    for i, values in enumerate([*(moment for moment, _ in moments), *variances]):
+        values = values.detach()
+        wrong = ~((values == 0) | ((values >= low) & (values <= high)))
+        if i < len(moments):
+            wrong |= (values == 0) & moments[i][1]
+        if wrong.any():
+            fail(
+                argument,
+                f"of a size whose mean square, and variance in each layer, is 0 or {low:.0e} to {high:.0e} as {dtype}",
+                f"{float(values[wrong][0]):.3g}",
+                HINT,
+            )
+
+
 def check_diagonal(argument: str, diagonal: Float[Tensor, " n"]) -> None:
     """Raise ``ValueError`` if some k(x, x) is not finite, or negative beyond rounding."""
     diagonal = diagonal.detach()

@@ -1,0 +1,78 @@
+"""σ's and learning rates of each parameter, from what a user gives: one number for all, or some by name or role."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+from mupi.architecture.coordinates import Normalize
+from mupi.architecture.description import Description
+from mupi.architecture.weights import WeightOperation
+from mupi.checks import fail, non_negative
+from mupi.kernels.inner_products import check_sigma
+
+Setting = float | Mapping[str, float] | None
+"""One for all; or by the name of a node or of its parameters, or a role (input, hidden, readout); None for defaults."""
+
+ROLES = ("input", "hidden", "readout", "finite")
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Of one node: σ_w, σ_b, and the rates of its weight (or gain) and its bias (or shift)."""
+
+    sigma_w: float
+    sigma_b: float
+    weight_lr: float
+    bias_lr: float
+
+
+def scales(
+    reading: str,
+    net: Description,
+    sigma_w: Setting = None,
+    sigma_b: Setting = None,
+    weight_lr: Setting = None,
+    bias_lr: Setting = None,
+) -> dict[int, Scales]:
+    """Those of each node that has parameters.
+
+    Raises:
+        ValueError: For a name that no node has, or a number that is negative or (of σ) has no finite square.
+    """
+    given = {"sigma_w": sigma_w, "sigma_b": sigma_b, "weight_lr": weight_lr, "bias_lr": bias_lr}
+    nodes = [
+        (place, node)
+        for place, node in enumerate(net)
+        if isinstance(node.operation, WeightOperation)
+        or (isinstance(node.operation, Normalize) and (node.operation.gain or node.operation.shift))
+    ]
+    names = {name for _, node in nodes for name in (node.name, node.owner)}
+    for name, setting in given.items():
+        by_name = setting if isinstance(setting, Mapping) else {} if setting is None else {"": setting}
+        for key, value in by_name.items():
+            argument = f"{reading}({name}={{{key!r}: ...}})" if key else f"{reading}({name}=...)"
+            if key and key not in names and key not in ROLES:
+                fail(argument, f"given for names among {sorted(names)} or roles {', '.join(ROLES)}", key)
+            (check_sigma if name.startswith("sigma") else non_negative)(argument, value)
+    out: dict[int, Scales] = {}
+    for place, node in nodes:
+
+        def of(name: str, default: float, place=place, node=node) -> float:
+            setting = given[name]
+            if not isinstance(setting, Mapping):
+                return default if setting is None else setting
+            for key in (node.name, node.owner, net.role(place)):
+                if key in setting:
+                    return setting[key]
+            return default
+
+        is_weight = isinstance(node.operation, WeightOperation)
+        b = of("sigma_b", 0.0)
+        out[place] = Scales(of("sigma_w", sqrt(2)), b, of("weight_lr", 1.0), of("bias_lr", b**2 if is_weight else 1.0))
+    for place, node in nodes:
+        twin = next(other for other, first in nodes if first.owner == node.owner)
+        if out[place] != out[twin]:
+            fail(
+                f"{reading}(...)", f"given alike for {net.nodes[twin]} and {node}, whose parameters are one", out[place]
+            )
+    return out

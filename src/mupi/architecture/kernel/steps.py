@@ -1,0 +1,175 @@
+"""A kernel as a list of steps: which quantities are computed in which order, each from those before it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Key:
+    """A quantity.
+
+    Attributes:
+        kind: "moment" E a(p) b(p'), "tangent" Σ_θ ∂a(p)/∂θ ∂b(p')/∂θ of a coordinate; of data "gram"; and others that
+            are parts of these.
+        a: The place of a value.
+        b: The place of another.
+        everywhere: Whether for all pairs of positions; if not, for p = p'.
+    """
+
+    kind: str
+    a: int
+    b: int = -1
+    everywhere: bool = False
+
+
+class Side:
+    """Some inputs, as one side of a kernel.
+
+    Args:
+        roots: Data that weights read, times ``scale``.
+        scale: By what they are shrunk, so that their squares are numbers.
+        values: What was computed of each input by itself.
+        like: The inputs as they came: their number, and their device.
+    """
+
+    def __init__(self, roots: dict[int, Tensor], scale: float, values: dict[Key, Tensor], like: Tensor):
+        self.roots = roots
+        self.scale = scale
+        self.values = values
+        self.like = like
+
+    def __len__(self) -> int:
+        return len(self.like)
+
+    def __getitem__(self, rows: slice) -> "Side":
+        """Some of the inputs."""
+        roots = {place: x[rows] for place, x in self.roots.items()}
+        return Side(roots, self.scale, {key: value[rows] for key, value in self.values.items()}, self.like[rows])
+
+
+@dataclass
+class Pairs:
+    """What steps are run on: all of the left with all of the right, or, paired, one by one.
+
+    Attributes:
+        left: Inputs.
+        right: Inputs.
+        paired: Whether one by one.
+        dtype: Of what is computed.
+        moved: Whether angles are moved by as much as rounding hides.
+        grams: Moments of data that were computed for a larger block.
+    """
+
+    left: Side
+    right: Side
+    paired: bool
+    dtype: torch.dtype
+    moved: bool = False
+    grams: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Those of the axes of pairs of inputs."""
+        return (len(self.left),) if self.paired else (len(self.left), len(self.right))
+
+    @property
+    def batch(self) -> int:
+        """How many axes pairs of inputs have."""
+        return 1 if self.paired else 2
+
+    def view(self, value: Tensor, on_the_left: bool, others: int) -> Tensor:
+        """A value (n, positions) of each input as a factor of pairs.
+
+        Args:
+            value: The value.
+            on_the_left: On which side.
+            others: How many axes of positions the other side has of its own; 0 where p = p'.
+        """
+        if not self.paired:
+            value = value.unsqueeze(1 if on_the_left else 0)
+        if not others:
+            return value
+        where = value.ndim if on_the_left else self.batch
+        return value.reshape(*value.shape[:where], *(1,) * others, *value.shape[where:])
+
+
+Compute = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A quantity, the places of the steps that it reads, and how: a function of `Pairs` and what they came to."""
+
+    key: Key
+    reads: tuple[int, ...]
+    compute: Compute
+
+
+@dataclass(frozen=True)
+class Program:
+    """Steps in order, and which of them are wanted."""
+
+    steps: tuple[Step, ...]
+    wanted: tuple[int, ...]
+
+    @cached_property
+    def last_reader(self) -> tuple[tuple[int, ...], ...]:
+        """For each step what nobody needs after it."""
+        last: dict[int, int] = {}
+        for i, step in enumerate(self.steps):
+            last[i] = i
+            for j in step.reads:
+                last[j] = i
+        kept = set(self.wanted)
+        out: list[list[int]] = [[] for _ in self.steps]
+        for j, i in last.items():
+            if j not in kept:
+                out[i].append(j)
+        return tuple(map(tuple, out))
+
+    def run(self, pairs: Pairs) -> list[Any]:
+        """What is wanted."""
+        values: list[Any] = [None] * len(self.steps)
+        for i, (step, done) in enumerate(zip(self.steps, self.last_reader, strict=True)):
+            values[i] = step.compute(pairs, *(values[j] for j in step.reads))
+            for j in done:
+                values[j] = None
+        return [values[j] for j in self.wanted]
+
+    @property
+    def most_alive(self) -> int:
+        """How many quantities are held at once."""
+        alive = most = 0
+        for done in self.last_reader:
+            alive += 1
+            most = max(most, alive)
+            alive -= len(done)
+        return most
+
+
+def total(_: Pairs, *parts: Tensor) -> Tensor:
+    """Their sum."""
+    out = parts[0]
+    for part in parts[1:]:
+        out = out + part
+    return out
+
+
+def diagonal(positions: Sequence[int]) -> Compute:
+    """p = p' of all pairs."""
+    n = len(positions)
+
+    def compute(pairs: Pairs, t: Tensor) -> Tensor:
+        at = pairs.batch
+        if n == 1:
+            return t.diagonal(0, at, at + 1)
+        size = torch.Size(positions).numel()
+        flat = t.reshape(*t.shape[:at], size, size).diagonal(0, at, at + 1)
+        return flat.reshape(*t.shape[:at], *positions)
+
+    return compute

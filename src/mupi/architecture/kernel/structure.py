@@ -1,0 +1,162 @@
+"""What each value of a network is in the limit at the start: data, Gaussian, or not; and of which weights it is."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from mupi.activations import Activation, Identity, as_activation
+from mupi.architecture.description import Description, Node
+from mupi.architecture.kernel.data_values import on_data
+from mupi.architecture.kernel.forms import PROGRAM, Flat, Form, Function, Linear, Normal, Product, Weight, forms
+from mupi.architecture.positions import Attention
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known of a value.
+
+    Attributes:
+        form: Its form; None for data.
+        inputs: The places of the values that it reads.
+        gaussian: Whether it is linear in layers, so that its coordinates are Gaussian with mean 0.
+        sources: The owners of the weights that it is made of, back to the last ones; what has none in common with
+            another is independent of it.
+    """
+
+    form: Form | None
+    inputs: tuple[int, ...] = ()
+    gaussian: bool = False
+    sources: frozenset[str] = frozenset()
+
+    @property
+    def is_data(self) -> bool:
+        """Whether no weight has touched it."""
+        return self.form is None
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The facts of all values, in their places; made by `structure`."""
+
+    net: Description
+    facts: tuple[Fact, ...]
+
+    def __getitem__(self, place: int) -> Fact:
+        return self.facts[place]
+
+    def positions(self, place: int) -> tuple[int, ...]:
+        """Axes of positions of a value."""
+        return self.net.shapes[place].positions
+
+    def owner(self, place: int) -> str:
+        """Of a weight."""
+        return self.net.nodes[place].owner
+
+    def independent(self, a: int, b: int) -> bool:
+        """Whether two values have no weight in common."""
+        return not self[a].sources & self[b].sources
+
+    @cached_property
+    def roots(self) -> tuple[int, ...]:
+        """Data that weights read."""
+        weights = (fact for fact in self.facts if isinstance(fact.form, Weight))
+        return tuple(sorted({i for fact in weights for i in fact.inputs if self[i].is_data}))
+
+    def refuse(self, place: int, reason: str, hint: str = PROGRAM):
+        """Raise ``ValueError`` about a value."""
+        forms.refuse(self.net.nodes[place], reason, hint)
+
+
+def structure(net: Description) -> Structure:
+    """What each value is.
+
+    Raises:
+        ValueError: If the limit at the start is not closed: with φ of what is not Gaussian, say; names the operation.
+    """
+    facts: list[Fact] = [Fact(None)]
+    for place, node in enumerate(net.nodes[1:], 1):
+        shapes = tuple(net.shapes[i] for i in node.inputs)
+        read = [facts[i] for i in node.inputs]
+        is_weight_like = net.role(place) != ""
+        if not is_weight_like and all(fact.is_data for fact in read):
+            if not on_data.covers(node.operation):
+                on_data(node)
+            facts.append(Fact(None, node.inputs))
+            continue
+        form: Form = forms(node, shapes, net.shapes[place])
+        fact = Fact(form, node.inputs)
+        facts.append(_checked(net, facts, place, node, fact))
+    last = facts[-1]
+    if last.is_data:
+        forms.refuse(net.nodes[-1], "the output is data that no weight has touched", "end with a readout")
+    return Structure(net, tuple(facts))
+
+
+def _checked(net: Description, facts: list[Fact], place: int, node: Node, fact: Fact) -> Fact:
+    """The fact with what follows from those that it reads, or ``ValueError``."""
+
+    def refuse(reason: str, hint: str = PROGRAM):
+        forms.refuse(node, reason, hint)
+
+    read = [facts[i] for i in node.inputs]
+    form = fact.form
+    for i in node.inputs:
+        finite = not facts[i].is_data and not net.shapes[i].is_layer
+        if finite and not isinstance(form, Linear):
+            refuse("it reads a layer of finitely many channels, which stays random", "make that layer as wide as n")
+    if isinstance(form, Weight):
+        if form.reads == "layer" and net.shapes[node.inputs[0]].flat and form.conv is not None:
+            refuse("a convolution of flattened positions")
+        for other in range(1, place):
+            twin = net.nodes[other]
+            if isinstance(facts[other].form, Weight) and twin.owner == node.owner and twin.operation != node.operation:
+                refuse(f"its weights are those of {twin}, which uses them otherwise", "give it weights of its own")
+        return replace(fact, gaussian=True, sources=frozenset({node.owner}))
+    if isinstance(form, Linear) and isinstance(node.operation, Attention):
+        q, k, v = read
+        if q.sources & k.sources or not (q.gaussian or k.gaussian):
+            refuse("queries and keys are not independent with mean 0, so logits do not vanish at the start")
+        return replace(fact, gaussian=v.gaussian, sources=v.sources)
+    sources = frozenset().union(*(f.sources for f in read))
+    if isinstance(form, Function):
+        if not read[0].gaussian:
+            refuse("φ of a value that is not Gaussian, as a sum of φ's or an average of them is not")
+        return replace(fact, sources=sources)
+    if isinstance(form, Linear):
+        terms = [facts[node.inputs[which]] for which, _ in form.terms]
+        if any(term.is_data for term in terms):
+            refuse("a layer together with data")
+        return replace(
+            fact,
+            gaussian=all(term.gaussian for term in terms),
+            sources=frozenset().union(*(term.sources for term in terms)),
+        )
+    if isinstance(form, Normal):
+        own = frozenset({f"{node.owner} (gain and shift)"}) if form.gain or form.shift else frozenset()
+        return replace(fact, gaussian=read[0].gaussian, sources=sources | own)
+    if isinstance(form, Product):
+        same = _function_of_one(facts, node)
+        if same is not None:
+            h, activation = same
+            return Fact(Function(activation), (h,), False, facts[h].sources)
+        if read[0].sources & read[1].sources:
+            refuse("a product of two values that are made of the same weights")
+        return replace(fact, sources=sources)
+    assert isinstance(form, Flat)
+    return replace(fact, gaussian=read[0].gaussian, sources=sources)
+
+
+def _function_of_one(facts: list[Fact], node: Node) -> tuple[int, Activation] | None:
+    """The value h and φ of which a product is φ(h), where both factors are functions of h: a SiLU by hand, say."""
+    factors: list[tuple[int, Activation]] = []
+    for place in node.inputs:
+        fact = facts[place]
+        if isinstance(fact.form, Function):
+            factors.append((fact.inputs[0], fact.form.activation))
+        elif fact.gaussian:
+            factors.append((place, Identity()))
+        else:
+            return None
+    (h, φ), (g, ψ) = factors
+    if h != g:
+        return None
+    return h, as_activation(lambda x: φ(x) * ψ(x), str(node))
