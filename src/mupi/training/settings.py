@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mupi.conventions import without_address
+from mupi.training.epoch_record import EpochRecord
 from mupi.training.examples import Examples
+from mupi.training.run_folder import RunFolder
+
+CALL_OF_FIT = ("data", "test")
 
 
 def plain(value: Any) -> Any:
@@ -66,3 +71,21 @@ def of_optimizer(optimizer: Optimizer) -> list[Any]:
 def of_examples(examples: Examples | None) -> list[str] | None:
     """The checksums of inputs and targets."""
     return None if examples is None else [checksum(examples.x), checksum(examples.y)]
+
+
+def trainer_folder(
+    path: Path, settings: dict[str, Any], train: Examples, tests: Examples | None
+) -> RunFolder[EpochRecord]:
+    """The folder of a `Trainer`'s run on these examples."""
+    known = settings | {"data": of_examples(train), "test": of_examples(tests)}
+    return RunFolder(
+        directory=path,
+        settings=known,
+        identity=known,
+        record=EpochRecord,
+        counted_by="epoch",
+        writer="Trainer.fit",
+        argument=lambda name: f"{'fit' if name in CALL_OF_FIT else 'Trainer'}({name}=...)",
+        otherwise="choose another directory",
+        start_again="choose another directory, or remove this one",
+    )

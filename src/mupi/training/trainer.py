@@ -8,24 +8,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mupi.checks import fail, positive_int
-from mupi.data import Dataset
 from mupi.nets import MLP, MuCNN, PiNetwork
 from mupi.training import settings
 from mupi.training.augmentation import Augmentation
 from mupi.training.damaged import understood
 from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite
 from mupi.training.epoch_record import EpochRecord
-from mupi.training.examples import Examples, as_examples
+from mupi.training.examples import Examples
+from mupi.training.fitted_examples import check_examples, examples_to_fit, floating_parameter
 from mupi.training.loop import train_epochs
 from mupi.training.memory_use import stored_atoms
-from mupi.training.modes import evaluation_mode, training_mode
-from mupi.training.pairing import are_labels, check_pairs, rows_to_try
+from mupi.training.modes import training_mode
 from mupi.training.parts import check_generator, check_parts
 from mupi.training.procedure import Loss, Procedure
 from mupi.training.progress import epoch_progress
@@ -35,7 +34,6 @@ from mupi.training.state import Tally, TrainingState
 from mupi.training.tensorboard_log import write_curves, writer
 
 DIVERGED = "the checkpoint, if there is one, is from before; train anew with a lower learning rate or clip"
-CALL_OF_FIT = ("data", "test")
 
 Callback = Callable[["Trainer", EpochRecord], object]
 
@@ -181,15 +179,15 @@ class Trainer:
             fail("fit(callbacks=...)", "a list of functions", type(callbacks).__name__)
         if directory is not None and not isinstance(directory, str | PathLike):
             fail("fit(directory=...)", "a path, or None", type(directory).__name__)
-        train, tests = self._examples(data, test)
+        train, tests = examples_to_fit(self.net, data, test, self._state.augmentation)
         path = None if directory is None else Path(directory)
         if self._begun and path != self._directory:
             fail("fit(directory=...)", f"{self._directory}, as in the first call", path, "make a new Trainer")
         if self._state.step and len(train.x) != self._size:
             fail("fit(data=...)", f"the {self._size} examples of the epoch in progress", len(train.x))
         with writer(log) as opened, training_mode(self.net):
-            labels = self._check_data(train, tests)
-            run = None if path is None else self._run(path, train, tests)
+            labels = check_examples(self.net, self._procedure, train, tests)
+            run = None if path is None else settings.trainer_folder(path, self._settings, train, tests)
             with nullcontext() if run is None else run.held():
                 if run is not None:
                     self._open(run)
@@ -274,62 +272,6 @@ class Trainer:
                 stop=stop,
             )
 
-    def _examples(self, data: Any, test: Any) -> tuple[Examples, Examples | None]:
-        """Training and test examples, where the network is."""
-        like = _floating_parameter(self.net)
-        if isinstance(data, Dataset):
-            if test is not None:
-                fail("fit(test=...)", "None with a mupi.data.Dataset, which has its own", type(test).__name__)
-            data, test = (data.train_x, data.train_y), (data.test_x, data.test_y)
-            test = test if len(test[0]) else None
-        train = as_examples("fit(data=...)", data, like)
-        tests = None if test is None else as_examples("fit(test=...)", test, like)
-        if tests is not None and (tests.x.shape[1:], tests.y.shape[1:], tests.y.dtype) != (
-            train.x.shape[1:], train.y.shape[1:], train.y.dtype
-        ):  # fmt: skip
-            got = f"{tuple(tests.x.shape)}, {tuple(tests.y.shape)} and {tests.y.dtype}"
-            must = f"of the shapes {tuple(train.x.shape)}, {tuple(train.y.shape)} but for n, and {train.y.dtype}"
-            fail("fit(test=...)", must, got)
-        augmentation = self._state.augmentation
-        if augmentation is not None and not augmentation.takes(tuple(train.x.shape[1:])):
-            must = f"images of shape {augmentation.image_shape}, flat or not, as in Trainer(augmentation=...)"
-            fail("fit(data=...)", must, f"shape {tuple(train.x.shape)}")
-        return train, tests
-
-    def _check_data(self, train: Examples, tests: Examples | None) -> bool:
-        """Whether the targets are labels.
-
-        Raises:
-            ValueError: If the network, the loss and the targets do not go together.
-        """
-        procedure = self._procedure
-        rows = rows_to_try(train.y)
-        with evaluation_mode(self.net), torch.no_grad(), procedure.precision(train.x.device):
-            outputs = self.net(train.x[rows])
-            if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(rows):
-                got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-                fail("Trainer(net=...)", f"a module whose output is a tensor of {len(rows)} rows, as its input", got)
-            labels = are_labels("fit(data=...)", train.y, outputs)
-            if tests is not None:
-                are_labels("fit(test=...)", tests.y, outputs)
-            check_pairs("Trainer(loss=...)", procedure.loss, outputs, train.y[rows], procedure.accumulate)
-        return labels
-
-    def _run(self, path: Path, train: Examples, tests: Examples | None) -> RunFolder[EpochRecord]:
-        """The folder of a run on these examples."""
-        known = self._settings | {"data": settings.of_examples(train), "test": settings.of_examples(tests)}
-        return RunFolder(
-            directory=path,
-            settings=known,
-            identity=known,
-            record=EpochRecord,
-            counted_by="epoch",
-            writer="Trainer.fit",
-            argument=lambda name: f"{'fit' if name in CALL_OF_FIT else 'Trainer'}({name}=...)",
-            otherwise="choose another directory",
-            start_again="choose another directory, or remove this one",
-        )
-
     def _open(self, run: RunFolder[EpochRecord]) -> None:
         """Start a run, or go on with the one that is there."""
         if not run.present:
@@ -349,10 +291,4 @@ class Trainer:
 
     @property
     def _device(self) -> torch.device:
-        return _floating_parameter(self.net).device
-
-
-def _floating_parameter(net: nn.Module) -> Tensor:
-    """One that says where the network is, and in which dtype arrays are to come."""
-    parameters = list(net.parameters())
-    return next((p for p in parameters if p.is_floating_point()), parameters[0])
+        return floating_parameter(self.net).device
