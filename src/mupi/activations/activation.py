@@ -26,6 +26,11 @@ class Activation(ABC):
 
     The values at the edges (q = ±1, a zero variance) are the limits; where a limit depends on the direction,
     its mean over directions.
+
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> relu = mupi.activations.as_activation(torch.relu)  # an Activation of any function
+    >>> round(float(relu.dual(one, 0 * one, one)), 4)  # E φ(u)φ(v) of independent standard Gaussians: 1/2π
+    0.1592
     """
 
     @abstractmethod

@@ -23,6 +23,10 @@ class NormalizedPolynomial(Activation):
     have no meaning of their own: `dual_11` and `dual_02` are what Price's theorem makes of them, ∂/∂cov and
     2 ∂/∂var_v of E φφ.
 
+    >>> φ = mupi.NormalizedPolynomial.with_weights(0.0, 0.25, 1.0)  # kernel |b||g|(q/4 + q²)
+    >>> float(φ.dual(torch.ones(1), torch.full((1,), 0.5), torch.ones(1)))
+    0.375
+
     Args:
         coefficients: (a_0, …, a_K) in the basis of normalised Hermite polynomials h_k, at least one.
     """

@@ -26,6 +26,9 @@ class PiecewiseLinear(Activation):
     0). E ρ_i(u)ρ_j(v) is that of two ramps of correlated Gaussians, and E ρ_i'(u)ρ_j'(v) up to sign the probability of
     a quadrant, both in closed form with Owen's T (Owen 1956): exact at every variance. Computed in float64.
 
+    >>> mupi.PiecewiseLinear(((1.0, 1.0),))(torch.tensor([0.0, 1.0, 3.0]))  # max(x − 1, 0)
+    tensor([0., 0., 2.])
+
     Args:
         kinks: (t_i, Δ_i), at different t_i.
         constant: a.

@@ -20,6 +20,10 @@ class Polynomial(Activation):
     c_k(s) = s^k p_k(s²) with polynomials p_k, so E φ(u)φ(v) = Σ_k p_k(var_u) p_k(var_v) cov^k: a polynomial too,
     with no division and no edge.
 
+    >>> φ = mupi.Polynomial((1.0, 0.0, 2.0))
+    >>> φ(torch.tensor([3.0])), φ.derivative()
+    (tensor([19.]), Polynomial(coefficients=(0.0, 4.0)))
+
     Args:
         coefficients: (a_0, a_1, …, a_K), lowest degree first, at least one.
     """
@@ -88,6 +92,10 @@ def _mehler(first: Polynomial, second: Polynomial, var_u: Pairs, cov: Pairs, var
 
 @dataclass(frozen=True)
 class Identity(Polynomial):
-    """φ(x) = x: linear networks."""
+    """φ(x) = x: linear networks.
+
+    >>> round(float(mupi.Identity().dual(torch.ones(1), 0.3 * torch.ones(1), torch.ones(1))), 4)
+    0.3
+    """
 
     coefficients: tuple[float, ...] = (0.0, 1.0)

@@ -44,6 +44,10 @@ class Quadrature(Activation):
 
     What is narrower than 1/100 in x, the step at which kinks are looked for, may be missed.
 
+    >>> φ = mupi.Quadrature(torch.nn.functional.softplus)
+    >>> round(float(φ.hermite(1, torch.ones((), dtype=torch.float64))), 4)  # E softplus(z) z = E sigmoid(z)
+    0.5
+
     Args:
         function: φ on tensors, coordinatewise, made of torch operations (φ' is taken by autograd).
         nodes: Number of Hermite degrees, and of Gauss–Hermite nodes, 2 to 150.

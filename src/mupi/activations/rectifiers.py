@@ -93,7 +93,12 @@ def _half_wave(k: int) -> float:
 
 @dataclass(frozen=True)
 class ReLU(Rectifier):
-    """φ(x) = max(x, 0)."""
+    """φ(x) = max(x, 0).
+
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> float(mupi.ReLU().dual(one, one, one)), float(mupi.ReLU().dual(one, -one, one))
+    (0.5, 0.0)
+    """
 
     @property
     def odd(self) -> float:
@@ -115,6 +120,9 @@ class ReLU(Rectifier):
 class LeakyReLU(Rectifier):
     """φ(x) = max(x, 0) + slope·min(x, 0).
 
+    >>> mupi.LeakyReLU(0.5)(torch.tensor([-2.0, 3.0]))
+    tensor([-1.,  3.])
+
     Args:
         slope: The slope for negative x.
     """
@@ -134,7 +142,11 @@ class LeakyReLU(Rectifier):
 
 @dataclass(frozen=True)
 class Abs(Rectifier):
-    """φ(x) = |x|."""
+    """φ(x) = |x|.
+
+    >>> mupi.Abs()(torch.tensor([-2.0, 3.0]))
+    tensor([2., 3.])
+    """
 
     @property
     def odd(self) -> float:

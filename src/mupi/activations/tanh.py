@@ -21,6 +21,9 @@ class Tanh(Activation):
     The scales σ follow Kolmogorov's law (Andrews & Mallows 1974). The trapezoidal rule in log σ is right to 1e-14
     for all x with 24 nodes (to 1e-8 with 12, taken for float32), so the expectations are those of `Erf`, summed, at
     any variance.
+
+    >>> round(float(mupi.Tanh()(torch.tensor(0.5))), 4)
+    0.4621
     """
 
     def __call__(self, x):

@@ -47,7 +47,11 @@ def _hermite(degree: int, scale: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 
 @dataclass(frozen=True)
 class Sin(Activation):
-    """φ(x) = sin(x): E φφ = e^{−(var_u + var_v)/2} sinh(cov), E φ'φ' the same with cosh, E φφ'' = −E φφ."""
+    """φ(x) = sin(x): E φφ = e^{−(var_u + var_v)/2} sinh(cov), E φ'φ' the same with cosh, E φφ'' = −E φφ.
+
+    >>> float(mupi.Sin().hermite(2, torch.ones(())))  # an odd function has no even degrees
+    0.0
+    """
 
     def __call__(self, x):
         """sin(x)."""
@@ -72,7 +76,11 @@ class Sin(Activation):
 
 @dataclass(frozen=True)
 class Cos(Activation):
-    """φ(x) = cos(x): E φφ = e^{−(var_u + var_v)/2} cosh(cov), E φ'φ' the same with sinh, E φφ'' = −E φφ."""
+    """φ(x) = cos(x): E φφ = e^{−(var_u + var_v)/2} cosh(cov), E φ'φ' the same with sinh, E φφ'' = −E φφ.
+
+    >>> round(float(mupi.Cos().hermite(0, torch.ones(()))), 4)  # E cos(z) = e^{−1/2}
+    0.6065
+    """
 
     def __call__(self, x):
         """cos(x)."""

@@ -15,8 +15,10 @@ Part = Operation | Activation | Callable[[Value], Value]
 def describe(axes: tuple[int, ...], network: Part, *, integers: bool = False) -> Architecture:
     """The architecture of a network.
 
+    >>> from mupi.architecture import Dense, Normalize, Width, chain, describe, residual
     >>> n = Width()
-    >>> net = describe((64,), chain(Dense(n), ReLU(), residual(Normalize(), Dense(n), ReLU(), Dense(n)), Dense(10)))
+    >>> block = residual(Normalize(), Dense(n), mupi.ReLU(), Dense(n))
+    >>> net = describe((64,), chain(Dense(n), mupi.ReLU(), block, Dense(10)))
 
     Args:
         axes: Those of one input.

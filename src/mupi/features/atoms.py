@@ -35,6 +35,13 @@ class Atoms(Features):
     derivatives by the atoms are refused, as is whatever would take the parameter for a tensor: averages of models,
     flat vectors, shared memory, `DistributedDataParallel`. In autocast the layers compute in their own dtype.
 
+    >>> net = mupi.PiMLP(5, 2, rank=4, features=mupi.Atoms())
+    >>> net(torch.randn(3, 5)).square().sum().backward()
+    >>> before = net.num_atoms
+    >>> mupi.SGD(net.parameters(), lr=0.1).step()
+    >>> net.num_atoms - before  # three samples in each of two layers
+    6
+
     Args:
         storage: dtype in which a and b are stored, for example ``torch.bfloat16``; None for the network's. The
             coefficients c keep the network's dtype.

@@ -34,6 +34,12 @@ class Hermite(Features):
     gradient come from the same κ_K, so training is exact SGD of a well-defined network. For a polynomial φ of
     degree ≤ K without subspace it is the π-limit itself.
 
+    >>> net = mupi.PiMLP(64, 10, rank=20, features=mupi.Hermite(2))
+    >>> net.readout.weight.feature_map
+    'Hermite of degrees 0, 1, 2'
+    >>> net.readout.weight.weight.shape  # 1 + 20 + 210 monomials
+    torch.Size([231, 10])
+
     Args:
         degree: K, the highest degree kept.
         subspace: Number of directions for each degree ≥ 2, or a mapping {degree: number} in which degrees that are

@@ -23,6 +23,10 @@ class RandomFeatures(Features):
     Ω̃ is a Gaussian n × r matrix whitened. With hidden pre-activations Ω̃ g and hidden weights Ω̃ C/√n, SGD projected
     on the span of Ω̃ (π-projection) is plain SGD on C.
 
+    >>> net = mupi.PiMLP(64, 10, rank=20, features=mupi.RandomFeatures(width=256))
+    >>> net.readout.weight.omega.shape
+    torch.Size([256, 20])
+
     Args:
         width: n, at least the rank.
     """

@@ -17,6 +17,10 @@ class Weight(Conventional, ABC):
     """A weight matrix of a π-network between junctions of ranks r_in and r_out, acting as g ↦ C ψ(g).
 
     In coordinates: the layer before has pre-activations ⟨g, z⟩ and the layer after ⟨g_out, z'⟩.
+
+    >>> weight = mupi.PiLinear(4, 3, features=mupi.Hermite(2), activation=mupi.ReLU()).weight
+    >>> isinstance(weight, mupi.Weight), weight.rank_in, weight.rank_out
+    (True, 4, 3)
     """
 
     def __init__(self, rank_in: int, rank_out: int, activation: Activation):
@@ -82,7 +86,11 @@ class Weight(Conventional, ABC):
 
 
 class Features(ABC):
-    """A choice of feature map ψ with κ_φ(b, g) = ⟨ψ(b), ψ(g)⟩, exactly or nearly."""
+    """A choice of feature map ψ with κ_φ(b, g) = ⟨ψ(b), ψ(g)⟩, exactly or nearly.
+
+    >>> isinstance(mupi.Hermite(2), mupi.Features), isinstance(mupi.Atoms(), mupi.Features)
+    (True, True)
+    """
 
     def at_junction(self, rank: int, generator: torch.Generator | None = None) -> "Features":
         """The same feature map for all weights that read one junction, as the blocks of a residual network do.

@@ -13,6 +13,10 @@ class ConvNNGP(ConvKernel):
 
     σ_w² mean E φφ(p, p') + σ_b² over the pairs of positions that the readout sees, with K^l as in `ConvKernel`, whose
     arguments and conventions it has.
+
+    >>> kernel = mupi.ConvNNGP((3, 8, 8), depth=2, activation=mupi.ReLU(), pooling=True)
+    >>> kernel(torch.randn(4, 3 * 8 * 8), torch.randn(5, 3 * 8 * 8)).shape
+    torch.Size([4, 5])
     """
 
     def entries(self, var_u, cov, var_v):
@@ -31,6 +35,11 @@ class ConvNTK(ConvKernel):
     Θ^1 = K^1,  Θ^{l+1}(p, p') = K^{l+1}(p, p') + σ_w²/k² Σ_o (Θ^l ∘ E φ'φ')(p+o, p'+o), and at the readout the mean
     over the pairs of positions that it sees in place of the one over offsets. Arguments and conventions are those of
     `ConvKernel`; weights and biases learn at one rate.
+
+    >>> x = torch.randn(2, 3 * 8 * 8)
+    >>> nngp, ntk = (kernel((3, 8, 8), 1, mupi.ReLU()) for kernel in (mupi.ConvNNGP, mupi.ConvNTK))
+    >>> bool((ntk(x, x).diagonal() > nngp(x, x).diagonal()).all())  # the readout's part, and those of the others
+    True
     """
 
     def entries(self, var_u, cov, var_v):

@@ -23,6 +23,11 @@ class EmpiricalNTK:
     Gradients are taken sample by sample (`torch.func`) and held for two blocks of samples at a time. Buffers stay as
     they are.
 
+    >>> net = torch.nn.Linear(2, 1, bias=False)  # f = ⟨w, x⟩ has the kernel ⟨x, x'⟩
+    >>> mupi.EmpiricalNTK(net)(torch.eye(2), torch.tensor([[3.0, 4.0]]))
+    tensor([[3.],
+            [4.]])
+
     Args:
         net: The network, from (batch, …), numbers or tokens, to (batch,) or (batch, …) of k entries a sample. Samples
             must not depend on each other, as they do in batch normalisation that trains, nor outputs on draws, as with
@@ -102,6 +107,11 @@ class EmpiricalNNGP:
     """⟨φ(h(x)), φ(h(x'))⟩/n of the last hidden layer of a finite network of width n.
 
     This tends to E φ(u)φ(v): σ_w² times it plus σ_b² to `NNGP`.
+
+    >>> net = mupi.MLP(3, 1, width=64)
+    >>> x = torch.randn(4, 3)
+    >>> mupi.EmpiricalNNGP(net, net.layers[-1])(x, x).shape
+    torch.Size([4, 4])
 
     Args:
         net: The network, on (batch, …), numbers or tokens. Samples must not depend on each other, nor outputs on draws.

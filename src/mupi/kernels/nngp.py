@@ -13,6 +13,11 @@ class NNGP(MLPKernel):
 
     K^1 = σ_w² ⟨x, x'⟩/d + σ_b²,  K^{l+1} = σ_w² E φ(u)φ(v) + σ_b² with (u, v) ~ N(0, K^l) (Lee et al. 2018; Matthews
     et al. 2018). Arguments and conventions are those of `MLPKernel`.
+
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    >>> kernel = mupi.NNGP(depth=1, activation=mupi.ReLU())
+    >>> (kernel(x, x) / kernel(x, x)[0, 0]).round(decimals=4).tolist()  # 1/π between orthogonal inputs
+    [[1.0, 0.3183], [0.3183, 1.0]]
     """
 
     def entries(self, var_u, cov, var_v):

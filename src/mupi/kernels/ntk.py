@@ -25,6 +25,11 @@ class NTK(MLPKernel):
     The derivatives of E φ'φ' do not exist for a kinked φ at parallel inputs, where Θ has a cusp; their means over
     directions are taken, the derivatives of the smooth part.
 
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    >>> kernel = mupi.NTK(depth=1, activation=mupi.Identity(), sigma_w=1.0)
+    >>> kernel(x, x).tolist()  # of two linear layers, each ⟨x, x'⟩/d
+    [[1.0, 0.0], [0.0, 1.0]]
+
     Args:
         weight_lr: ω_1, …, ω_{L+1}; None for ones.
         bias_lr: β_1, …, β_{L+1}; None for σ_b² each.

@@ -20,6 +20,10 @@ class Attention(Conventional):
     W = Ω' M Ω̃ᵀ/n has h' = Ω' M g at every width. Queries and keys of a head share a junction, so the logits of μP,
     q·k/n, are inner products of vectors in R^{rank_head}; finite networks of all widths have the same attention.
 
+    >>> attention = mupi.Attention(rank=8, heads=2, rank_head=4, causal=True)
+    >>> attention(torch.randn(3, 10, 8)).shape  # of three sequences of ten positions
+    torch.Size([3, 10, 8])
+
     Args:
         rank: r of the stream that it reads and writes.
         heads: Number of heads.

@@ -16,6 +16,12 @@ from mupi.parameters import MatrixModule, matmul
 class DenseMatrix(Conventional, MatrixModule):
     """x ↦ scale·(x A + bias_scale·β), an ordinary matrix A of shape (d, r) with columns of norm 1 at the start.
 
+    >>> layer = mupi.DenseMatrix(3, 5)
+    >>> layer(torch.randn(7, 3)).shape
+    torch.Size([7, 5])
+    >>> layer.weight.detach().norm(dim=0).round(decimals=4)  # of the columns
+    tensor([1., 1., 1., 1., 1.])
+
     Args:
         d_in: d.
         rank: r.

@@ -15,6 +15,11 @@ ATOMS_AT_A_TIME = 256
 class LayerError:
     """Relative L2 errors of one layer on a batch.
 
+    >>> net = mupi.PiMLP(64, 10, rank=20, features=mupi.Hermite(1), readout_std=0.05)
+    >>> first, readout = net.error_report(torch.randn(8, 64))
+    >>> readout.layer, 0 < readout.output < 1  # what degrees above 1 would add
+    ('readout', True)
+
     Attributes:
         layer: The layer's name.
         output: ‖approximate − exact‖/‖exact‖ of the layer's output, without its bias; and the quadrature's error of

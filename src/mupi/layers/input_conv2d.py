@@ -16,6 +16,10 @@ from mupi.layers.grid import Grid, Pair, shorter
 class InputConv2d(Conventional):
     """x ↦ scale·(A ∗ x + bias_scale·β), an ordinary convolution d_in → r whose filters have norm 1 at the start.
 
+    >>> layer = mupi.InputConv2d(3, 16, kernel_size=5, stride=2)
+    >>> layer(torch.randn(4, 3, 32, 32)).shape  # channels last
+    torch.Size([4, 16, 16, 16])
+
     Args:
         d_in: Channels of the images.
         rank: r.

@@ -27,6 +27,10 @@ class PiConv2d(Conventional):
     (c, a, b), with a vector a for each offset, since a sample's position is one input to all of them. So the weight is
     that of a `PiLinear` to offsets·r_out outputs, and the convolution is its outputs, moved and added.
 
+    >>> layer = mupi.PiConv2d(8, 8, features=mupi.Hermite(2), activation=mupi.ReLU())
+    >>> layer(torch.randn(4, 6, 6, 8)).shape  # channels last
+    torch.Size([4, 6, 6, 8])
+
     Args:
         rank_in: r of the input's junction.
         rank_out: r of the output's junction.

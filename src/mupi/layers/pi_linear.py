@@ -22,6 +22,10 @@ class PiLinear(Conventional):
     φ(⟨g, z⟩) and writes the next junction, exactly Σ_m c_m a_m κ_φ(b_m, g). Tensors have shape (..., r); leading
     axes (batch, positions, …) share the weight. Adding outputs of equal rank is a residual sum.
 
+    >>> layer = mupi.PiLinear(8, 5, features=mupi.Hermite(2), activation=torch.relu)
+    >>> layer(torch.randn(3, 8)).shape  # from one junction to the next
+    torch.Size([3, 5])
+
     Args:
         rank_in: r of the input's junction.
         rank_out: r of the output's junction, or the number of outputs of a readout.

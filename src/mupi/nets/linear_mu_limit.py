@@ -25,6 +25,12 @@ class LinearMuLimit(nn.Module):
     (`Parametrization.mup`). Any optimiser that commutes with rotations of the hidden space (SGD with clipping,
     momentum, weight decay; not Adam) takes the limit's steps exactly.
 
+    >>> net = mupi.LinearMuLimit(64, 10)
+    >>> net(torch.randn(3, 64)).abs().max().item()  # the limit starts at 0
+    0.0
+    >>> len(net.u)  # its width is d + d_out
+    74
+
     Args:
         d_in: Input dimension d.
         d_out: Output dimension.

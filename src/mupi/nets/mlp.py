@@ -130,6 +130,11 @@ class MLP(Conventional):
     The network whose limits are `NNGP` and `NTK` with σ_w and σ_b has ``parametrization=Parametrization.ntk(depth)``,
     all three scales σ_w, input_std = 1, bias_scale = σ_b/σ_w, sigma_b = 1, and takes x/√d_in.
 
+    >>> net = mupi.MLP(64, 10, width=256, depth=2)  # μP
+    >>> optimizer = torch.optim.SGD(net.parameter_groups(lr=0.1))
+    >>> net(torch.randn(3, 64)).shape
+    torch.Size([3, 10])
+
     Args:
         d_in: Input dimension d.
         d_out: Output dimension.

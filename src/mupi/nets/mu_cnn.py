@@ -30,6 +30,10 @@ class MuCNN(Conventional):
     N(0, 1/(n k²)), for the first layer N(0, 1/(n d k²)), the readout starts at 0. Learning rates do not depend on n.
     Arguments are those of `mupi.PiCNN`, with n in place of rank and features.
 
+    >>> net = mupi.MuCNN((3, 16, 16), 10, width=32, pools=(2,))
+    >>> net(torch.randn(4, 3, 16, 16)).shape
+    torch.Size([4, 10])
+
     Raises:
         ValueError: As `mupi.PiCNN`.
     """

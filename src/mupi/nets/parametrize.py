@@ -103,6 +103,11 @@ def parameter_groups(
 ) -> list[dict]:
     """Parameter groups of a model from `parametrize`, for any optimiser: see `scaled_groups`.
 
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10))
+    >>> groups = mupi.parameter_groups(mupi.parametrize(model), lr=0.1, last=4.0)
+    >>> sorted(group["lr"] for group in groups)
+    [0.1, 0.1, 0.4]
+
     Raises:
         ValueError: If the model is not from `parametrize`, or for a negative or non-finite value.
     """

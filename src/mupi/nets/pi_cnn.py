@@ -28,6 +28,10 @@ class PiCNN(PiNetwork):
     channels, or N(g) = g; with ``subtract_mean``, of g less its mean over the batch and all positions. See
     `mupi.PiConv2d` and docs/architectures.md.
 
+    >>> net = mupi.PiCNN((3, 16, 16), 10, rank=8, pools=(2,))
+    >>> net(torch.randn(4, 3, 16, 16)).shape
+    torch.Size([4, 10])
+
     Args:
         image_shape: Channels, height and width of the images.
         d_out: Output dimension.

@@ -25,6 +25,13 @@ class PiMLP(PiNetwork):
     f(x) = output_scale·(C^L ψ(g^L) + bias_scale·β^{L+1}), where C ψ(g) is Σ_m c_m a_m κ_φ(b_m, g) for the exact
     limit; hidden layer l has pre-activations ⟨g^l, z⟩, z ~ N(0, I_r). All learning rates are independent of width.
 
+    >>> net = mupi.PiMLP(64, 10, rank=20, features=mupi.Hermite(2))
+    >>> optimizer = mupi.SGD(net.parameter_groups(lr=0.5), clip=0.5)
+    >>> torch.nn.functional.cross_entropy(net(torch.randn(8, 64)), torch.arange(8)).backward()
+    >>> optimizer.step()
+    >>> net.sample(width=512)(torch.randn(3, 64)).shape  # a finite network of the limit
+    torch.Size([3, 10])
+
     Args:
         d_in: Input dimension d.
         d_out: Output dimension.

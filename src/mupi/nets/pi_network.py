@@ -34,6 +34,10 @@ class PiNetwork(Conventional, ABC):
 
     Junctions are vectors g ∈ R^r with coordinates ⟨g, z⟩, one at each position (pixel, token) where there are any;
     the readout takes the average of φ over the positions.
+
+    >>> net = mupi.PiMLP(64, 10, rank=20)
+    >>> isinstance(net, mupi.PiNetwork), len(list(net.pi_layers))
+    (True, 2)
     """
 
     @abstractmethod

@@ -29,6 +29,10 @@ class PiResNet(PiNetwork):
     Layers that are added must have one Ω: the stream is one junction from beginning to end. It is linear in g, so
     averages over positions between stages are taken of g itself.
 
+    >>> net = mupi.PiResNet((3, 16, 16), 10, rank=8, blocks=(1, 1))
+    >>> net(torch.randn(4, 3, 16, 16)).shape
+    torch.Size([4, 10])
+
     Args:
         image_shape: Channels, height and width of the images.
         d_out: Output dimension.

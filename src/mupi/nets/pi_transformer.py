@@ -28,6 +28,10 @@ class PiTransformer(PiNetwork):
     where M is an ordinary r × r matrix, N(m) = m/|m|, and `mupi.Attention` is made of such; see there. The output is
     output_scale·(C ψ(ḡ) + bias), at each position, or of ψ averaged over positions if the input is not causal.
 
+    >>> net = mupi.PiTransformer(mupi.Tokens(vocabulary=50, length=12), 50, rank=8, depth=1)
+    >>> net(torch.randint(50, (2, 12))).shape
+    torch.Size([2, 12, 50])
+
     Args:
         tokens: What is read: `mupi.Patches` of images or `mupi.Tokens` of text.
         d_out: Output dimension.

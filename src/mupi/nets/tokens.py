@@ -36,6 +36,10 @@ class Sequences(ABC):
 class Patches(Sequences):
     """An image as its square patches, row by row.
 
+    >>> net = mupi.PiTransformer(mupi.Patches((3, 16, 16), size=8), 10, rank=8, depth=1)
+    >>> net(torch.randn(2, 3, 16, 16)).shape
+    torch.Size([2, 10])
+
     Args:
         image_shape: Channels, height and width.
         size: Side of a patch; it divides height and width.
@@ -61,6 +65,10 @@ class Patches(Sequences):
 @dataclass(frozen=True)
 class Tokens(Sequences):
     """A text as integers.
+
+    >>> tokens = mupi.Tokens(vocabulary=50, length=12)
+    >>> mupi.PiTransformer(tokens, 2, rank=8, depth=1)(torch.randint(50, (3, 12))).shape
+    torch.Size([3, 12, 2])
 
     Args:
         vocabulary: Number of different tokens.

@@ -27,6 +27,11 @@ class SGD(torch.optim.Optimizer):
     changes nothing. A NaN or an infinity in any gradient is refused before anything has changed (but while a CUDA
     graph records or a compiler traces, where Python sees no values); this waits once a step for an accelerator.
 
+    >>> net = mupi.PiMLP(64, 10, rank=20)
+    >>> optimizer = mupi.SGD(net.parameter_groups(lr=0.5, last=2.0), clip=0.5, momentum=0.9)
+    >>> net(torch.randn(3, 64)).square().sum().backward()
+    >>> optimizer.step()  # and every grad is None again
+
     Args:
         params: Parameters or groups, best from ``net.parameter_groups(...)``.
         lr: Learning rate η of the groups that name none.

@@ -100,6 +100,14 @@ def outer(d: Vector, x: Vector) -> Outer:
 
     A step with learning rate η is ``W - η * outer(δ, z)``.
 
+    >>> program = mupi.Program()
+    >>> W, x = program.matrix("W"), program.vector("x")
+    >>> moved = W + mupi.outer(x, x)  # W + x xᵀ/n
+    >>> y = moved @ x
+    >>> overlap = mupi.mean(x, y)
+    >>> round(float(program.limit(samples=None)[overlap]), 4)
+    1.0
+
     Raises:
         ValueError: If the two are no vectors of as many columns.
     """

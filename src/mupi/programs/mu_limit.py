@@ -40,6 +40,11 @@ class MuLimit:
     numbers for each hidden matrix and replicate, and a step takes about 20 S K B multiplications. Directions of
     relative size below ``tolerance`` are not followed, which keeps K small.
 
+    >>> x, y = torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0], [-1.0]])
+    >>> limit = mupi.MuLimit(1, lr=0.1, samples=256, generator=torch.Generator().manual_seed(0)).fit(x, y, steps=3)
+    >>> bool((limit.losses.diff() < 0).all())
+    True
+
     Attributes:
         outputs: f_0 … f_{T−1} of all calls of `fit`, each on the inputs that its step took; f_T is `predict`.
         output_errors: Their standard errors, from the replicates.

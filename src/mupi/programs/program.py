@@ -83,7 +83,7 @@ class Program(Listing):
     >>> p = Program()
     >>> W, x = p.matrix("W"), p.vector("x")
     >>> y = torch.tanh(W @ x)
-    >>> k = mean(x, W.T @ y)
+    >>> k = mupi.mean(x, W.T @ y)
     >>> round(p.limit()[k].item(), 6)  # E tanh'(z): W is used twice, so this is not zero
     0.605706
 

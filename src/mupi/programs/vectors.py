@@ -113,6 +113,12 @@ class Scalar(Expression):
 def mean(x: Vector, y: Vector | None = None) -> Scalar:
     """The averages Σ_α x_α/n of shape (k,), or the moments xᵀy/n of shape (k, m); in the limit E Z^x, E Z^x Z^y.
 
+    >>> program = mupi.Program()
+    >>> x = program.vector("x")
+    >>> moment = mupi.mean(x, x)
+    >>> round(float(program.limit(samples=None)[moment]), 4)
+    1.0
+
     Raises:
         ValueError: If the arguments are no vectors of one program, or their product has no finite mean.
     """
@@ -132,6 +138,13 @@ def mean(x: Vector, y: Vector | None = None) -> Scalar:
 
 def apply(f: Callable[..., Tensor], *args: Any, name: str = "") -> Any:
     """f of vectors and scalars: of each coordinate of the vectors, or, without vectors, of the scalars.
+
+    >>> program = mupi.Program()
+    >>> x = program.vector("x")
+    >>> y = mupi.apply(torch.relu, x)
+    >>> second_moment = mupi.mean(y, y)
+    >>> round(float(program.limit(samples=None)[second_moment]), 4)
+    0.5
 
     Args:
         f: Made of torch operations. It gets vectors as (rows, k), any number of rows, and returns as many.
