@@ -18,9 +18,10 @@ a step is captured as a graph, and images are moved and mirrored on the device, 
 import json
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 import tyro
@@ -31,8 +32,13 @@ import mupi
 from mupi.data import Dataset, load
 from mupi.kernels import centered_alignment
 from mupi.nets import MuCNN, PiNetwork
-from mupi.training.augmentation import Augmentation, Views
-from mupi.training.replayed_step import ReplayedStep, replayable
+from mupi.training.atomic import replacing, write_json
+from mupi.training.augmentation import Augmentation, Seen, Views, unchanged
+from mupi.training.examples import Examples
+from mupi.training.loop import train_epochs
+from mupi.training.modes import evaluation_mode
+from mupi.training.procedure import Procedure
+from mupi.training.state import TrainingState
 
 STEPS_OF_A_RATE = 50  # the cosine goes in stairs, since each rate is recorded by itself
 SHAPE = (3, 32, 32)
@@ -156,74 +162,50 @@ def images(config: Config) -> Dataset:
     return chosen.to(config.device)
 
 
-class Training:
-    """A network, its optimiser, and a step on tensors that stay where they are, as a captured step needs."""
+class Training(TrainingState):
+    """A network in training, its order and views drawn on the device: by the number of the epoch only, in place."""
 
     def __init__(self, config: Config, data: Dataset):
         self.config, self.data = config, data
-        self.net = build(config).to(config.device)
-        groups = self.net.parameter_groups(
+        net = build(config).to(config.device)
+        groups = net.parameter_groups(
             config.lr, first=config.lr_first, last=config.lr_last, weight_decay=config.weight_decay
         )
-        self.optimizer = mupi.SGD(groups, clip=config.clip, momentum=config.momentum)
-        self.full_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.views = torch.empty_like(data.train_x)
-        self.loss, self.right = (torch.zeros((), device=config.device) for _ in range(2))
+        optimizer = mupi.SGD(groups, clip=config.clip, momentum=config.momentum)
+        super().__init__(net, optimizer, None, None, torch.Generator(), torch.Generator())
+        self.full_rates = [group["lr"] for group in optimizer.param_groups]
+        self.examples = Examples(torch.empty_like(data.train_x), data.train_y)
 
-    def step(self, batch: Tensor) -> None:
-        """A step on the images of these numbers."""
-        y = self.data.train_y[batch]
-        logits = self.net(self.views[batch])
-        loss = cross_entropy(logits, y)
-        loss.backward()
-        self.optimizer.step()
-        self.loss += loss.detach()
-        self.right += (logits.detach().argmax(1) == y).sum()
-
-    def epoch(self, number: int) -> dict[str, float]:
-        """One pass; its order and augmentation depend on its number only."""
-        n, device = len(self.views), self.views.device
-        generator = torch.Generator(device).manual_seed(1000 * self.config.seed + number)
-        self.look_anew(generator)
-        self.loss.zero_()
-        self.right.zero_()
-        self.net.train()
-        batches = torch.randperm(n, generator=generator, device=device)[: n - n % self.config.batch]
-        batches = batches.reshape(-1, self.config.batch)
-        take = ReplayedStep(self.step, self.net, self.optimizer) if replayable(self.net) else self.step
-        for i, batch in enumerate(batches):
-            self.set_rates(number * len(batches) + i, len(batches))
-            take(batch)
-        seen = batches.numel()
-        return dict(train_loss=float(self.loss) * self.config.batch / seen, train_accuracy=float(self.right) / seen)
-
-    def look_anew(self, generator: torch.Generator) -> None:
-        """Mirror and move all images, in place of those of the epoch before."""
-        x, device = self.data.train_x, self.views.device
+    def draw_epoch(self, n: int, batch_size: int, device: torch.device) -> tuple[Iterator[Tensor], Seen]:
+        """The batches, whose images are then `examples`; what is left over of them is not trained on."""
+        generator = torch.Generator(device).manual_seed(1000 * self.config.seed + self.epoch)
         augmentation = Augmentation(flip=True, shift=4, image_shape=self.data.image_shape)
-        flipped = torch.rand(len(x), generator=generator, device=device) < 0.5
-        offsets = torch.randint(-4, 5, (len(x), 2), generator=generator, device=device)
+        flipped = torch.rand(n, generator=generator, device=device) < 0.5
+        offsets = torch.randint(-4, 5, (n, 2), generator=generator, device=device)
         views = Views(augmentation, flipped, offsets)
-        for part in torch.arange(len(x), device=device).split(5000):
-            self.views[part] = views(x[part], part)
+        for part in torch.arange(n, device=device).split(5000):
+            self.examples.x[part] = views(self.data.train_x[part], part)
+        order = torch.randperm(n, generator=generator, device=device)
+        return self.at_their_rates(order[: n - n % batch_size].split(batch_size)), unchanged
 
-    def set_rates(self, step: int, steps_an_epoch: int) -> None:
-        """A linear rise, then a cosine to 0 at the last step; in stairs."""
-        in_epoch = step % steps_an_epoch
-        if in_epoch % STEPS_OF_A_RATE == 0:
-            stair = min(STEPS_OF_A_RATE, steps_an_epoch - in_epoch)
-            middle = (step + stair / 2) / steps_an_epoch
-            rise = min(1.0, middle / self.config.warm_up) if self.config.warm_up else 1.0
-            factor = rise * (1 + math.cos(math.pi * middle / self.config.epochs)) / 2
-            for group, rate in zip(self.optimizer.param_groups, self.full_rates, strict=True):
-                group["lr"] = rate * factor
+    def at_their_rates(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Before each the rate is set: a linear rise, then a cosine to 0 at the last step; in stairs."""
+        steps = len(batches)
+        for i, batch in enumerate(batches):
+            if i % STEPS_OF_A_RATE == 0:
+                middle = (self.epoch * steps + i + min(STEPS_OF_A_RATE, steps - i) / 2) / steps
+                rise = min(1.0, middle / self.config.warm_up) if self.config.warm_up else 1.0
+                factor = rise * (1 + math.cos(math.pi * middle / self.config.epochs)) / 2
+                for group, rate in zip(self.optimizer.param_groups, self.full_rates, strict=True):
+                    group["lr"] = rate * factor
+            yield batch
 
     @torch.no_grad()
     def accuracy(self) -> float:
         """Share of the test images classified right."""
-        self.net.eval()
-        parts = zip(self.data.test_x.split(500), self.data.test_y.split(500), strict=True)
-        right = torch.stack([(self.net(x).argmax(1) == y).sum() for x, y in parts]).sum()
+        with evaluation_mode(self.net):
+            parts = zip(self.data.test_x.split(500), self.data.test_y.split(500), strict=True)
+            right = torch.stack([(self.net(x).argmax(1) == y).sum() for x, y in parts]).sum()
         return int(right) / len(self.data.test_x)
 
 
@@ -262,26 +244,54 @@ def main(config: Config) -> None:
         results["parameters"] = sum(p.numel() for p in net.parameters())
         if isinstance(net, PiNetwork):
             results["before"] = look_at_features(net, data)
+    training.epoch = len(results["epochs"])
     config.out.mkdir(parents=True, exist_ok=True)
-    for number in range(len(results["epochs"]), config.epochs):
+    net.train()
+    start = time.perf_counter()
+
+    def begin() -> None:
+        nonlocal start
         start = time.perf_counter()
-        epoch = training.epoch(number)
+
+    def measure() -> dict[str, float]:
         if cuda:
             torch.cuda.synchronize()
-        epoch |= dict(epoch=number + 1, seconds=time.perf_counter() - start, test_accuracy=training.accuracy())
+        seconds, tally = time.perf_counter() - start, training.tally
+        return dict(
+            train_loss=tally.mean_loss,
+            train_accuracy=tally.accuracy,
+            epoch=training.epoch + 1,
+            seconds=seconds,
+            test_accuracy=training.accuracy(),
+        )
+
+    def finish(epoch: dict[str, float]) -> None:
         results["epochs"].append(epoch)
         print(config.file.stem, *(f"{key} {value:.4g}" for key, value in epoch.items()), flush=True)
-        if not math.isfinite(epoch["train_loss"]):
-            raise FloatingPointError(f"the loss became {epoch['train_loss']}; use a smaller --lr")
-        if number + 1 == config.epochs:
+        if training.epoch == config.epochs:
             if isinstance(net, PiNetwork):
                 results["after"] = look_at_features(net, data)
             if cuda:
                 results["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
-        torch.save(dict(net=net.state_dict(), optimizer=training.optimizer.state_dict(), results=results), checkpoint)
-        written = config.file.with_suffix(".new")
-        written.write_text(json.dumps(results, indent=1))
-        written.replace(config.file)
+        saved = dict(net=net.state_dict(), optimizer=training.optimizer.state_dict(), results=results)
+        with replacing(checkpoint) as partial:
+            torch.save(saved, partial)
+        write_json(config.file, results)
+
+    def stop() -> NoReturn:
+        raise SystemExit(f"interrupted in epoch {training.epoch + 1}; the same command goes on from its start")
+
+    train_epochs(
+        training,
+        config.epochs,
+        training.examples,
+        Procedure(config.batch, cross_entropy, advice="use a smaller --lr"),
+        begin=begin,
+        after_steps=lambda tally, steps: None,
+        measure=measure,
+        finish=finish,
+        stop=stop,
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """All that the next training step depends on, as one thing that can be saved."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import index
 from typing import Any
@@ -70,7 +71,7 @@ class TrainingState:
     def __post_init__(self):
         self.at_start = self._draws()
 
-    def draw_epoch(self, n: int, batch_size: int, device: torch.device) -> tuple[list[torch.Tensor], Seen]:
+    def draw_epoch(self, n: int, batch_size: int, device: torch.device) -> tuple[Iterable[torch.Tensor], Seen]:
         """The index sets of the next epoch's batches that are still to come, and how its images are seen."""
         self.order.set_state(self.at_start["order"])
         self.views.set_state(self.at_start["views"])
