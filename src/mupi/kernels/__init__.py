@@ -11,6 +11,7 @@ from mupi.kernels.empirical import EmpiricalNNGP, EmpiricalNTK
 from mupi.kernels.feature_regression import FeatureRegression
 from mupi.kernels.given import Kernel
 from mupi.kernels.labels import centered_one_hot
+from mupi.kernels.likelihood import maximize_likelihood
 from mupi.kernels.mlp_kernel import MLPKernel
 from mupi.kernels.nngp import NNGP
 from mupi.kernels.ntk import NTK
@@ -40,4 +41,5 @@ __all__ = [
     "NotPositiveDefiniteError",
     "centered_alignment",
     "centered_one_hot",
+    "maximize_likelihood",
 ]
