@@ -21,7 +21,7 @@ def test_value_and_gradient_are_those_of_the_definition():
     regression = KernelRegression(nngp(1.3, 0.4), 0.05).fit(X, Y)
     assert value == pytest.approx(regression.log_marginal_likelihood(), rel=1e-10)
     K = nngp(1.3, 0.4)(X)
-    λ = 0.05 * K.diagonal().mean() * torch.eye(12)
+    λ = 0.05 * K.diagonal().mean() * torch.eye(12, dtype=torch.float64)
     density = torch.distributions.MultivariateNormal(torch.zeros(12).double(), K + λ)
     assert value == pytest.approx(float(density.log_prob(Y.T).sum()), rel=1e-10)
     for name in at:
@@ -35,7 +35,7 @@ def test_value_and_gradient_are_those_of_the_definition():
 def test_the_numbers_that_made_the_data_are_found():
     X, g = randn(150, 2), seeded(3)
     K = NNGP(2, ReLU(), 1.0, 0.5)(X)
-    L = torch.linalg.cholesky(K + 0.01 * K.diagonal().mean() * torch.eye(150))
+    L = torch.linalg.cholesky(K + 0.01 * K.diagonal().mean() * torch.eye(150).double())
     Y = L @ torch.randn(150, 40, generator=g, dtype=torch.float64)
 
     def family(sigma_w, sigma_b):

@@ -1,4 +1,4 @@
-"""Choose a kernel's numbers by marginal likelihood, without a validation set (Rasmussen & Williams 2006, section 5.4)."""
+"""Choose a kernel's numbers by marginal likelihood, without a validation set (Rasmussen & Williams 2006, 5.4)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
