@@ -1,4 +1,7 @@
-"""mupi: infinite-width neural networks that learn features."""
+"""mupi: infinite-width neural networks that learn features.
+
+Symbols, axis names and the word *junction* are in docs/notation.md, the papers in docs/references.md.
+"""
 
 from mupi.start import leave_when_interrupted
 

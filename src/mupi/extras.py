@@ -22,7 +22,7 @@ def require(module: str, what: str) -> None:
 
     Args:
         module: The name that is imported, one of `PACKAGES`.
-        what: What needs it.
+        what: The command or argument that needs the package, for the message.
 
     Raises:
         MissingExtraError: If it cannot be found.

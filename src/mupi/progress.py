@@ -34,7 +34,7 @@ def counted(total: int, console: Console | None) -> Iterator[Callable[[str], Non
     """A bar of so many pieces of work; what it yields is told what each is, before it begins.
 
     Args:
-        total: How many.
+        total: How many steps there will be.
         console: Where; None for nowhere.
     """
     if console is None:

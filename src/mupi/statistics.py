@@ -26,7 +26,7 @@ def of_mean_of_many(deviation: float, n: int) -> float:
 
     Args:
         deviation: Their standard deviation.
-        n: Many.
+        n: The number of values whose mean it is, many.
     """
     return NORMAL * deviation / n**0.5 if n > 1 else math.inf
 
@@ -39,7 +39,7 @@ def leave_one_out(estimate: Callable[[list[Any]], float], seeds: Sequence[Any]) 
     so. Each seed is left out with all that belongs to it, so that nothing dependent is counted twice.
 
     Args:
-        estimate: Of some of the seeds.
+        estimate: Gives the estimate from some of the seeds.
         seeds: All of them; NaN for fewer than two.
     """
     m = len(seeds)
@@ -83,7 +83,7 @@ class PowerLaw:
     Attributes:
         quantity: What was measured, for example ``|Δh|``.
         part: Of which part of the network.
-        widths: The values of n.
+        widths: The widths n.
         sizes: For each width, one size for each seed.
         predicted: The exponent that theory predicts, if there is one.
     """

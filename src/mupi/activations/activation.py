@@ -21,7 +21,7 @@ class Activation(ABC):
     - `dual`: E φ(u)φ(v), differentiable in all three arguments, twice where φ allows;
     - `dual_11`: E φ'(u)φ'(v);
     - `dual_02`: E φ(u)φ''(v), where a kink of φ counts as a delta function in φ'';
-    - `hermite`: c_k(s) = E φ(sz) h_k(z), z ~ N(0, 1), with h_k = He_k/√k!, so that by Mehler's formula
+    - `hermite`: c_k(s) = E φ(sz) h_k(z), z ~ N(0, 1), with h_k = He_k/√k!, so that by Mehler's formula (Mehler 1866)
       E φ(u)φ(v) = Σ_k c_k(|u|) c_k(|v|) q^k with q the correlation of u and v.
 
     The values at the edges (q = ±1, a zero variance) are the limits; where a limit depends on the direction,
@@ -89,7 +89,7 @@ class Activation(ABC):
 
 
 class Price(torch.autograd.Function):
-    """E φ(u)φ(v) with Price's theorem as its derivative.
+    """E φ(u)φ(v) with Price's theorem (Price 1958) as its derivative.
 
     ∂/∂cov E φ(u)φ(v) = E φ'(u)φ'(v),  ∂/∂var_v E φ(u)φ(v) = ½ E φ(u)φ''(v),  and the same for u.
 

@@ -51,7 +51,7 @@ def as_activation(
     `PiecewiseLinear`, which is one too; and the rest `Quadrature`, which measures its error.
 
     Args:
-        activation: What came.
+        activation: An `Activation`, a function of tensors, or a module of PyTorch.
         argument: The argument as the caller wrote it, for messages.
 
     Raises:

@@ -34,12 +34,12 @@ def dual_by_panels(
     """E φφ or E φ'φ': the closed form's part and what the rest adds, with the bound of its error.
 
     Args:
-        tables: Of φ.
-        exact: The dual of b.
+        tables: The table of φ's coefficients at each pair's two scales.
+        exact: The closed form of the dual of b, φ's part with the kinks.
         pairs: Variance of u, covariance, variance of v.
-        nodes: Degrees.
+        nodes: How many degrees of the rest are kept.
         judge: Told the error before the sum is taken.
-        slope: Whether of φ'.
+        slope: Whether it is the dual of φ' rather than of φ.
     """
     wide = tuple(t.double() for t in pairs)
     scale_u, q, scale_v = standardize(*wide)

@@ -27,13 +27,13 @@ class Table:
     """What panels give for some scales: of a function b + e, the coefficients of e and b, and sums over all degrees.
 
     Attributes:
-        rest: Coefficients of e.
-        near: Coefficients of b.
+        rest: Hermite coefficients of e = φ − b, the smooth rest.
+        near: Hermite coefficients of b, the part with the kinks.
         size: E (b + e)².
         same: E e² + 2 E e b, less the sum over the degrees that are kept.
         opposite: The same of products of f(sz) with f(−sz).
         rest_left: What the degrees that are kept leave of E e².
-        near_left: The same of E b².
+        near_left: What is left of E b² after the degrees kept.
         rule: Difference of two rules, relative.
     """
 
@@ -73,8 +73,8 @@ class PanelTables:
     """The tables of φ = b + ψ, which are kept for scales that are asked for again.
 
     Args:
-        function: φ.
-        near: b.
+        function: The function φ.
+        near: The piecewise linear b that has φ's kinks.
     """
 
     function: Function

@@ -31,8 +31,8 @@ class PiecewiseLinear(Activation):
 
     Args:
         kinks: (t_i, Δ_i), at different t_i.
-        constant: a.
-        slope: b.
+        constant: The constant a.
+        slope: The slope b at 0.
 
     Raises:
         ValueError: If two kinks are at one place.

@@ -53,7 +53,7 @@ class Quadrature(Activation):
         nodes: Number of Hermite degrees, and of Gauss–Hermite nodes, 2 to 150.
 
     Attributes:
-        near: b.
+        near: The piecewise linear b that has φ's kinks.
 
     Raises:
         ValueError: If the function is no continuous function of single numbers.

@@ -13,7 +13,7 @@ class Scaled(Activation):
     """φ(x) = outer·base(inner·x).
 
     Args:
-        base: An activation.
+        base: The activation to stretch.
         inner: Multiplier of x, > 0.
         outer: Multiplier of the value.
     """

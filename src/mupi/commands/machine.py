@@ -41,9 +41,9 @@ def require_room(argument: str, needed: int, device: str = "cpu") -> None:
     """Refuse what cannot fit into memory, before any of it is taken.
 
     Args:
-        argument: What decides the size.
+        argument: The argument that decides the size, for the message.
         needed: Bytes, at the least.
-        device: Where.
+        device: The device that is to hold it.
 
     Raises:
         ValueError: With what is needed and what there is.

@@ -32,7 +32,7 @@ def in_own_process(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) 
     Args:
         function: Defined at the top of a module.
         args: Its arguments; they are pickled, as is the result.
-        kwargs: Likewise.
+        kwargs: Its keyword arguments.
 
     Raises:
         KeyboardInterrupt: After a signal to stop, once the function has ended.

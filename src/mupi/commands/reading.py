@@ -13,10 +13,10 @@ def read(kind: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
     """``args`` as a value of ``kind``, a dataclass or several.
 
     Args:
-        kind: What tyro reads.
+        kind: The type that tyro is to read from the command line.
         args: Without the command itself.
-        prog: The command.
-        options: Others of `tyro.cli`.
+        prog: The command as the user wrote it, for messages.
+        options: Further options of `tyro.cli`.
 
     Raises:
         ValueError: In one line, if tyro refuses them.

@@ -33,7 +33,7 @@ def load(
         directory: The data directory, if not the usual one: see `data_directory`.
         classes: How many classes to keep, chosen at random; None for all.
         files: imagenet32: how many training files to read, from the first; None for all.
-        generator: Draws the classes.
+        generator: Draws the classes that are kept, where there are too many.
 
     Raises:
         ValueError: If there is no such data set, or not as many classes or files.

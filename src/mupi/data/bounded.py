@@ -11,8 +11,8 @@ class AtMost:
     """A binary stream that ends in an error when more than so many bytes are read from it.
 
     Args:
-        stream: What is read.
-        limit: The most bytes.
+        stream: The binary file to read from.
+        limit: How many bytes may be read of it.
     """
 
     def __init__(self, stream: BufferedIOBase, limit: int):

@@ -16,7 +16,7 @@ class Pixels:
 
     Args:
         mean: Of each channel, or one for all.
-        std: The same.
+        std: Standard deviation of the pixels of each channel.
         largest: Pixels are whole numbers from 0 to this; None if nothing is known, as where inputs came as they are.
     """
 
@@ -34,7 +34,7 @@ class Dataset:
         train_x: Training images, float32.
         train_y: Their classes, 0 … len(classes) − 1.
         test_x: Test images, standardised with the constants of the training images.
-        test_y: Their classes.
+        test_y: Classes of the test images.
         image_shape: Channels, height and width; their product is d.
         classes: The classes' names.
         pixels: How its pixels were standardised.
@@ -77,8 +77,8 @@ class Dataset:
         """Keep a random subset of the training images; the test images stay.
 
         Args:
-            n_train: How many to keep.
-            generator: Draws them.
+            n_train: How many training images to keep.
+            generator: Draws what is kept.
 
         Raises:
             ValueError: If there are fewer than ``n_train`` training images, or ``n_train`` < 1.
@@ -94,7 +94,7 @@ class Dataset:
 
         Args:
             n_validation: How many training images become the new test images.
-            generator: Draws them.
+            generator: Draws what is kept.
 
         Raises:
             ValueError: If this leaves no training image, or ``n_validation`` < 1.
@@ -115,8 +115,8 @@ class Dataset:
         """Keep the images of some classes, drawn at random and numbered anew in their order.
 
         Args:
-            n: How many classes.
-            generator: Draws them.
+            n: How many classes to keep.
+            generator: Draws what is kept.
 
         Raises:
             ValueError: If there are fewer than ``n`` classes, or ``n`` < 1.

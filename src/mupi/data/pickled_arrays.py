@@ -28,7 +28,7 @@ def load_arrays(content: bytes, encoding: str) -> Plain:
     """What a pickle of Python's plain types and of NumPy arrays holds.
 
     Args:
-        content: The file.
+        content: The bytes of the file.
         encoding: How Python 2's strings are read: ``bytes`` or ``latin1``.
 
     Raises:

@@ -19,6 +19,8 @@ TILE_ENTRIES = 2**15
 class Expansion:
     """Atoms (c_m, a_m, b_m): g ↦ Σ_m c_m a_m κ_φ(b_m, g), with κ_φ(b, g) = E_z φ(⟨b, z⟩) φ(⟨g, z⟩), z ~ N(0, I_r).
 
+    How the π-limit holds a weight (Yang, Santacroce & Hu 2022): their matrices A and B have the rows c_m a_m and b_m.
+
     >>> atoms = mupi.Expansion(torch.ones(2), torch.eye(2), torch.eye(2))
     >>> layer = mupi.PiLinear(2, 2, features=mupi.Atoms(), activation=mupi.Identity(), initial=atoms, bias=False)
     >>> layer(torch.tensor([[3.0, 4.0]])).tolist()  # for the identity κ(b, g) = ⟨b, g⟩

@@ -29,10 +29,10 @@ MOST_FEATURES = 2_000_000
 class Hermite(Features):
     """κ_K(b, g) = Σ_{k≤K} c_k(|b|) c_k(|g|) ⟨P_kᵀ b̄, P_kᵀ ḡ⟩^k, with b̄ = b/|b| and c_k(s) = E φ(sz) h_k(z).
 
-    Degrees 0 and 1 are in full; degree k ≥ 2 in full (P_k = I) or in the ``subspace`` leading directions P_k of
-    recent ḡ, renewed as training goes on. Degrees that φ does not have cost nothing. The layer's value and its
-    gradient come from the same κ_K, so training is exact SGD of a well-defined network. For a polynomial φ of
-    degree ≤ K without subspace it is the π-limit itself.
+    Mehler's series of κ_φ (Mehler 1866), cut off. Degrees 0 and 1 are in full; degree k ≥ 2 in full (P_k = I) or in
+    the ``subspace`` leading directions P_k of recent ḡ, renewed as training goes on. Degrees that φ does not have cost
+    nothing. The layer's value and its gradient come from the same κ_K, so training is exact SGD of a well-defined
+    network. For a polynomial φ of degree ≤ K without subspace it is the π-limit itself.
 
     >>> net = mupi.PiMLP(64, 10, rank=20, features=mupi.Hermite(2))
     >>> net.readout.weight.feature_map

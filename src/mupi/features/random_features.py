@@ -20,6 +20,9 @@ from mupi.parameters import MatrixModule, matmul
 class RandomFeatures(Features):
     """ψ(g) = φ(Ω̃ g)/√n with Ω̃ ∈ R^{n×r}, Ω̃ᵀΩ̃ = n I: the finite π-net of width n.
 
+    Random features (Rahimi & Recht 2007) that are the network itself, trained by π-projected SGD (Yang, Santacroce &
+    Hu 2022).
+
     Ω̃ is a Gaussian n × r matrix whitened. With hidden pre-activations Ω̃ g and hidden weights Ω̃ C/√n, SGD projected
     on the span of Ω̃ (π-projection) is plain SGD on C.
 
@@ -52,7 +55,7 @@ class RandomJunction(Features):
     """`RandomFeatures` features of one junction: weights that read it share its Ω̃.
 
     Args:
-        omega: Ω̃.
+        omega: Ω̃, one row a neuron.
     """
 
     omega: Float[Tensor, "n rank_in"]

@@ -59,9 +59,9 @@ class RecentAtoms(nn.Module):
         """Have the backward pass through ``out`` append its atoms, if it accumulates a gradient in ``leaf``.
 
         Args:
-            g: Inputs.
-            out: Output.
-            leaf: The weight.
+            g: The layer's inputs, one row each.
+            out: The layer's output, whose gradient is the atoms' a.
+            leaf: The parameter that the backward pass must reach for the atoms to count.
             spread: From ∂loss/∂out to a row for each input, where these were pooled; None if they were not.
         """
         size = len(self.a)

@@ -98,8 +98,8 @@ class Features(ABC):
         Only a finite network's feature map depends on the junction, by its Ω̃.
 
         Args:
-            rank: r of the junction.
-            generator: Draws the Ω̃.
+            rank: The junction's rank r.
+            generator: Draws the junction's Ω̃.
         """
         return self
 
@@ -109,6 +109,6 @@ class Features(ABC):
 
         Args:
             initial: The sum of atoms; it may be empty, its shapes still tell the ranks.
-            activation: φ.
+            activation: The activation φ that the weight reads the junction through.
             generator: Randomness of the feature map itself, where it has any.
         """

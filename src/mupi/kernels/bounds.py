@@ -25,7 +25,7 @@ def check_variances(
 
     Args:
         argument: The inputs as the caller knows them.
-        x: The inputs.
+        x: The inputs, one row each, for the message.
         moment: Their mean squares over the channels.
         variances: K^1(x, x), …, K^L(x, x).
         sigma_b: σ_b; above 0 it makes up for a mean square that is lost.

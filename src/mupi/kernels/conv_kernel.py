@@ -42,12 +42,12 @@ class ConvKernel(ABC):
 
     Args:
         image_shape: Channels, height and width.
-        depth: L ≥ 1.
+        depth: Number L ≥ 1 of hidden layers.
         activation: φ, an `Activation` or any callable.
         pooling: Whether φ is averaged over positions before the readout.
         kernel_size: Odd side k of all kernels.
-        sigma_w: σ_w.
-        sigma_b: σ_b.
+        sigma_w: σ_w of the weights.
+        sigma_b: σ_b of the biases.
 
     Raises:
         ValueError: For a size that is not a positive integer, an even kernel, or a σ that is negative or has no finite

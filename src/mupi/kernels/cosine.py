@@ -17,8 +17,8 @@ class CosineKernel:
     Where k(x, x) = 0 the row is 0.
 
     Args:
-        kernel: k.
-        diagonal: k(x, x) of each row.
+        kernel: The kernel k to normalize.
+        diagonal: Gives k(x, x) for each row x.
     """
 
     def __init__(self, kernel: Callable[[Tensor, Tensor], Tensor], diagonal: Callable[[Tensor], Tensor]):

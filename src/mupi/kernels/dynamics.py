@@ -126,7 +126,7 @@ class KernelDynamics:
         """Predictions after a number of steps of gradient descent, or after each of several.
 
         Args:
-            X: Inputs.
+            X: Inputs to predict at, one row each.
             lr: η; above `largest_lr` (times 1 + μ) the result grows with each step, as that of the algorithm does.
             steps: t, an integer ≥ 0 or ``math.inf``; or a list of such, for a leading axis of the result.
             momentum: μ, from 0 to below 1: v ← μ v + gradient, f ← f − η v, as `torch.optim.SGD`.
@@ -168,10 +168,10 @@ class KernelDynamics:
         """Predictions at a time of gradient flow, which gradient descent reaches after time/η steps as η → 0.
 
         Args:
-            X: Inputs.
+            X: Inputs to predict at, one row each.
             time: t ≥ 0, or ``math.inf``; or a list of such, for a leading axis of the result.
-            return_std: See `descend`.
-            return_cov: See `descend`.
+            return_std: Whether to return the standard deviation too, as `descend` does.
+            return_cov: Whether to return the covariance too, as `descend` does.
 
         Raises:
             ValueError: If ``time`` is negative, or inputs are not as wide as those of `fit` and of their dtype, or not

@@ -58,7 +58,7 @@ class FeatureRegression:
         """Solve for w.
 
         Args:
-            X: Features.
+            X: Features ψ, one row a sample.
             Y: Floats are targets of one or several outputs. Integers of shape (n,) are class labels 0 … k−1, which
                 stand for their `centered_one_hot`; each must occur, or ``classes`` say how many there are.
             progress: A progress display to show the sums in.

@@ -43,10 +43,10 @@ class MLPKernel(ABC):
     that its rounding would show, all is computed in float64; for rectifiers and polynomials it never does.
 
     Args:
-        depth: L ≥ 1.
+        depth: Number L ≥ 1 of hidden layers.
         activation: φ, an `Activation` or any callable.
         sigma_w: σ_w; for ReLU √2 keeps variances the same in all layers, and any value only rescales the kernel.
-        sigma_b: σ_b.
+        sigma_b: σ_b of the biases.
 
     Raises:
         ValueError: For a depth that is not a positive integer, or a σ that is negative or has no finite square.

@@ -165,7 +165,7 @@ class KernelRegression:
         """f(x) of each row, in blocks of rows, summed in float64; differentiable in X where the kernel is.
 
         Args:
-            X: Inputs.
+            X: Inputs to predict at, one row each.
             progress: A progress display.
             return_std: Whether to give the standard deviations (m,) of f(x) too, without the noise of new targets.
             return_cov: Whether to give the covariances (m, m) of f(x) and f(x') too; not both.
@@ -204,9 +204,9 @@ class KernelRegression:
         """Functions drawn from the Gaussian process given the data, at the rows of X, without the noise of targets.
 
         Args:
-            X: Inputs.
+            X: Inputs to predict at, one row each.
             samples: How many functions.
-            generator: Randomness.
+            generator: Draws the functions; None for torch's own.
 
         Raises:
             RuntimeError: Before `fit`.

@@ -58,8 +58,8 @@ class RidgeSystem:
     """(k(X, X) + diag(λ_i)) α = Y with λ_i = λ/w_i and λ = ``ridge``·mean_i k(x_i, x_i).
 
     Attributes:
-        kernel: k.
-        X: Inputs.
+        kernel: The kernel k.
+        X: Training inputs, one row each.
         ridge: λ in units of the mean diagonal.
         weights: w; None for ones.
         regularizer: λ, once factorized.

@@ -31,7 +31,7 @@ def check_samplewise(kernel: str, net: nn.Module, x: Num[Tensor, "n ..."]) -> Nu
 
     Args:
         kernel: Whose argument errors name.
-        net: The network.
+        net: The network to look at.
         x: At least one sample.
 
     Raises:

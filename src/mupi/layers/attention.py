@@ -25,14 +25,14 @@ class Attention(Conventional):
     torch.Size([3, 10, 8])
 
     Args:
-        rank: r of the stream that it reads and writes.
+        rank: Rank r of the stream that it reads and writes.
         heads: Number of heads.
         rank_head: Rank of a head's junctions; they have Q, K, V of shape (r, rank_head) and O of (rank_head, r).
         causal: Whether a position sees itself and those before it only.
         logit_scale: Multiplier of the logits; None for r/√rank_head, with which logits of unit vectors start of
             order one.
         scale: Multiplier of the output.
-        generator: Randomness.
+        generator: Draws the matrices; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
 

@@ -20,7 +20,7 @@ class Center(nn.Module):
     by each channel's deviation (zᵀ Cov(g) z)^{1/2} has no such form: the limit would no longer be Gaussian.)
 
     Args:
-        rank: r.
+        rank: Rank r of the junction.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
     """

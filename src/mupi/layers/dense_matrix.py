@@ -24,10 +24,10 @@ class DenseMatrix(Conventional, MatrixModule):
 
     Args:
         d_in: d.
-        rank: r.
+        rank: Rank r of the junction that it writes.
         scale: Multiplier of the output.
         bias_scale: Multiplier of β; 0 leaves the bias out.
-        generator: Randomness.
+        generator: Draws the matrix; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
     """

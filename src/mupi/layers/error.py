@@ -47,9 +47,9 @@ def layer_error(
     κ_φ of a `mupi.Quadrature` has an error of its own, which is measured too and added.
 
     Args:
-        name: For the report.
-        weight: The layer's weight.
-        g: Inputs.
+        name: The layer's name, for the report.
+        weight: The weight whose feature map is measured.
+        g: The layer's inputs, one row each.
         delta: ∂loss/∂output to send back; None for Gaussian noise (seed 0), which measures the whole Jacobian.
     """
     atoms = weight.sample_atoms()

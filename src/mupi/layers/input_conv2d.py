@@ -22,14 +22,14 @@ class InputConv2d(Conventional):
 
     Args:
         d_in: Channels of the images.
-        rank: r.
+        rank: Rank r of the junction that it writes.
         kernel_size: Side of the filters, or both sides.
         stride: Every how many pixels there is a position.
         padding: Pixels that are added at both ends of each axis; None for half of an odd kernel.
         padding_mode: What is there: "zeros" or "circular".
         scale: Multiplier of the output.
         bias_scale: Multiplier of β; 0 leaves the bias out.
-        generator: Randomness.
+        generator: Draws the filters; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
 

@@ -49,7 +49,7 @@ class PiConv2d(Conventional):
             for a π-initialised weight at each offset.
         init_std: Standard deviation of a's entries in π-initialisation; None for 1/√(offsets·rank_in), 0 for no
             initial atoms.
-        generator: Randomness.
+        generator: Draws the initial atoms and whatever is random in the feature map; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
 

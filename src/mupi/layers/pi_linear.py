@@ -18,17 +18,20 @@ from mupi.features import AveragePool, Expansion, Features, Weight
 class PiLinear(Conventional):
     """g ↦ scale·(C ψ(g) + bias_scale·β): an infinitely wide weight matrix applied to φ of a layer.
 
-    A junction of the network is described by g ∈ R^r: its coordinates are ⟨g, z⟩, z ~ N(0, I_r). The matrix reads
-    φ(⟨g, z⟩) and writes the next junction, exactly Σ_m c_m a_m κ_φ(b_m, g). Tensors have shape (..., r); leading
-    axes (batch, positions, …) share the weight. Adding outputs of equal rank is a residual sum.
+    A *junction* is a place of the network where infinitely many pre-activations stand: between the weights that write
+    them and those that read φ of them. In the π-limit (Yang, Santacroce & Hu 2022) all of it is a vector g ∈ R^r, the
+    junction's rank, by which neuron z has the pre-activation ⟨g, z⟩, z ~ N(0, I_r); so networks pass on g, not
+    activations, and φ is the business of the weight that reads. This one reads φ(⟨g, z⟩) and writes the next junction,
+    exactly Σ_m c_m a_m κ_φ(b_m, g). Tensors have shape (..., r); leading axes (batch, positions, …) share the weight.
+    Adding outputs of equal rank is a residual sum. See also docs/notation.md.
 
     >>> layer = mupi.PiLinear(8, 5, features=mupi.Hermite(2), activation=torch.relu)
     >>> layer(torch.randn(3, 8)).shape  # from one junction to the next
     torch.Size([3, 5])
 
     Args:
-        rank_in: r of the input's junction.
-        rank_out: r of the output's junction, or the number of outputs of a readout.
+        rank_in: r of the junction that it reads.
+        rank_out: r of the junction that it writes, or the number of outputs of a readout.
         features: The feature map ψ: `mupi.Atoms`, `mupi.Hermite` or `mupi.RandomFeatures`.
         activation: φ, an `Activation` or any callable.
         bias: Whether there is a bias β, initially 0.
@@ -36,7 +39,7 @@ class PiLinear(Conventional):
         bias_scale: Multiplier of β; 0 leaves the bias out.
         initial: The initial sum of atoms; None for π-initialisation.
         init_std: Standard deviation of a's entries in π-initialisation; None for 1/√rank_in, 0 for no initial atoms.
-        generator: Randomness.
+        generator: Draws the initial atoms and whatever is random in the feature map; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
     """

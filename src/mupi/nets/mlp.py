@@ -33,7 +33,7 @@ class ScaledLinear(nn.Linear):
         bias_scale: α of the bias; 0 leaves it out.
         std: Standard deviation of n^b w.
         bias_std: Standard deviation of n^{b_β} β.
-        generator: Randomness.
+        generator: Draws the initial weights; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
     """
@@ -150,7 +150,7 @@ class MLP(Conventional):
         sigma_b: σ of the biases; 0 starts them at 0.
         input_std: σ_1, if not sigma_w/√d_in.
         readout_std: σ_{L+1}, if not sigma_w; 0 for a network that starts at zero.
-        generator: Randomness.
+        generator: Draws the initial weights; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
 

@@ -51,7 +51,7 @@ def parametrize(
         input_std: σ_1, if not sigma_w/√d_in.
         readout_std: σ_{L+1}, if not sigma_w.
         example: A batch of inputs to try the model on; None for random rows of the first weight's size.
-        generator: Randomness.
+        generator: Draws the initial weights; None for torch's own.
 
     Raises:
         ValueError: If a module is of another kind (named in the message), the model has fewer than two

@@ -35,7 +35,7 @@ class PiCNN(PiNetwork):
     Args:
         image_shape: Channels, height and width of the images.
         d_out: Output dimension.
-        rank: r.
+        rank: Rank r of the junctions.
         pools: For each convolution after the first layer, the side of the blocks that ψ is averaged over before it;
             their number is L − 1.
         kernel_size: Odd side of these convolutions' kernels.
@@ -52,7 +52,7 @@ class PiCNN(PiNetwork):
         output_scale: α of the readout.
         bias_scale: α of all biases; 0 leaves them out.
         readout_std: Standard deviation of the initial readout's a; 0 for a network that starts at zero.
-        generator: Randomness.
+        generator: Draws the initial weights and whatever is random in the features; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
 

@@ -35,7 +35,7 @@ class PiMLP(PiNetwork):
     Args:
         d_in: Input dimension d.
         d_out: Output dimension.
-        rank: r.
+        rank: Rank r of the junctions.
         depth: L ≥ 1, the number of hidden layers.
         features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.RandomFeatures` (finite π-net).
         activation: φ, an `Activation` or any callable.
@@ -44,7 +44,7 @@ class PiMLP(PiNetwork):
         bias_scale: α of all biases; 0 leaves them out.
         readout_std: Standard deviation of the initial readout's a (the paper's CIFAR-10 runs take 1/r); 0 for a
             network that starts at zero.
-        generator: Randomness.
+        generator: Draws the initial weights and whatever is random in the features; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
 
@@ -122,10 +122,10 @@ class PiMLP(PiNetwork):
             input_bias: β¹, or None for zeros.
             layers: (c (m,), A (m, r_out), B (m, r), bias (r_out,) or None) of each weight after the first, readout
                 last; rows of B of any norm.
-            input_scale: See the class.
-            output_scale: See the class.
-            bias_scale: See the class.
-            activation: See the class.
+            input_scale: α of the first layer.
+            output_scale: α of the readout.
+            bias_scale: Multiplier of the biases.
+            activation: The activation φ.
 
         Raises:
             ValueError: If shapes do not fit together.

@@ -36,7 +36,7 @@ class PiResNet(PiNetwork):
     Args:
         image_shape: Channels, height and width of the images.
         d_out: Output dimension.
-        rank: r.
+        rank: Rank r of the junctions.
         blocks: Number of branches in each stage; after each stage but the last, 2 × 2 positions are averaged.
         kernel_size: Odd side of the convolutions' kernels.
         input_kernel: Odd side of the first layer's filters.
@@ -50,7 +50,7 @@ class PiResNet(PiNetwork):
         output_scale: α of the readout.
         bias_scale: α of all biases; 0 leaves them out.
         readout_std: Standard deviation of the initial readout's a; 0 for a network that starts at zero.
-        generator: Randomness.
+        generator: Draws the initial weights and whatever is random in the features; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
 

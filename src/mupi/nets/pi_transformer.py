@@ -46,7 +46,7 @@ class PiTransformer(PiNetwork):
         output_scale: α of the readout.
         bias_scale: α of all biases; 0 leaves them out.
         readout_std: Standard deviation of the initial readout's a; 0 for a network that starts at zero.
-        generator: Randomness.
+        generator: Draws the initial weights and whatever is random in the features; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
 

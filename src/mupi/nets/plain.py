@@ -17,7 +17,7 @@ class Coordinatewise(nn.Module):
     """φ as a module.
 
     Args:
-        activation: φ.
+        activation: The activation φ.
     """
 
     def __init__(self, activation: Activation):

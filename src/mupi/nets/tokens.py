@@ -26,7 +26,7 @@ class Sequences(ABC):
         """A module from inputs to g of shape (batch, positions, r), with |g| of order one at the start.
 
         Args:
-            rank: r.
+            rank: Rank r of the junction that is written.
             **like: Generator, dtype and device.
         """
 
@@ -72,7 +72,7 @@ class Tokens(Sequences):
 
     Args:
         vocabulary: Number of different tokens.
-        length: Most positions.
+        length: The most positions that a text may have.
         causal: Whether a position sees those before it only, to predict the next at each position; if not, there
             is one output for the whole.
     """

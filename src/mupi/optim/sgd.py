@@ -39,7 +39,7 @@ class SGD(torch.optim.Optimizer):
             may scale it along with ``"lr"``.
         clip_jointly: Whether one norm of all parameters is clipped (by the first group's ``"clip"``), rather than
             each parameter's own.
-        momentum: μ ≥ 0.
+        momentum: Momentum μ ≥ 0.
         weight_decay: Weight decay of the groups that name none.
 
     Raises:

@@ -142,9 +142,9 @@ def coordinate_check(
 
     Args:
         make_model: Makes a model of a width, with torch's global generator (seeded here; its state is restored).
-        widths: At least two.
+        widths: At least two widths to train at.
         x: Inputs; every step takes all of them. A floating NumPy array gets the dtype of the model.
-        y: Targets, likewise.
+        y: Targets of the inputs, one row each.
         make_optimizer: Makes the optimiser of a model.
         loss: Of the model's output and ``y``.
         steps: Optimiser steps.

@@ -34,9 +34,9 @@ class Roles:
     False
 
     Args:
-        input: a and b.
+        input: Exponents (a, b) of input weights.
         hidden: a and b; None where there is no hidden weight to speak of (`mean_field`).
-        readout: a and b.
+        readout: Exponents (a, b) of readouts.
         rate: The exponent c of SGD.
 
     Raises:
@@ -112,7 +112,7 @@ class Roles:
         """The exponent of the learning rate.
 
         Args:
-            role: Of the parameter.
+            role: The parameter's role, one of `ROLES`.
             rates: Of the optimizer: `sgd_rates`, `adam_rates`, or another rule for perceptrons.
         """
         known, p = rates(self.parametrization), self.parametrization

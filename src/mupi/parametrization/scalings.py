@@ -46,7 +46,7 @@ def scalings(p: Exponents, steps: int = 2) -> Scalings:
     with x^L, gives u_L + Δh^L with q = 2a_{L+1}+c−u_L. The largest counts: n^{−1} for NTP, as is known of its kernels.
 
     Args:
-        p: The exponents.
+        p: The parametrization's exponents.
         steps: Number of steps of SGD, at least 1.
     """
     sizes = [a + b for a, b in zip(p.a, p.b, strict=True)]

@@ -29,8 +29,8 @@ def breaks(f: Lines, lines: int, grid: Float[Tensor, " grid"]) -> tuple[Int[Tens
 
     Args:
         f: Of torch operations (of others only the result is seen).
-        lines: How many.
-        grid: Increasing t.
+        lines: How many lines are looked along.
+        grid: Places t along a line, increasing.
     """
     found = [_breaks(f, chunk, grid) for chunk in torch.arange(lines).split(max(1, POINTS // len(grid)))]
     return torch.cat([line for line, _ in found]), torch.cat([t for _, t in found])
@@ -86,7 +86,7 @@ class Seen(TorchDispatchMode):
     """Keeps all results of torch operations that have a row for each point.
 
     Args:
-        points: How many.
+        points: How many points are looked at.
     """
 
     def __init__(self, points: int):
@@ -108,7 +108,7 @@ class _Kinds:
     """How the columns of results are told apart: integers by their value, others by their sign and at their bounds.
 
     Args:
-        results: On a grid.
+        results: The function's values on a grid.
     """
 
     def __init__(self, results: Float[Tensor, "points columns"]):

@@ -37,8 +37,8 @@ class Cells:
 
     Attributes:
         line: Numbers of their lines.
-        low: Where they begin.
-        high: Where they end.
+        low: The lower end of each cell.
+        high: The upper end of each cell.
         fine: Values at Gauss–Legendre nodes.
         coarse: At those of the coarser rule.
         doubt: Bound of ∫ |f − p| φ over each cell from all points tried, for the polynomial p through the fine nodes.
@@ -179,9 +179,9 @@ class _Scattered:
 
     Attributes:
         line: Numbers of their lines.
-        t: Where on them.
-        cell: In which.
-        values: Of a function there.
+        t: Coordinate of each point along its line.
+        cell: Number of the cell that each point is in.
+        values: Values of the function at the points.
     """
 
     def __init__(self, line: Tensor, t: Tensor, cell: Tensor):

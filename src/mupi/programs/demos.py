@@ -20,7 +20,7 @@ class Demo:
     """A program and what to look at.
 
     Attributes:
-        about: In one line.
+        about: What it shows, in one line.
         write: Writes the lines; returns the scalars to look at, by label.
         exact: Whether all its expectations have closed forms.
     """

@@ -23,9 +23,9 @@ class Descent:
     """SGD: v ← momentum·v + gradient + weight_decay·w, w ← w − lr·v.
 
     Attributes:
-        lr: η.
-        momentum: μ.
-        weight_decay: λ.
+        lr: Learning rate η.
+        momentum: Momentum μ.
+        weight_decay: Weight decay λ.
         weights: For W^1 … W^{L+1}, whether its update reaches the limit.
     """
 
@@ -41,7 +41,7 @@ class Forward:
 
     Attributes:
         h: h^1 … h^L, a column an input.
-        z: φ(h^1) … φ(h^L).
+        z: Activations φ(h^1), …, φ(h^L).
         f: Outputs (batch, d_out).
     """
 
@@ -69,10 +69,10 @@ def check_loss(argument: str, loss: Loss, y: Tensor, outputs: tuple[int, ...], d
 
     Args:
         argument: What the loss was given as.
-        loss: The loss.
-        y: The targets.
+        loss: The loss function to check.
+        y: Targets of one batch.
         outputs: The shape of the outputs of one input.
-        dtype: Of the outputs.
+        dtype: Floating dtype of the outputs.
 
     Returns:
         The outputs that it was tried on, drawn at random.
@@ -118,10 +118,10 @@ class TrainedPerceptron:
     Args:
         d: Input dimension.
         d_out: Output dimension.
-        depth: L.
-        activation: φ.
+        depth: Number L of hidden layers.
+        activation: The activation φ.
         stds: σ_1, σ_w, σ_{L+1}: of the entries of U, of √n W^l, of V; that of V is 0 where its start does not count.
-        descent: The optimiser.
+        descent: The rates and momenta of SGD.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ def exact_errors(lines: Sequence[Line], space: Exact, values: Mapping[Line, Any]
     stands for a program that cannot be evaluated then.
 
     Args:
-        lines: In order.
+        lines: Lines of a program, in order.
         space: Where they were evaluated.
         values: Of scalars and vectors.
     """

@@ -18,8 +18,8 @@ def evaluate(
     """The values of all scalars, and of the lines to keep; others are forgotten after their last use.
 
     Args:
-        lines: In order.
-        space: Where.
+        lines: Lines of a program, in order.
+        space: What vectors and matrices are: of a width, or random variables of the limit.
         keep: Vectors and matrices.
         known: Values of earlier lines, which this call forgets if they are not to be kept.
 

@@ -29,9 +29,9 @@ class Function:
     """One output column of f(arguments).
 
     Attributes:
-        f: Coordinatewise.
+        f: The coordinatewise function.
         arguments: Blocks, scalars and constants.
-        column: Which output.
+        column: Which of its outputs this is.
         forms: The linear forms of the Gaussians that it depends on, as rows.
         linear: Those among them that f gets as an argument, where it may have its kinks.
     """
@@ -264,8 +264,8 @@ def _dependence(f: Callable, args: list, trial: list) -> list[list[tuple[Symbols
     constant but for a narrow window. Dependence is then taken for granted, of the column of the same number or of all.
 
     Args:
-        f: The function.
-        args: Its arguments.
+        f: The function whose dependence is asked for.
+        args: The arguments of the function.
         trial: Their values at Gaussians of many radii.
     """
     with Seen(len(next(x for x in trial if isinstance(x, Tensor)))) as before:

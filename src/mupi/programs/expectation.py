@@ -33,9 +33,9 @@ class Ridge:
     """Functions of one linear form.
 
     Attributes:
-        functions: Their numbers.
+        functions: Numbers of the functions in the list of all.
         direction: The form, of norm 1.
-        profiles: Of each.
+        profiles: Profile of each function along the form.
     """
 
     functions: tuple[int, ...]
@@ -62,8 +62,8 @@ class Component:
 
     Attributes:
         basis: u = basis · (all Gaussians), orthonormal rows.
-        functions: Their numbers.
-        values: Evaluates them.
+        functions: Numbers of the functions in the list of all.
+        values: Evaluates the functions at points.
         ridges: Those that depend on one linear form.
         axis: Of u, across which lines are integrated.
         rules: For a fine and a coarse rule, nodes u and weights times the product of the functions there; else none.

@@ -19,7 +19,7 @@ class Product:
 
     Attributes:
         vector: The line Wx or Wᵀx.
-        operand: x.
+        operand: The vector x that is multiplied.
         transposed: Whether it is Wᵀx.
     """
 
@@ -32,7 +32,7 @@ def explain(lines: list[Line], space: Space) -> str:
     """Every line with its Ẑ, its Ż written out, and its limit.
 
     Args:
-        lines: The program's.
+        lines: Lines of the program.
         space: Where the limit is evaluated.
     """
     text: list[str] = []

@@ -61,7 +61,7 @@ class Family:
 
     Args:
         space: The random variables.
-        sigma: σ.
+        sigma: σ of the matrix: entries are N(0, σ²/n).
     """
 
     def __init__(self, space: RandomVariables, sigma: float):

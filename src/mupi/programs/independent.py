@@ -22,7 +22,7 @@ def components(
     """Split functions into groups that are independent of each other.
 
     Args:
-        functions: Their numbers.
+        functions: Numbers of the functions in the list of all.
         forms: The linear forms that each depends on.
         linear: Those with which it may change abruptly at 0.
         values: The product of some functions at given Gaussians.

@@ -16,9 +16,9 @@ class Convergence:
 
     Attributes:
         labels: Of each average; those of a table share one.
-        limit: Of each average.
+        limit: The limit of each average.
         limit_error: Root mean square of their standard errors.
-        widths: The values of n.
+        widths: The widths n.
         means: For each width the mean of each average over runs.
         mean_errors: Their standard errors, which have the limit's in them.
         gaps: For each width the root mean square over runs and averages of the distance to the limit.

@@ -26,13 +26,13 @@ class Line:
     """One line of a program.
 
     Attributes:
-        program: Whose.
-        index: Its place.
-        formula: Its right-hand side.
+        program: The program that the line is of.
+        index: Its place among the program's lines, from 0.
+        formula: Its right-hand side, as printed.
         inputs: The lines that it needs.
         compute: Its value in a space from those of its inputs.
         probe: Its value on a few numbers; see `mupi.programs.probe`.
-        name: Its left-hand side.
+        name: Its left-hand side, as printed.
         letter: What its name begins with, if it is given none.
     """
 

@@ -54,21 +54,21 @@ class MuLimit:
         feature_kernels: E φ(h^L)φ(h^L)' of the inputs of `fit`, at every step.
 
     Args:
-        depth: L ≥ 1.
+        depth: Number L ≥ 1 of hidden layers.
         activation: φ; None for tanh.
         parametrization: A stable and nontrivial one; None for μP.
-        lr: η.
-        momentum: μ.
+        lr: Learning rate η.
+        momentum: Momentum μ.
         weight_decay: λ; every weight shrinks by 1 − ηλ a step.
         loss: Of outputs (batch, d_out) and targets, which are floats (batch, d_out) or class labels (batch,); None for
             the mean over the batch of squared distances, which takes labels as their `centered_one_hot`.
         sigma_w: σ of the weights.
         input_std: σ_1, if not sigma_w/√d.
         readout_std: σ_{L+1}, if not sigma_w; 0 for a network that starts at zero.
-        samples: S, in each replicate.
+        samples: Number S of samples of the limit, in each replicate.
         replicates: Independent repetitions, for standard errors.
         tolerance: Relative size below which directions are dropped.
-        generator: Randomness.
+        generator: Draws the samples; None for torch's own.
         dtype: Floating dtype of the samples.
 
     Raises:
@@ -150,11 +150,11 @@ class MuLimit:
         After Ctrl-C, or if training diverges, the attributes hold the steps that were finished.
 
         Args:
-            x: Inputs.
+            x: Training inputs, one row each.
             y: Floats are targets, (batch, d_out) or, for one output, (batch,), which the loss gets as (batch, 1).
                 Integers of shape (batch,) are class labels 0 … d_out − 1; each must occur, or ``classes`` say how many
                 there are.
-            steps: How many.
+            steps: How many steps to take.
             test_x: Inputs to follow, which are not trained on.
             classes: d_out, where some classes may have no label.
             progress: Where to show a bar; None for nowhere.

@@ -54,9 +54,9 @@ def plane_moments(
     Args:
         g: The function of (u, v) = points · (axis, across), rows in the basis of the edges.
         edges: Unit vectors d, and numbers c: what depends on d · (u, v) is a polynomial between neighbouring c.
-        axis: Unit vector.
+        axis: Unit vector of the line that is integrated across.
         separable: Whether that is all; else lines are searched for breaks.
-        degree: The highest power.
+        degree: The highest power of the moments.
 
     Raises:
         ValueError: If more than 6e7 points are needed.

@@ -97,7 +97,7 @@ class Program(Listing):
         """k initial vectors: their coordinates are iid N(mean, covariance) in R^k.
 
         Args:
-            name: Of the line.
+            name: The vector's name.
             covariance: A number for one vector, or a (k, k) positive semi-definite matrix.
             mean: A number, or one for each.
 
@@ -143,8 +143,8 @@ class Program(Listing):
         """Evaluate with vectors in R^n and real n × n matrices.
 
         Args:
-            width: n.
-            generator: Randomness.
+            width: The width n.
+            generator: Draws matrices, vectors and samples; None for torch's own.
             keep: Vectors to return as well.
             dtype: Floating dtype.
 
@@ -169,7 +169,7 @@ class Program(Listing):
         Args:
             samples: Samples of every random variable, in each replicate; None for closed forms (`Exact`), where all
                 expectations are of polynomials, or of functions of at most two Gaussians at a time.
-            generator: Randomness.
+            generator: Draws matrices, vectors and samples; None for torch's own.
             replicates: Independent repetitions: scalars are their means, standard errors come from their spread. The
                 bias, of the order of 1/samples, is not in them.
             keep: Vectors of which to return the samples, those of all replicates one below the other.
@@ -197,7 +197,7 @@ class Program(Listing):
 
         Args:
             samples: As for `limit`; one replicate.
-            generator: Randomness.
+            generator: Draws matrices, vectors and samples; None for torch's own.
 
         Raises:
             ValueError: As `limit`.

@@ -55,7 +55,7 @@ class _Tensors:
 
     Attributes:
         n: Width, or number of samples.
-        generator: Randomness.
+        generator: Draws matrices, vectors and samples; None for torch's own.
         dtype: Floating dtype.
     """
 

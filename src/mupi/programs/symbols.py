@@ -20,7 +20,7 @@ class Symbols:
     """A block of random variables, each a polynomial in independent Gaussians and functions of such polynomials.
 
     Args:
-        columns: The polynomials.
+        columns: One polynomial a column.
     """
 
     def __init__(self, columns: list[Polynomial]):

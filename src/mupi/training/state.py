@@ -46,8 +46,8 @@ class TrainingState:
     """A network in training.
 
     Attributes:
-        net: The network.
-        optimizer: Its optimiser.
+        net: The network in training.
+        optimizer: The optimiser of its parameters.
         schedule: Its schedule, which is stepped once an epoch; None for none.
         augmentation: What may be done to its images; None for nothing.
         order: The generator that draws the order of each epoch's images.

@@ -19,8 +19,8 @@ def warm_up(config: TrainConfig, data: Dataset) -> None:
     network should be charged for it.
 
     Args:
-        config: Of the run to come.
-        data: Its data.
+        config: The configuration of the run to come.
+        data: The data set of the run to come.
     """
     net = build_architecture(replace(config, rank=1, width=1), data, torch.Generator().manual_seed(0))
     optimizer = build_optimizer(config, net)
