@@ -24,6 +24,7 @@ from mupi.activations import (
     Sin,
     Tanh,
 )
+from mupi.architecture.trace import trace
 from mupi.features import Atoms, Expansion, Features, Hermite, Random, RandomFeatures, Weight
 from mupi.kernels import (
     NNGP,
@@ -120,4 +121,5 @@ __all__ = [
     "outer",
     "parameter_groups",
     "parametrize",
+    "trace",
 ]

@@ -10,12 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils._device import _device_constructors
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 """The one type of all batch normalisations, lazy and synchronised ones too."""
 
 DROPOUTS = nn.modules.dropout._DropoutNd
 """The one type of all dropouts."""
+
+OPERATOR = torch._ops.OpOverload
+"""The type of the operators in a graph, such as ``torch.ops.aten.add.Tensor``."""
+
+ITEM = torch.ops.aten._local_scalar_dense.default
+"""What asks for the number in a tensor."""
+
+DispatchMode, leaves_of, mapped = TorchDispatchMode, tree_leaves, tree_map
+"""What sees each operator while it is entered; the tensors in nested arguments, and others put in their place."""
 
 _functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -88,3 +100,42 @@ def version(x: Tensor) -> int:
 def assert_on_device(condition: Tensor, message: str) -> None:
     """An assertion that an accelerator makes without Python waiting for it, and that `torch.export` keeps."""
     torch._assert_async(condition, message)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def operator_name(operator: Any) -> tuple[str, str, str]:
+    """Namespace, name and overload (aten, add, Tensor), the name without the _ of those that work in place."""
+    return operator.namespace, operator._opname.rstrip("_"), operator._overloadname
+
+
+def schema(operator: Any) -> Any:
+    """An operator's arguments, and which of them it changes."""
+    return operator._schema
+
+
+def factories() -> Any:
+    """torch.zeros and all the other functions that make tensors, on a device that one may name."""
+    return _device_constructors()
+
+
+def memory_of(x: Tensor) -> int:
+    """A number for the memory that a tensor has its numbers in, which its views share; meta tensors have one too."""
+    return x.untyped_storage()._cdata
+
+
+def buffers_of(module: nn.Module) -> list[Tensor | None]:
+    """A module's own buffers."""
+    return list(module._buffers.values())
+
+
+def fake_tensors() -> Any:
+    """A mode in which tensors have shapes, dtypes and devices, and no numbers, as `torch.export` wants them."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def is_fake(x: Any) -> bool:
+    """Whether a tensor has no numbers."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return isinstance(x, FakeTensor)

@@ -13,6 +13,7 @@ from mupi.architecture.draft import Draft, Value
 from mupi.architecture.finite import FiniteNetwork
 from mupi.architecture.finite_rules import Place, finite
 from mupi.architecture.operation import Input, Operation
+from mupi.architecture.parameters import Cut, Parameter, Use
 from mupi.architecture.positions import Attention, AveragePool, Flatten, Join, Permute, Reshape, Select
 from mupi.architecture.rules import Refused, Rules
 from mupi.architecture.scaling import Scaled, Scaling
@@ -27,6 +28,7 @@ __all__ = [
     "AveragePool",
     "Center",
     "Conv",
+    "Cut",
     "Dense",
     "Description",
     "Draft",
@@ -40,6 +42,7 @@ __all__ = [
     "Node",
     "Normalize",
     "Operation",
+    "Parameter",
     "Permute",
     "Place",
     "Refused",
@@ -51,6 +54,7 @@ __all__ = [
     "Select",
     "Shape",
     "Table",
+    "Use",
     "Value",
     "WeightOperation",
     "Width",

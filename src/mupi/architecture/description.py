@@ -1,13 +1,15 @@
 """`Description`: a network as data, its operations in order of evaluation."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from mupi.architecture.coordinates import Normalize
 from mupi.architecture.operation import Input, Operation
-from mupi.architecture.shape import Shape
-from mupi.architecture.weights import WeightOperation
+from mupi.architecture.parameters import Parameter, Use
+from mupi.architecture.shape import Shape, Size
+from mupi.architecture.weights import Conv, Dense, Embed, Table, WeightOperation
 from mupi.checks import fail
 
 
@@ -46,12 +48,14 @@ class Description:
 
     Args:
         nodes: In order of evaluation; the first is the `Input`. The last is the output.
+        traced: The parameters of the module that it was traced from; empty for what was written by hand.
 
     Raises:
         ValueError: If a node reads what does not come before it, or values of another shape than its operation takes.
     """
 
     nodes: tuple[Node, ...]
+    traced: tuple[Parameter, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self):
         names = [node.name for node in self.nodes]
@@ -106,6 +110,46 @@ class Description:
         if not isinstance(node.operation, WeightOperation):
             return ""
         return node.operation.role(self.shapes[node.inputs[0] if node.inputs else place])
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Those of the module that was traced; of what was written by hand, those of its nodes, by their names."""
+        return self.traced or tuple(found for place in range(len(self)) for found in self._own_parameters(place))
+
+    def _own_parameters(self, place: int) -> Iterator[Parameter]:
+        """Those that a node has itself."""
+        node, shape = self.nodes[place], self.shapes[place]
+        if isinstance(node.operation, WeightOperation) and not node.weights:
+            axes = self._weight_axes(place)
+            bare = isinstance(node.operation, Table)
+            role = "vector" if bare and not shape.positions and shape.is_layer else self.role(place)
+            use = Use(node.name, "weight", (), axes, tuple(range(len(axes))))
+            yield Parameter(node.name if bare else f"{node.name}.weight", axes, role, (use,))
+        vectors = []
+        if isinstance(node.operation, Dense | Conv) and node.operation.bias and not node.weights:
+            vectors = [("bias", "bias")]
+        elif isinstance(node.operation, Normalize):
+            given = (("gain", "weight", node.operation.gain), ("shift", "bias", node.operation.shift))
+            vectors = [(kind, name) for kind, name, has in given if has]
+        for kind, name in vectors:
+            assert shape.channels is not None
+            axes, role = (shape.channels,), "vector" if shape.is_layer else "finite"
+            yield Parameter(f"{node.name}.{name}", axes, role, (Use(node.name, kind, (), axes, (0,)),))
+
+    def _weight_axes(self, place: int) -> tuple[Size, ...]:
+        """Axes of a node's weight: outputs first, but in a table."""
+        node = self.nodes[place]
+        match node.operation:
+            case Table(positions, out):
+                return (*positions, out)
+            case Embed(count, out):
+                return (count, out)
+            case Conv() | Dense():
+                read = self.shapes[node.inputs[0]]
+                assert read.channels is not None
+                kernel = node.operation.size if isinstance(node.operation, Conv) else ()
+                return (node.operation.out, *read.flat, read.channels, *kernel)
+        raise TypeError(f"{node} has parameters that mupi does not know")
 
     def evaluate(self, rule: Callable[..., Any], start: Any) -> list[Any]:
         """The value of each node, by a rule (place, node, *values that it reads) ↦ value.

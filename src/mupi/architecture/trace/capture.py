@@ -1,0 +1,189 @@
+"""The graph of a module at two widths, by torch.export, without memory and without a change to what the user has."""
+
+import copy
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from mupi.architecture.trace.extents import Experiment, Pair
+from mupi.architecture.trace.sources import BuiltAt, failed_at, line_of
+from mupi.architecture.trace.twins import LARGEST_TWIN, Unknown, made_without_memory
+from mupi.checks import fail
+from mupi.torch_internals import buffers_of, fake_tensors, is_fake
+
+MAKE = "trace(make_model, ...)"
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A module at two widths.
+
+    Attributes:
+        experiment: The widths and batch sizes.
+        nodes: Those of both graphs, in pairs.
+        parameters: For each placeholder of a parameter, the parameter's first name.
+        numbers: For each placeholder of a buffer or constant, its numbers at both widths; None if they are not known.
+        shapes: The shape of each parameter at both widths.
+        built: Where each module was made, for those that are called by torch only.
+    """
+
+    experiment: Experiment
+    nodes: tuple[tuple[fx.Node, fx.Node], ...]
+    parameters: dict[str, str]
+    numbers: dict[str, tuple[Tensor | None, Tensor | None]]
+    shapes: dict[str, tuple[Pair, ...]]
+    built: dict[str, str]
+
+
+def capture(make_model: Callable[[int], nn.Module], x: Tensor, experiment: Experiment) -> Capture:
+    """Build and export the module at two widths.
+
+    Raises:
+        ValueError: If it cannot be built or exported, or is another network at the other width.
+    """
+    first, second = (
+        exported(make_model, x, width, batch)
+        for width, batch in zip(experiment.widths, experiment.batches, strict=True)
+    )
+    nodes = paired(first.program.graph, second.program.graph)
+    if {name: p.ndim for name, p in first.parameters.items()} != {n: p.ndim for n, p in second.parameters.items()}:
+        fail(MAKE, "a function whose modules have the same parameters at every width", "others at another width")
+    owners: dict[int, str] = {}
+    for name, p in first.parameters.items():
+        owners.setdefault(id(p), name)
+    targets = first.program.graph_signature.inputs_to_parameters
+    parameters = {place: owners[id(first.parameters[target])] for place, target in targets.items()}
+    shapes = {
+        name: tuple(zip(first.parameters[name].shape, second.parameters[name].shape, strict=True))
+        for name in owners.values()
+    }
+    constants = first.constants, second.constants
+    numbers = {place: (constants[0][place], constants[1].get(place)) for place in constants[0]}
+    return Capture(experiment, nodes, parameters, numbers, shapes, first.built)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A module at one width: its program, its parameters by all their names, and the numbers of its constants."""
+
+    program: torch.export.ExportedProgram
+    parameters: dict[str, Tensor]
+    constants: dict[str, Tensor | None]
+    built: dict[str, str]
+
+
+def exported(make_model: Callable[[int], nn.Module], x: Tensor, width: int, batch: int) -> Export:
+    """The module of a width, exported."""
+    places = BuiltAt()
+    try:
+        with places:
+            made, twins = made_without_memory(make_model, width)
+    except Unknown as error:
+        fail(MAKE, "a function that needs no random numbers", f"{failed_at(error)}: one that asks for {error}")
+    except Exception as error:
+        # Whatever a user's function raises: the message says where, and at which width.
+        came = f"{type(error).__name__} at width {width} ({failed_at(error)}: {one_line(error)})"
+        fail(MAKE, "a function of the width that builds a module", came, "choose widths=(a, b) that it takes")
+    if not isinstance(made, nn.Module):
+        fail(MAKE, "a function of the width that builds a module", f"a {type(made).__name__}", "return an nn.Module")
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in made.parameters()):
+        fail(MAKE, "a function that builds a module of known shapes", "lazy layers", "give their sizes")
+    fake = fake_tensors()
+    copied = without_numbers(made, twins.twin, fake)
+    with fake:
+        inputs = torch.zeros((batch, *x.shape[1:]), dtype=x.dtype, device="cpu")
+    with quiet(), without_fast_paths():
+        try:
+            program = torch.export.export(copied, (inputs,), strict=False)
+        except Exception as error:
+            # torch.export raises whatever the module does, and errors of its own of many lines.
+            fail(
+                "trace(make_model, x)",
+                "a module that torch.export can follow, without control flow that depends on numbers",
+                f"{type(error).__name__} ({failed_at(error)}: {one_line(error)})",
+                "write it without asking for numbers, and x as the module takes it",
+            )
+    return Export(
+        program,
+        dict(copied.named_parameters(remove_duplicate=False)),
+        constants(program),
+        {name: places.at.get(id(module), ("",))[0] for name, module in made.named_modules()},
+    )
+
+
+def without_numbers(made: nn.Module, twin: Callable[[Tensor], Tensor | None], fake: Any) -> nn.Module:
+    """A copy with parameters that have shapes only, and the numbers of what else is known; in evaluation mode."""
+
+    def hollow(t: Tensor) -> Tensor:
+        with fake:
+            return torch.empty(t.shape, dtype=t.dtype, device="cpu")
+
+    memo: dict[int, Any] = {}
+    for p in made.parameters():
+        memo[id(p)] = nn.Parameter(hollow(p), requires_grad=p.is_floating_point())
+    held = (t for module in made.modules() for t in (*buffers_of(module), *vars(module).values()))
+    for t in held:
+        if isinstance(t, Tensor) and id(t) not in memo:
+            number = twin(t) if t.numel() <= LARGEST_TWIN else None
+            memo[id(t)] = hollow(t) if number is None else number.detach().clone()
+    # deepcopy does not look into what the memo has: nothing of the user's is copied, and nothing changed.
+    try:
+        return copy.deepcopy(made, memo).eval()
+    except Exception as error:
+        fail(MAKE, "a function that builds a module that can be copied", f"{type(error).__name__}: {one_line(error)}")
+
+
+def constants(program: torch.export.ExportedProgram) -> dict[str, Tensor | None]:
+    """Of each placeholder of a buffer or constant, the numbers."""
+    signature = program.graph_signature
+    targets = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
+    found = {place: program.state_dict.get(name, program.constants.get(name)) for place, name in targets.items()}
+    return {place: None if is_fake(t) else t for place, t in found.items()}
+
+
+def paired(first: fx.Graph, second: fx.Graph) -> tuple[tuple[fx.Node, fx.Node], ...]:
+    """The nodes of two graphs of the same operations."""
+    pairs = list(zip(first.nodes, second.nodes, strict=False))
+    for one, other in pairs:
+        if one.op != other.op or (one.op == "call_function" and one.target != other.target):
+            where = line_of(one)
+            fail(MAKE, "the same operations at every width", f"{one.target} at one and {other.target} at another "
+                 f"({where or one.name})", "choose widths=(a, b) at which they are")  # fmt: skip
+    if len(first.nodes) != len(second.nodes):
+        came = f"{len(first.nodes)} and {len(second.nodes)} operations at two widths"
+        fail(MAKE, "the same operations at every width", came, "a depth that depends on the width has no limit")
+    return tuple(pairs)
+
+
+@contextmanager
+def without_fast_paths() -> Iterator[None]:
+    """nn.TransformerEncoderLayer's fused operation off, so that the graph has what it is made of."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """torch writes tracebacks of its own to the log before it raises; the message says what they say."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def one_line(error: BaseException) -> str:
+    """The first sentence of an error's text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return re.sub(r"\s+", " ", lines[0])[:160] if lines else "no text"
