@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "word2vec.word2vec.plot_analogies",
             "omniglot.few_shot.plot_classes",
             "omniglot.few_shot.plot_few_shot_curves",
-            "mu_limit.beside_networks.plot_mu_limit",
+            "mu_limit.report.plot_mu_limit",
             "widths.convergence.plot_losses",
             "widths.convergence.plot_gaps",
             "widths.lr_transfer.plot_lr_transfer",

@@ -10,7 +10,7 @@ from mupi import MLP, Atoms, MuLimit, Parametrization, PiMLP, Program, ReLU
 from mupi.commands.program import ProgramConfig, converge
 from mupi.programs import apply, mean
 from mupi.programs.demos import DEMOS
-from mupi.programs.mu_limit import squared_distance
+from mupi.programs.descent import squared_distance
 
 HIGH_MOMENTS = ("marchenko-pastur", "semicircle", "free", "message-passing")
 """Next to c/√n the gaps of these have terms of 1/n, which move a slope by up to .09 at the widths of quick tests."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,8 +14,9 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, non_negative, positive_int
 from mupi.kernels.labels import centered_one_hot, count_classes, is_labels
 from mupi.parametrization import Parametrization
-from mupi.programs.descent import Descent, Loss, TrainedPerceptron, check_loss
+from mupi.programs.descent import Descent, Loss, TrainedPerceptron, check_loss, reaching, squared_distance
 from mupi.programs.evaluation import evaluate
+from mupi.programs.fit_records import FitRecord, summarized
 from mupi.programs.line import Line
 from mupi.programs.spaces import Samples
 from mupi.programs.tangent import TangentPerceptron
@@ -132,7 +132,7 @@ class MuLimit:
         self.values: list[dict[Line, Tensor]] = [{} for _ in range(replicates)]
         self.net: TrainedPerceptron | None = None
         self._written = 0
-        self._records: list[_Record] = []
+        self._records: list[FitRecord] = []
         self._broken = False
 
     def fit(
@@ -177,7 +177,7 @@ class MuLimit:
                 at_tests = None if test_x is None else self._outputs(test_x)
                 outputs, kernel = self._step(x, targets)
                 losses = torch.stack([self.loss(f, targets) for f in (outputs.mean(0), *outputs)])
-                self._records.append(_Record(outputs, kernel, at_tests, losses))
+                self._records.append(FitRecord(outputs, kernel, at_tests, losses))
         finally:
             self._summarize()
         return self
@@ -302,45 +302,5 @@ class MuLimit:
 
     def _summarize(self) -> None:
         """Set the attributes from the records."""
-        if not self._records:
-            return
-        f = torch.stack([record.outputs for record in self._records])
-        root = f.shape[1] ** 0.5
-        self.outputs, self.output_errors = f.mean(1), f.std(1) / root
-        losses = torch.stack([record.losses for record in self._records])
-        self.losses, self.loss_errors = losses[:, 0], losses[:, 1:].std(1) / root
-        self.feature_kernels = torch.stack([record.kernel.mean(0) for record in self._records])
-        found = next((r.tests for r in self._records if r.tests is not None), None)
-        if found is not None:
-            without = torch.full_like(found[0], torch.nan)
-            tests = [without if r.tests is None else r.tests.mean(0) for r in self._records]
-            self.test_outputs = torch.stack(tests)
-
-
-@dataclass(frozen=True)
-class _Record:
-    """What a step of `MuLimit.fit` began with; ``losses`` are of the mean over replicates, and of each."""
-
-    outputs: Float[Tensor, "replicates batch d_out"]
-    kernel: Float[Tensor, "replicates batch batch"]
-    tests: Float[Tensor, "replicates tests d_out"] | None
-    losses: Float[Tensor, " _"]
-
-
-def squared_distance(f: Float[Tensor, "batch d_out"], y: Float[Tensor, "batch d_out"]) -> Float[Tensor, ""]:
-    """Mean over the batch of |f − y|²."""
-    return (f - y).square().sum(1).mean()
-
-
-def reaching(p: Parametrization) -> tuple[bool, ...]:
-    """For W^1 … W^{L+1}, whether its update moves f by Θ(1) as n → ∞, of a stable parametrization.
-
-    Where features are learned, that of W^l with r_l = 0, and of a maximally updated readout. In the kernel regime,
-    where the initial readout, Θ(n^{−(a+b)}), takes a change Θ(n^{−s}) of h^L to one of f of Θ(n^{1−(a+b)−s}): that with
-    s = 1 − (a+b) for s = a_{L+1} + b_{L+1} + c − 1 + 2a_l + 1(l = 1).
-    """
-    *_, readout = p.maximally_updated
-    if p.learns_features:
-        return p.maximally_updated
-    sizes = [p.initial_readout + p.c - 1 + 2 * a + (layer == 0) for layer, a in enumerate(p.a[:-1])]
-    return (*(s == 1 - p.initial_readout for s in sizes), readout)
+        if self._records:
+            vars(self).update(summarized(self._records))

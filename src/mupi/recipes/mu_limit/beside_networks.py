@@ -2,16 +2,15 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from mupi.checks import fail, non_negative, positive_int
@@ -26,9 +25,8 @@ from mupi.optim import SGD
 from mupi.parametrization import Parametrization
 from mupi.programs import MuLimit
 from mupi.progress import counted
-from mupi.recipes.mu_limit.plots import plot_mu_limit
-from mupi.recipes.mu_limit.trained_curves import Curve, Curves
-from mupi.training.atomic import write_figure, write_json, write_text
+from mupi.recipes.mu_limit.report import report, write_progress
+from mupi.recipes.mu_limit.trained_curves import Curves, curves_of
 from mupi.training.cached import cached
 from mupi.training.lock import held
 from mupi.training.memory_use import PeakMemory
@@ -140,7 +138,7 @@ def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, conso
                     config.out / f"{name}.pt",
                     settings | {"network": name},
                     lambda job=job: with_cost(job),
-                    limit_of if name in ("limit", "ntp") else finite_of,
+                    partial(curves_of, of_a_limit=name in ("limit", "ntp")),
                     advice=f"remove it, or {OTHERWISE}",
                 )
                 write_progress(config.out, results)
@@ -149,7 +147,7 @@ def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, conso
             raise KeyboardInterrupt(f"{done}, kept in {config.out}; the same command trains the others") from error
     by_width = {n: [results[f"width-{n}-seed-{s}"] for s in range(config.seeds)] for n in config.widths}
     curves = Curves(results["limit"], results["ntp"], by_width, y[:, 0])
-    report(config, curves, console)
+    report(config.out, plain_fields(config), curves, console)
     return curves.gaps
 
 
@@ -184,83 +182,6 @@ def with_cost(train: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     curves = train()
     cost = {"seconds": time.process_time() - start, "peak_mb": memory.growth() / 1e6}
     return curves | {what: torch.tensor(number) for what, number in cost.items()}
-
-
-CURVES = {"outputs", "tests", "kernels", "losses", "seconds", "peak_mb"}
-"""Of every network; those of a limit have errors too."""
-
-LIMIT_CURVES = CURVES | {"errors", "loss_errors", "ranks"}
-
-
-def finite_of(found: dict[str, Any]) -> dict[str, Tensor]:
-    """The curves of a finite network as a file has them.
-
-    Raises:
-        TypeError: If they are none.
-    """
-    if found.keys() != CURVES or not all(isinstance(values, Tensor) for values in found.values()):
-        raise TypeError("no curves of a network")
-    return found
-
-
-def limit_of(found: dict[str, Any]) -> dict[str, Tensor]:
-    """The curves of a limit as a file has them.
-
-    Raises:
-        TypeError: If they are none.
-    """
-    if found.keys() != LIMIT_CURVES or not all(isinstance(values, Tensor) for values in found.values()):
-        raise TypeError("no curves of a limit")
-    return found
-
-
-def write_progress(out: Path, results: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write ``progress.jsonl``: a line for each network that is trained, with its cost."""
-    costs = [
-        {"network": name, "seconds": float(curves["seconds"]), "peak_mb": float(curves["peak_mb"])}
-        for name, curves in results.items()
-    ]
-    write_text(out / "progress.jsonl", "".join(json.dumps(cost) + "\n" for cost in costs))
-
-
-def report(config: MuLimitConfig, curves: Curves, console: Console) -> None:
-    """Print the table; write ``mu_limit.json`` and ``mu_limit.png``."""
-    law = curves.law
-    title = f"slope {law.slope:+.3f} ± {law.half_width:.3f}"
-    table = Table("width", "gap to the limit", "loss at the end", "s.d.", "s", "MB", title=title)
-    costs = {str(n): mean_cost(seeds) for n, seeds in curves.finite.items()}
-    costs |= {"∞": mean_cost([curves.limit]), "∞, NTP": mean_cost([curves.ntp])}
-    for n, gap in curves.gaps.items():
-        mean, deviation = curves.mean_losses(n)[-1], curves.loss_deviations(n)[-1]
-        table.add_row(str(n), f"{gap:.4f}", f"{mean:.4f}", f"{deviation:.4f}", *map("{:.1f}".format, costs[str(n)]))
-    last, error = float(curves.limit["losses"][-1]), float(curves.limit["loss_errors"][-1])
-    spent = map("{:.1f}".format, costs["∞"])
-    table.add_row("∞", f"± {curves.limit_error:.4f}", f"{last:.4f} ± {error:.4f}", "", *spent)
-    console.print(table)
-    settings = plain_fields(config)
-    summary = {
-        "config": settings,
-        "gaps": {str(n): gap for n, gap in curves.gaps.items()},
-        "law": law.to_json(),
-        "limit_error": curves.limit_error,
-        "losses": curves.limit["losses"].tolist(),
-        "loss_errors": curves.limit["loss_errors"].tolist(),
-        "mean_losses": {str(n): curves.mean_losses(n).tolist() for n in config.widths},
-        "loss_deviations": {str(n): curves.loss_deviations(n).tolist() for n in config.widths},
-        "ntp_losses": curves.ntp["losses"].tolist(),
-        "seconds_and_peak_mb": costs,
-        "ranks": curves.limit["ranks"].tolist(),
-    }
-    write_json(config.out / "mu_limit.json", summary)
-    write_figure(config.out / "mu_limit.png", plot_mu_limit(curves))
-    for name in ("mu_limit.json", "mu_limit.png"):
-        console.print(f"wrote {config.out / name}", highlight=False)
-
-
-def mean_cost(networks: Sequence[Curve]) -> tuple[float, float]:
-    """Mean seconds of processor time and peak MB of training one."""
-    seconds, peaks = (fmean(float(one[what]) for one in networks) for what in ("seconds", "peak_mb"))
-    return seconds, peaks
 
 
 def images(

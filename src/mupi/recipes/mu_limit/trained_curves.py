@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +12,23 @@ from mupi.statistics import PowerLaw
 
 Curve = Mapping[str, Tensor]
 """By what it is: outputs (times, images), losses (times,), kernels (times, images, images)."""
+
+CURVES = {"outputs", "tests", "kernels", "losses", "seconds", "peak_mb"}
+"""Of every network; those of a limit have errors too."""
+
+LIMIT_CURVES = CURVES | {"errors", "loss_errors", "ranks"}
+
+
+def curves_of(found: dict[str, Any], *, of_a_limit: bool) -> dict[str, Tensor]:
+    """The curves of a network as a file has them.
+
+    Raises:
+        TypeError: If they are none.
+    """
+    names = LIMIT_CURVES if of_a_limit else CURVES
+    if found.keys() != names or not all(isinstance(values, Tensor) for values in found.values()):
+        raise TypeError("no curves of a network")
+    return found
 
 
 @dataclass(frozen=True)
