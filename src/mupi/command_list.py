@@ -63,7 +63,7 @@ COMMANDS = {
     ),
     "program": Command(
         "Explain Tensor Programs line by line, and compare widths with limits.",
-        "mupi.commands.program",
+        "mupi.commands.tensor_program",
         "ProgramConfig",
         "program",
     ),

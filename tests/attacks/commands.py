@@ -24,7 +24,7 @@ WORK = [
     "mupi.commands.coordcheck.coordinate_check",
     "mupi.recipes.widths.lr_transfer.final_loss",
     "mupi.recipes.mu_limit.beside_networks.limit_curves",
-    "mupi.commands.program.converge",
+    "mupi.commands.tensor_program.converge",
     "mupi.recipes.omniglot.meta_training.MetaTraining.step",
     "mupi.recipes.omniglot.few_shot.accuracy",
     "mupi.recipes.word2vec.word_training.Training.train_passage",

@@ -7,7 +7,7 @@ import mupi
 from assertions import assert_close, fitted_slope, root_mean_square
 from cases import randn, seeded
 from mupi import MLP, Atoms, MuLimit, Parametrization, PiMLP, Program, ReLU
-from mupi.commands.program import ProgramConfig, converge
+from mupi.commands.tensor_program import ProgramConfig, converge
 from mupi.programs import apply, mean
 from mupi.programs.demos import DEMOS
 from mupi.programs.descent import squared_distance

@@ -11,7 +11,7 @@ from mupi.nets.pi_network import PiNetwork
 from mupi.nets.pi_resnet import PiResNet
 from mupi.nets.pi_transformer import PiTransformer
 from mupi.nets.plain import plain
-from mupi.nets.presets import small_cnn, small_mu_cnn, small_resnet, small_transformer
+from mupi.nets.small_networks import small_cnn, small_mu_cnn, small_resnet, small_transformer
 from mupi.nets.tokens import Patches, Tokens
 
 CENTRED = CENTERED  # what earlier versions called it

@@ -12,7 +12,7 @@ from mupi.nets import MLP, MuCNN, PiNetwork, small_cnn, small_mu_cnn, small_resn
 
 
 def build_architecture(config: TrainConfig, data: Dataset, generator: torch.Generator) -> PiNetwork | MLP | MuCNN:
-    """The network that ``config.arch`` names; but for perceptrons at the size of `mupi.nets.presets` for the images."""
+    """The network that ``config.arch`` names; but for perceptrons at the size of `mupi.nets.small_networks`."""
     if config.arch == "mlp":
         return build_network(config, data, generator)
     options = dict[str, Any](
