@@ -37,17 +37,22 @@ class Compiled:
         return structure(self.net)
 
     @cached_property
+    def by_place(self) -> dict[int, Scales]:
+        """σ's and rates."""
+        return dict(self.scales)
+
+    @cached_property
     def pairs(self) -> tuple[Program, Listing]:
         """The steps for pairs of inputs."""
         last = len(self.net) - 1
         wanted = Key("tangent" if self.tangent else "moment", last, last, self.each and self.outputs > 1)
-        return program(self.structure, dict(self.scales), [wanted], own=False, tangent=self.tangent)
+        return program(self.structure, self.by_place, [wanted], own=False, tangent=self.tangent)
 
     @cached_property
     def own(self) -> tuple[Program, Listing]:
         """The steps for each input by itself: what those for pairs want to know of it, then moments of data."""
         wanted = [*self.per_input, *(Key("average", place, place) for place in self.unbiased)]
-        return program(self.structure, dict(self.scales), wanted, own=True, tangent=False)
+        return program(self.structure, self.by_place, wanted, own=True, tangent=False)
 
     @cached_property
     def per_input(self) -> tuple[Key, ...]:
@@ -88,7 +93,7 @@ class Compiled:
         )
 
     def _is_biased(self, place: int, form: Weight) -> bool:
-        return form.bias and dict(self.scales)[place].sigma_b > 0
+        return form.bias and self.by_place[place].sigma_b > 0
 
     @cached_property
     def mixes(self) -> bool:

@@ -24,7 +24,7 @@ def weight(plan: Listing, key: Key) -> Rule:
         return plan.add(key, [], partial(tensors.constant, axes=axes, value=constant)) if constant else None
     own = plan.add(key, [read], partial(tensors.affine, factor=factor, constant=constant))
     if moment:
-        if form.reads != "data" or plan.own or not has_scale(plan):
+        if form.reads != "data" or plan.own or not plan.structure.sees_scale:
             return own
         sides = [(yield Key("variance:left", a)), (yield Key("variance:right", key.b))]
         reads = [own, *(i for i in sides if i is not None)]
@@ -51,12 +51,6 @@ def average(plan: Listing, key: Key, kind: str) -> Rule:
     if form.conv is None or part is None:
         return part
     return plan.add(key, [part], partial(tensors.over_offsets, conv=form.conv, everywhere=key.everywhere))
-
-
-def has_scale(plan: Listing) -> bool:
-    """Whether some φ sees variances, so that their rounding may show."""
-    forms = (fact.form for fact in plan.structure.facts)
-    return any(isinstance(form, Function) and not form.activation.scale_free for form in forms)
 
 
 def functions(plan: Listing, key: Key) -> Rule:

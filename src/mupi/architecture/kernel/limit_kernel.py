@@ -6,7 +6,7 @@ from functools import cached_property
 from math import prod
 
 import torch
-from jaxtyping import Num
+from jaxtyping import Shaped
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -76,7 +76,7 @@ class LimitKernel:
         for name, value in state.items():
             object.__setattr__(self, name, value)
 
-    def __call__(self, x1: Num[Tensor, "n ..."], x2: Num[Tensor, "m ..."] | None = None) -> Tensor:
+    def __call__(self, x1: Shaped[Tensor, "n ..."], x2: Shaped[Tensor, "m ..."] | None = None) -> Tensor:
         """The kernel of every sample of ``x1`` with every sample of ``x2``, by default ``x1``; differentiable.
 
         Args:
@@ -110,7 +110,7 @@ class LimitKernel:
                 self._mirror(out, i, j)
         return out.view(len(x1) * p, len(x2) * p)
 
-    def diagonal(self, x: Num[Tensor, "n ..."]) -> Tensor:
+    def diagonal(self, x: Shaped[Tensor, "n ..."]) -> Tensor:
         """k(x, x) of each row; differentiable.
 
         Raises:

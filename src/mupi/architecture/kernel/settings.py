@@ -10,7 +10,7 @@ from mupi.architecture.weights import WeightOperation
 from mupi.checks import fail, non_negative
 from mupi.kernels.inner_products import check_sigma
 
-Setting = float | Mapping[str, float] | None
+Setting = float | int | Mapping[str, float] | None
 """One for all; or by the name of a node or of its parameters, or a role (input, hidden, readout); None for defaults."""
 
 ROLES = ("input", "hidden", "readout", "finite")
@@ -69,8 +69,9 @@ def scales(
         is_weight = isinstance(node.operation, WeightOperation)
         b = of("sigma_b", 0.0)
         out[place] = Scales(of("sigma_w", sqrt(2)), b, of("weight_lr", 1.0), of("bias_lr", b**2 if is_weight else 1.0))
+    firsts: dict[str, int] = {}
     for place, node in nodes:
-        twin = next(other for other, first in nodes if first.owner == node.owner)
+        twin = firsts.setdefault(node.owner, place)
         if out[place] != out[twin]:
             fail(
                 f"{reading}(...)", f"given alike for {net.nodes[twin]} and {node}, whose parameters are one", out[place]

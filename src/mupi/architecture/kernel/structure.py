@@ -61,6 +61,12 @@ class Structure:
         weights = (fact for fact in self.facts if isinstance(fact.form, Weight))
         return tuple(sorted({i for fact in weights for i in fact.inputs if self[i].is_data}))
 
+    @cached_property
+    def sees_scale(self) -> bool:
+        """Whether some φ has a scale of its own, so that rounding of variances may show."""
+        forms = (fact.form for fact in self.facts)
+        return any(isinstance(form, Function) and not form.activation.scale_free for form in forms)
+
     def refuse(self, place: int, reason: str, hint: str = PROGRAM):
         """Raise ``ValueError`` about a value."""
         forms.refuse(self.net.nodes[place], reason, hint)
@@ -73,6 +79,7 @@ def structure(net: Description) -> Structure:
         ValueError: If the limit at the start is not closed: with φ of what is not Gaussian, say; names the operation.
     """
     facts: list[Fact] = [Fact(None)]
+    owners: dict[str, int] = {}  # the first node that has some parameters
     for place, node in enumerate(net.nodes[1:], 1):
         shapes = tuple(net.shapes[i] for i in node.inputs)
         read = [facts[i] for i in node.inputs]
@@ -84,14 +91,14 @@ def structure(net: Description) -> Structure:
             continue
         form: Form = forms(node, shapes, net.shapes[place])
         fact = Fact(form, node.inputs)
-        facts.append(_checked(net, facts, place, node, fact))
+        facts.append(_checked(net, facts, owners, place, node, fact))
     last = facts[-1]
     if last.is_data:
         forms.refuse(net.nodes[-1], "the output is data that no weight has touched", "end with a readout")
     return Structure(net, tuple(facts))
 
 
-def _checked(net: Description, facts: list[Fact], place: int, node: Node, fact: Fact) -> Fact:
+def _checked(net: Description, facts: list[Fact], owners: dict[str, int], place: int, node: Node, fact: Fact) -> Fact:
     """The fact with what follows from those that it reads, or ``ValueError``."""
 
     def refuse(reason: str, hint: str = PROGRAM):
@@ -106,10 +113,9 @@ def _checked(net: Description, facts: list[Fact], place: int, node: Node, fact: 
     if isinstance(form, Weight):
         if form.reads == "layer" and net.shapes[node.inputs[0]].flat and form.conv is not None:
             refuse("a convolution of flattened positions")
-        for other in range(1, place):
-            twin = net.nodes[other]
-            if isinstance(facts[other].form, Weight) and twin.owner == node.owner and twin.operation != node.operation:
-                refuse(f"its weights are those of {twin}, which uses them otherwise", "give it weights of its own")
+        twin = net.nodes[owners.setdefault(node.owner, place)]
+        if twin.operation != node.operation:
+            refuse(f"its weights are those of {twin}, which uses them otherwise", "give it weights of its own")
         return replace(fact, gaussian=True, sources=frozenset({node.owner}))
     if isinstance(form, Linear) and isinstance(node.operation, Attention):
         q, k, v = read
