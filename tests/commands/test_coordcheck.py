@@ -18,11 +18,11 @@ from mupi.commands.abc_verdict import AbcConfig, abc
 from mupi.commands.chosen import Chosen
 from mupi.commands.coordcheck import CoordCheckConfig, check, coordcheck, protocol
 from mupi.data import load_digits
-from mupi.figures.abc_map import Verdict, classify, sections
 from mupi.nets import MLP, parameter_groups, parametrize
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
 from mupi.parametrization.coordinate_check import WidthVerdict, coordinate_check
+from mupi.parametrization.plane_sections import Verdict, classify, sections
 from mupi.recipes.widths.lr_sweep import LrSweep
 from mupi.recipes.widths.lr_transfer import LrTransferConfig, lr_transfer
 from mupi.statistics import PowerLaw, trend

@@ -15,6 +15,7 @@ from mupi.activations.determinant import differentiated
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager, positive_int
 from mupi.kernels.bounds import bound_root, check_diagonal, check_entries, check_variances
+from mupi.kernels.conv_images import Images, moved_sum
 from mupi.kernels.inner_products import check_inputs, check_sigma, shrunk, snap_parallel
 from mupi.kernels.resolution import UNRESOLVED, check_only_equal, fail_unresolved, is_coarse, moved_apart, unresolved
 
@@ -142,7 +143,7 @@ class ConvKernel(ABC):
     def moved_average(self, moment: Float[Tensor, "*pairs"]) -> Float[Tensor, "*pairs"]:
         """(1/k²) Σ_o ``moment``(p+o, p'+o), zeros outside the images."""
         for axes in ((-4, -2), (-3, -1)) if moment.ndim >= 6 else ((-2,), (-1,)):
-            moment = _moved_sum(moment, axes, self.kernel_size // 2)
+            moment = moved_sum(moment, axes, self.kernel_size // 2)
         return moment / self.kernel_size**2
 
     def layer(
@@ -165,7 +166,7 @@ class ConvKernel(ABC):
         positions = self.image_shape[1] * self.image_shape[2]
         return max(1, BLOCK_ENTRIES // positions ** (2 if self.pooling else 1))
 
-    def _images(self, argument: str, x: Float[Tensor, "n d"]) -> "Images":
+    def _images(self, argument: str, x: Float[Tensor, "n d"]) -> Images:
         """Rows as images, with K^1(p, p), …, K^L(p, p); checked, but under a transform of `torch.func`.
 
         In float64 where they must be.
@@ -181,7 +182,7 @@ class ConvKernel(ABC):
             check_variances(argument, pixels, var[0], var, self.sigma_b)
         return Images(pixels, scale, var)
 
-    def _both_images(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> tuple["Images", "Images"]:
+    def _both_images(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> tuple[Images, Images]:
         """Those of two sets of inputs, once if they are one, in one dtype."""
         name = type(self).__name__
         first = self._images(f"{name}(x1)", x1)
@@ -194,10 +195,10 @@ class ConvKernel(ABC):
 
     def _affine_image(self, moment: Float[Tensor, "n height width"]) -> Float[Tensor, "n height width"]:
         for axis in (-2, -1):
-            moment = _moved_sum(moment, (axis,), self.kernel_size // 2)
+            moment = moved_sum(moment, (axis,), self.kernel_size // 2)
         return self.sigma_w**2 * moment / self.kernel_size**2 + self.sigma_b**2
 
-    def _block(self, first: "Images", second: "Images") -> Float[Tensor, "n m"]:
+    def _block(self, first: Images, second: Images) -> Float[Tensor, "n m"]:
         """Every image with every one."""
         channels = self.image_shape[0] * first.scale * second.scale
         if self.pooling:
@@ -213,12 +214,12 @@ class ConvKernel(ABC):
                 self._check_resolved(entries, self._moved_entries(left, cov, right), first, second)
         return entries
 
-    def _diagonal(self, images: "Images") -> Float[Tensor, " n"]:
+    def _diagonal(self, images: Images) -> Float[Tensor, " n"]:
         """Every image with itself, block by block."""
         step, n = self._block_pairs(), len(images.pixels)
         return torch.cat([self._own(images[i : i + step]) for i in range(0, max(1, n), step)])
 
-    def _own(self, images: "Images") -> Float[Tensor, " n"]:
+    def _own(self, images: Images) -> Float[Tensor, " n"]:
         """Every image of a block with itself."""
         channels, pixels = self.image_shape[0] * images.scale**2, images.pixels
         if self.pooling:
@@ -242,7 +243,7 @@ class ConvKernel(ABC):
         return self.entries(left, moved_apart(left[0], cov, right[0], own), right)
 
     def _check_resolved(
-        self, entries: Float[Tensor, "n m"], moved: Float[Tensor, "n m"], first: "Images", second: "Images"
+        self, entries: Float[Tensor, "n m"], moved: Float[Tensor, "n m"], first: Images, second: Images
     ) -> None:
         """Raise ``ValueError`` where rounding of inner products decides."""
         argument = f"{type(self).__name__}(x1, x2)"
@@ -279,31 +280,3 @@ class ConvKernel(ABC):
         check_diagonal(f"{name}(x1)", diagonal_1)
         check_diagonal(f"{name}(x2)", diagonal_2)
         check_entries(f"{name}(x1, x2)", out, bound_root(diagonal_1), bound_root(diagonal_2))
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images times ``scale``, and without it K^1(p, p), …, K^L(p, p) of each."""
-
-    pixels: Float[Tensor, "n channels height width"]
-    scale: float
-    variances: list[Float[Tensor, "n height width"]]
-
-    def __getitem__(self, i: slice) -> "Images":
-        """Some of them."""
-        return Images(self.pixels[i], self.scale, [v[i] for v in self.variances])
-
-
-def _moved_sum(moment: Tensor, axes: tuple[int, ...], reach: int) -> Tensor:
-    """Σ_{|s| ≤ reach} of the tensor moved by s along all ``axes`` at once, zeros coming in."""
-    total, size = moment.clone(), moment.shape[axes[0]]
-    for s in range(1, min(reach, size - 1) + 1):
-        to, source = total, moment
-        for axis in axes:
-            to, source = to.narrow(axis, 0, size - s), source.narrow(axis, s, size - s)
-        to += source
-        to, source = total, moment
-        for axis in axes:
-            to, source = to.narrow(axis, s, size - s), source.narrow(axis, 0, size - s)
-        to += source
-    return total
