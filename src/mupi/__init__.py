@@ -37,7 +37,17 @@ from mupi.kernels import (
     KernelDynamics,
     KernelRegression,
 )
-from mupi.layers import Attention, DenseMatrix, InputConv2d, InputLayer, LayerError, PiConv2d, PiLinear, normalize
+from mupi.layers import (
+    Attention,
+    AveragedReadout,
+    DenseMatrix,
+    InputConv2d,
+    InputLayer,
+    LayerError,
+    PiConv2d,
+    PiLinear,
+    normalize,
+)
 from mupi.nets import (
     MLP,
     LinearMuLimit,
@@ -49,8 +59,12 @@ from mupi.nets import (
     PiResNet,
     PiTransformer,
     Tokens,
+    error_report,
+    feature_kernel,
+    num_atoms,
     parameter_groups,
     parametrize,
+    sample,
 )
 from mupi.optim import SGD
 from mupi.parameters import factor_gradients
@@ -64,6 +78,7 @@ __all__ = [
     "Activation",
     "Atoms",
     "Attention",
+    "AveragedReadout",
     "ConvNNGP",
     "ConvNTK",
     "Cos",
@@ -115,11 +130,15 @@ __all__ = [
     "__version__",
     "apply",
     "coordinate_check",
+    "error_report",
     "factor_gradients",
+    "feature_kernel",
     "mean",
     "normalize",
+    "num_atoms",
     "outer",
     "parameter_groups",
     "parametrize",
+    "sample",
     "trace",
 ]

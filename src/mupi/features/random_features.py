@@ -99,6 +99,23 @@ class RandomWeight(Weight, MatrixModule):
         """The average over the n coordinates."""
         return self.kernel(g1, g2)
 
+    @property
+    def width(self) -> int:
+        """n."""
+        return len(self.omega)
+
+    def coordinates(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch n"]:
+        """φ(Ω̃ g)/√n."""
+        return self._features(g)
+
+    def coordinate_kernel(self, u1: Float[Tensor, "n k"], u2: Float[Tensor, "m k"]) -> Float[Tensor, "n m"]:
+        """⟨u, u'⟩."""
+        return u1 @ u2.T
+
+    def coordinate_diagonal(self, u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+        """|u|²."""
+        return u.square().sum(1)
+
     def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """Refused: see Raises.
 

@@ -47,6 +47,24 @@ class Weight(Conventional, ABC):
         """E φ(h)φ(h') over the coordinates h, h' of the layer's pre-activations: κ_φ(g, g') at infinite width."""
         return self.activation.dual(*gram(g2, g1))
 
+    @property
+    def width(self) -> int | None:
+        """n of a finite network's layer; None at infinite width."""
+        return None
+
+    def coordinates(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch k"]:
+        """What C reads: φ(h)/√n over the coordinates h of a finite layer; at infinite width g, which stands for all."""
+        return g
+
+    def coordinate_kernel(self, u1: Float[Tensor, "n k"], u2: Float[Tensor, "m k"]) -> Float[Tensor, "n m"]:
+        """E φ(h)φ(h') of what `coordinates` gives; in a finite layer the mean over its neurons."""
+        return self.feature_kernel(u1, u2)
+
+    def coordinate_diagonal(self, u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+        """E φ(h)² of what `coordinates` gives."""
+        variance = u.square().sum(1)
+        return self.activation.dual(variance, variance, variance)
+
     @abstractmethod
     def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """The weight of the finite network whose neuron α has pre-activation ⟨g, z_α⟩: rows w(z_α)/√n.

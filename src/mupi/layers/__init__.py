@@ -1,6 +1,7 @@
 """The layers that π-networks are composed of."""
 
 from mupi.layers.attention import Attention
+from mupi.layers.averaged_readout import AveragedReadout
 from mupi.layers.center import Center
 from mupi.layers.dense_matrix import DenseMatrix
 from mupi.layers.error import LayerError, layer_error, relative_error
@@ -9,6 +10,7 @@ from mupi.layers.input_conv2d import InputConv2d
 from mupi.layers.normalize import normalize
 from mupi.layers.pi_conv2d import PiConv2d, conv_initialization
 from mupi.layers.pi_linear import PiLinear, pi_initialization
+from mupi.layers.positions import pairwise
 
 # What earlier versions called them.
 Centre = Center
@@ -18,6 +20,7 @@ pi_initialisation = pi_initialization
 
 __all__ = [
     "Attention",
+    "AveragedReadout",
     "Center",
     "Centre",
     "DenseMatrix",
@@ -30,6 +33,7 @@ __all__ = [
     "layer_error",
     "normalize",
     "odd_kernel",
+    "pairwise",
     "pi_initialization",
     "relative_error",
 ]

@@ -12,6 +12,7 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, non_negative, positive_int
 from mupi.conventions import Conventional
 from mupi.features import AveragePool, Expansion, Features, Weight
+from mupi.layers.positions import pairwise
 
 
 @takes_numpy
@@ -82,6 +83,20 @@ class PiLinear(Conventional):
         if self.bias is not None:
             out = out + self.bias_scale * self.bias
         return self.scale * out
+
+    def features(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch k"]:
+        """What the weight reads: φ(h)/√n in a finite network; at infinite width g, which stands for all coordinates."""
+        return self.weight.coordinates(g)
+
+    def kernel(
+        self, features1: Float[Tensor, "*batch1 k"], features2: Float[Tensor, "*batch2 k"]
+    ) -> Float[Tensor, "*pairs"]:
+        """E φ(h)φ(h') between `features`, of shape (*batch1, *batch2); over its neurons if it is finite."""
+        return pairwise(self.weight.coordinate_kernel, features1, features2)
+
+    def diagonal(self, features: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:
+        """E φ(h)² of each."""
+        return self.weight.coordinate_diagonal(features.flatten(0, -2)).reshape(features.shape[:-1])
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`."""

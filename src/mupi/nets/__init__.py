@@ -1,11 +1,15 @@
 """Networks."""
 
 from mupi.nets.centered import CENTERED
+from mupi.nets.evaluating import evaluating
 from mupi.nets.linear_mu_limit import LinearMuLimit
 from mupi.nets.mlp import MLP, ScaledLinear, scaled_groups
 from mupi.nets.mu_cnn import MuCNN
-from mupi.nets.parametrize import parameter_groups, parametrize
+from mupi.nets.network import Network
+from mupi.nets.parameter_groups import parameter_groups
+from mupi.nets.parametrize import parametrize
 from mupi.nets.pi_cnn import PiCNN
+from mupi.nets.pi_functions import error_report, feature_kernel, num_atoms, sample
 from mupi.nets.pi_mlp import PiMLP
 from mupi.nets.pi_network import PiNetwork
 from mupi.nets.pi_resnet import PiResNet
@@ -21,6 +25,7 @@ __all__ = [
     "LinearMuLimit",
     "MLP",
     "MuCNN",
+    "Network",
     "Patches",
     "PiCNN",
     "PiMLP",
@@ -29,9 +34,14 @@ __all__ = [
     "PiTransformer",
     "ScaledLinear",
     "Tokens",
+    "error_report",
+    "evaluating",
+    "feature_kernel",
+    "num_atoms",
     "parameter_groups",
     "parametrize",
     "plain",
+    "sample",
     "scaled_groups",
     "small_cnn",
     "small_mu_cnn",

@@ -1,5 +1,7 @@
 """`LinearMuLimit`: the μ-limit of a linear network with one hidden layer, exactly, at finite size."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,11 +10,24 @@ from mupi.activations import Identity
 from mupi.arrays import takes_numpy
 from mupi.checks import finite, last_axis, non_negative, positive_int
 from mupi.nets.mlp import MLP, ScaledLinear
+from mupi.nets.network import Network
+from mupi.nets.neuron_readout import NeuronReadout
+from mupi.optim import check_rates, rate_groups
 from mupi.parametrization import Parametrization
 
 
+@dataclass(frozen=True, eq=False)
+class Multiplied:
+    """x ↦ weight_multiplier·w x + bias_multiplier·β, as data, by the names that a `ScaledLinear` has for them."""
+
+    weight: Float[Tensor, "d_out d_in"]
+    bias: Float[Tensor, " d_out"] | None
+    weight_multiplier: float
+    bias_multiplier: float
+
+
 @takes_numpy
-class LinearMuLimit(nn.Module):
+class LinearMuLimit(Network):
     """f(x) = α V (U x + bias_scale·β), the infinitely wide linear network with one hidden layer in μP (Yang & Hu 2021).
 
     In the limit Z^{U_0} ~ N(0, σ_u² I) and Z^{nV_0} ~ N(0, σ_v² I) are independent, and every later Z^{U_t} and
@@ -68,7 +83,23 @@ class LinearMuLimit(nn.Module):
         self.v = nn.Parameter(sigma_v * torch.eye(width, dtype=dtype, device=device)[d_in:])
         self.bias = nn.Parameter(torch.zeros(width, dtype=dtype, device=device)) if bias_scale else None
 
-    def hidden(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch width"]:
+    @property
+    def activation(self) -> Identity:
+        """φ."""
+        return Identity()
+
+    @property
+    def layers(self) -> tuple["Multiplied", "Multiplied"]:
+        """U and V with their biases and multipliers, as a `MLP` has them."""
+        hidden = Multiplied(self.u, self.bias, 1.0, self.bias_scale if self.bias is not None else 0.0)
+        return hidden, Multiplied(self.v, None, self.alpha, 0.0)
+
+    @property
+    def readout(self) -> NeuronReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """V, which reads the coefficients: their features are they themselves."""
+        return NeuronReadout(_Last(self.v, self.alpha).train(self.training), Identity(), 1)
+
+    def hidden(self, x: Float[Tensor, "*batch d"]) -> list[Float[Tensor, "*batch width"]]:
         """Coefficients of the hidden layer's coordinates Z on the d + d_out initial Gaussians.
 
         Raises:
@@ -77,7 +108,7 @@ class LinearMuLimit(nn.Module):
         last_axis("x", x, self.u.shape[1], self.u.dtype)
         finite("x", x)
         h = x @ self.u.T
-        return h if self.bias is None else h + self.bias_scale * self.bias
+        return [h if self.bias is None else h + self.bias_scale * self.bias]
 
     def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d_out"]:
         """f(x).
@@ -85,11 +116,17 @@ class LinearMuLimit(nn.Module):
         Raises:
             ValueError: If ``x`` has another last dimension, or a NaN or infinity.
         """
-        return self.alpha * self.hidden(x) @ self.v.T
+        return self.alpha * self.hidden(x)[-1] @ self.v.T
 
-    def feature_kernel(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        """E Z(x₁) Z(x₂) over the hidden layer's coordinates."""
-        return self.hidden(x1) @ self.hidden(x2).T
+    def parameter_groups(
+        self, lr: float, first: float = 1.0, last: float = 1.0, bias: float = 1.0, weight_decay: float = 0.0
+    ) -> list[dict]:
+        """See `Network.parameter_groups`."""
+        check_rates(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
+        biases = [] if self.bias is None else [self.bias]
+        return rate_groups(
+            [("first", [self.u], first), ("last", [self.v], last), ("bias", biases, bias)], lr, weight_decay
+        )
 
     @torch.no_grad()
     def sample(self, width: int, generator: torch.Generator | None = None) -> MLP:
@@ -118,8 +155,8 @@ class LinearMuLimit(nn.Module):
             generator=torch.Generator(),
         )
         omega = torch.randn(width, gaussians, dtype=torch.float64, generator=generator).to(self.u) / width**0.5
-        first, readout = net.layers[0], net.readout
-        assert isinstance(first, ScaledLinear)
+        first, readout = net.layers
+        assert isinstance(first, ScaledLinear) and isinstance(readout, ScaledLinear)
         first.weight.copy_(omega @ self.u)
         readout.weight.copy_(self.v @ omega.T)
         if self.bias is not None:
@@ -132,3 +169,15 @@ class LinearMuLimit(nn.Module):
         d_out, width = self.v.shape
         scales = f"sigma_u={self.sigma_u}, sigma_v={self.sigma_v}, alpha={self.alpha}, bias_scale={self.bias_scale}"
         return f"{width - d_out}, {d_out}, {scales}"
+
+
+class _Last(nn.Module):
+    """h ↦ α V h, with the parameter of a network."""
+
+    def __init__(self, weight: Tensor, alpha: float):
+        super().__init__()
+        self.weight, self.alpha = weight, alpha
+
+    def forward(self, h: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch d_out"]:
+        """See the class."""
+        return self.alpha * h @ self.weight.T

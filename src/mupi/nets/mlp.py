@@ -11,6 +11,8 @@ from mupi.activations import Activation, ReLU, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.conventions import Conventional, function
+from mupi.nets.network import Network
+from mupi.nets.neuron_readout import NeuronReadout
 from mupi.optim import check_rates, rate_groups
 from mupi.parametrization import LearningRates, Parametrization
 
@@ -54,7 +56,7 @@ class ScaledLinear(nn.Linear):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ):
-        # torch's own initialisation would draw from the global generator: made on "meta", then replaced.
+        # torch's own initialization would draw from the global generator: made on "meta", then replaced.
         super().__init__(d_in, d_out, bias=bias_scale != 0, device="meta", dtype=dtype)
         p = parametrization
         self.layer, self.width, self.parametrization = layer, width, p
@@ -116,7 +118,7 @@ def _gaussian(
 
 
 @takes_numpy
-class MLP(Conventional):
+class MLP(Conventional, Network):
     """A perceptron with L hidden layers of width n in an abc-parametrization (Yang & Hu 2021).
 
     h^1 = input_scale·(n^{-a_1} w^1 x + bias_scale·n^{-a_β} β^1),
@@ -158,6 +160,8 @@ class MLP(Conventional):
         ValueError: For a size that is not a positive integer, a scale or σ that is negative or not finite, or a
             parametrization of another depth.
     """
+
+    replayable = True
 
     def __init__(
         self,
@@ -216,23 +220,27 @@ class MLP(Conventional):
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`; each `ScaledLinear` compares its multipliers."""
-        return {"activation": function(self.activation, self.readout.weight)}
+        return {"activation": function(self.activation, self._last.weight)}
 
     @property
     def parametrization(self) -> Parametrization:
         """Its exponents."""
-        return self.readout.parametrization
+        return self._last.parametrization
 
     @property
-    def readout(self) -> ScaledLinear:
-        """The last layer."""
+    def readout(self) -> NeuronReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The last layer, as a function of h^L."""
+        return NeuronReadout(self._last, self.activation, self._last.width)
+
+    @property
+    def _last(self) -> ScaledLinear:
         layer = self.layers[-1]
         assert isinstance(layer, ScaledLinear)
         return layer
 
     def hidden(self, x: Float[Tensor, "*batch d"]) -> list[Float[Tensor, "*batch n"]]:
         """h^1, …, h^L, before φ."""
-        last_axis("x", x, self.d_in, self.readout.weight.dtype)
+        last_axis("x", x, self.d_in, self._last.weight.dtype)
         finite("x", x)
         h = [self.layers[0](x)]
         for layer in self.layers[1:-1]:
@@ -245,12 +253,7 @@ class MLP(Conventional):
         Raises:
             ValueError: If ``x`` has another last dimension, or a NaN or infinity.
         """
-        return self.readout(self.activation(self.hidden(x)[-1]))
-
-    def feature_kernel(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        """φ(h^L(x₁))·φ(h^L(x₂))/n, whose limit is E φ(h)φ(h')."""
-        φ1, φ2 = self.activation(self.hidden(x1)[-1]), self.activation(self.hidden(x2)[-1])
-        return φ1 @ φ2.T / self.readout.width
+        return self._last(self.activation(self.hidden(x)[-1]))
 
     def parameter_groups(
         self,

@@ -14,12 +14,14 @@ from mupi.conventions import Conventional, function
 from mupi.layers import Center, odd_kernel
 from mupi.nets.centered import CENTERED
 from mupi.nets.images import ImageShape, as_images, check_image_shape
+from mupi.nets.network import Network
+from mupi.nets.neuron_readout import NeuronReadout, mean_over_positions
 from mupi.nets.pi_cnn import center_layers, check_pools
 from mupi.optim import check_rates, rate_groups
 
 
 @takes_numpy
-class MuCNN(Conventional):
+class MuCNN(Conventional, Network):
     """A convolutional network of n channels in μP (Yang & Hu 2021), of the same shape as a `mupi.PiCNN`.
 
     h^1 = N(√n (w^1 ∗ x + bias_scale·β^1)),  h^{l+1} = N(w^{l+1} ∗ φ̄(h^l) + √n·bias_scale·β^{l+1}),
@@ -37,6 +39,8 @@ class MuCNN(Conventional):
     Raises:
         ValueError: As `mupi.PiCNN`.
     """
+
+    replayable = True
 
     def __init__(
         self,
@@ -101,25 +105,31 @@ class MuCNN(Conventional):
         """n."""
         return self.last.shape[1]
 
-    def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch n rows columns"]]:
-        """h^1, …, h^L."""
+    @property
+    def readout(self) -> NeuronReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The last layer, as a function of h^L."""
+        last = _Last(self.last, self.biases[-1], self.output_scale, self.bias_scale).train(self.training)
+        return NeuronReadout(last, self.activation, self.width, average=True)
+
+    def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch rows columns n"]]:
+        """h^1, …, h^L, channels last."""
         root, padding = self.width**0.5, self.first.shape[-1] // 2
         x = as_images(x, self.image_shape).contiguous(memory_format=torch.channels_last)
         h = [self._norm(root * nn.functional.conv2d(x, self.first, stride=self.stride, padding=padding), 0)]
         for i, (w, pool) in enumerate(zip(self.hidden_weights, self.pools, strict=True), 1):
-            φ = nn.functional.avg_pool2d(self._features(h[-1]), pool)
+            φ = nn.functional.avg_pool2d(self.activation(h[-1]).permute(0, 3, 1, 2), pool)
             h.append(self._norm(nn.functional.conv2d(φ, w, padding=w.shape[-1] // 2), i))
         return h
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch d_out"]:
         """f(x), of images with their axes or flattened."""
-        φ = self._features(self.hidden(x)[-1]).mean((2, 3))
-        return self.output_scale * (φ @ self.last.T / self.width**0.5 + self.bias_scale * self.biases[-1])
+        φ = mean_over_positions(self.activation(self.hidden(x)[-1]))
+        return outputs(φ, self.last, self.biases[-1], self.output_scale, self.bias_scale)
 
     def parameter_groups(
         self, lr: float, first: float = 1.0, last: float = 1.0, bias: float = 1.0, weight_decay: float = 0.0
     ) -> list[dict]:
-        """Parameter groups with a learning rate for each kind of layer: see `mupi.PiMLP`."""
+        """See `Network.parameter_groups`."""
         check_rates(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
         kinds = [
             ("first", [self.first], first),
@@ -129,14 +139,33 @@ class MuCNN(Conventional):
         ]
         return rate_groups(kinds, lr, weight_decay)
 
-    def _features(self, h: Float[Tensor, "batch n rows columns"]) -> Float[Tensor, "batch n rows columns"]:
-        """φ(h); channels last, along which a `NormalizedPolynomial` looks."""
-        return self.activation(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-    def _norm(self, h: Float[Tensor, "batch n rows columns"], i: int) -> Float[Tensor, "batch n rows columns"]:
-        """Add the i-th bias, subtract the mean, normalise."""
+    def _norm(self, h: Float[Tensor, "batch n rows columns"], i: int) -> Float[Tensor, "batch rows columns n"]:
+        """Add the i-th bias, subtract the mean, normalise; channels last, along which φ may look."""
         h = h.permute(0, 2, 3, 1) + self.width**0.5 * self.bias_scale * self.biases[i]
         h = self.centres[i](h)
         if self.normalized:
             h = h * h.square().mean(-1, keepdim=True).clamp_min(torch.finfo(h.dtype).tiny).rsqrt()
-        return h.permute(0, 3, 1, 2)
+        return h
+
+
+def outputs(
+    φ: Float[Tensor, "*batch n"],
+    weight: Float[Tensor, "d_out n"],
+    bias: Float[Tensor, " d_out"],
+    output_scale: float,
+    bias_scale: float,
+) -> Float[Tensor, "*batch d_out"]:
+    """output_scale·(w φ/√n + bias_scale·β)."""
+    return output_scale * (φ @ weight.T / weight.shape[1] ** 0.5 + bias_scale * bias)
+
+
+class _Last(nn.Module):
+    """`outputs` as a module, with the parameters of a network."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, output_scale: float, bias_scale: float):
+        super().__init__()
+        self.weight, self.bias, self.output_scale, self.bias_scale = weight, bias, output_scale, bias_scale
+
+    def forward(self, φ: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch d_out"]:
+        """See the class."""
+        return outputs(φ, self.weight, self.bias, self.output_scale, self.bias_scale)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative
 from mupi.nets.chains import refuse_other_than_chains
-from mupi.nets.mlp import ScaledLinear, scaled_groups
-from mupi.parametrization import LearningRates, Parametrization
+from mupi.nets.mlp import ScaledLinear
+from mupi.parametrization import Parametrization
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -89,32 +89,6 @@ def parametrize(
         parent, _, attribute = name.rpartition(".")
         setattr(model.get_submodule(parent), attribute, scaled)
     return model
-
-
-def parameter_groups(
-    model: nn.Module,
-    lr: float,
-    first: float = 1.0,
-    last: float = 1.0,
-    bias: float = 1.0,
-    weight_decay: float = 0.0,
-    *,
-    rates: LearningRates | None = None,
-) -> list[dict]:
-    """Parameter groups of a model from `parametrize`, for any optimiser: see `scaled_groups`.
-
-    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10))
-    >>> groups = mupi.parameter_groups(mupi.parametrize(model), lr=0.1, last=4.0)
-    >>> sorted(group["lr"] for group in groups)
-    [0.1, 0.1, 0.4]
-
-    Raises:
-        ValueError: If the model is not from `parametrize`, or for a negative or non-finite value.
-    """
-    layers = [module for module in model.modules() if isinstance(module, ScaledLinear)]
-    if not layers:
-        fail("parameter_groups(model)", "a model that `parametrize` returned", type(model).__name__)
-    return scaled_groups(layers, lr, first, last, bias, weight_decay, rates=rates)
 
 
 def _linears(model: nn.Module) -> dict[str, nn.Linear]:

@@ -11,10 +11,19 @@ from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import Features
-from mupi.layers import Center, InputConv2d, PiConv2d, PiLinear, conv_initialization, normalize, pi_initialization
+from mupi.layers import (
+    AveragedReadout,
+    Center,
+    InputConv2d,
+    PiConv2d,
+    conv_initialization,
+    normalize,
+    pi_initialization,
+)
 from mupi.nets.centered import CENTERED, LEAN
 from mupi.nets.images import ImageShape, as_images, check_image_shape
-from mupi.nets.pi_network import PiLayer, PiNetwork
+from mupi.nets.pi_layers import PiLayer
+from mupi.nets.pi_network import PiNetwork
 
 
 @takes_numpy
@@ -42,7 +51,7 @@ class PiCNN(PiNetwork):
         input_kernel: Odd side of the first layer's filters.
         input_stride: Every how many pixels g¹ has a position.
         normalized: Whether g is normalised at each position.
-        subtract_mean: Whether each layer's g is centred before, see `mupi.layers.Centre`. Most of what positions and
+        subtract_mean: Whether each layer's g is centred before, see `mupi.layers.Center`. Most of what positions and
             images have in common would otherwise be all that later layers see at first: trains faster, the deeper
             the more.
         features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.RandomFeatures` (finite π-net); None for
@@ -62,6 +71,7 @@ class PiCNN(PiNetwork):
     """
 
     input: InputConv2d
+    replayable = True
 
     def __init__(
         self,
@@ -122,7 +132,8 @@ class PiCNN(PiNetwork):
             for pool, atoms in zip(pools, initial, strict=True)
         ]
         self.centres = center_layers(1 + len(pools), rank, subtract_mean, dtype=dtype, device=device)
-        self.layers = nn.ModuleList([*convolutions, PiLinear(rank, d_out, scale=output_scale, initial=last, **layer)])
+        readout = AveragedReadout(rank, d_out, scale=output_scale, initial=last, **layer)
+        self.layers = nn.ModuleList([*convolutions, readout])
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`."""
@@ -134,6 +145,16 @@ class PiCNN(PiNetwork):
             "subtract_mean": isinstance(self.centres[0], Center),
             "input_scale": self.input.scale,
         }
+
+    @property
+    def readout(self) -> AveragedReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The last layer."""
+        return cast(AveragedReadout, self.layers[-1])
+
+    @property
+    def junctions(self) -> list[Sequence[PiLayer]]:
+        """One for each layer."""
+        return [[layer] for layer in self.pi_layers]
 
     @property
     def pi_layers(self) -> list[PiLayer]:
@@ -149,9 +170,17 @@ class PiCNN(PiNetwork):
                 g[-1] = normalize(g[-1])
         return g
 
+    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch d_out"]:
+        """f(x).
+
+        Raises:
+            ValueError: If ``x`` are no such images, or have a NaN or infinity.
+        """
+        return self.readout(self.hidden(x)[-1])
+
 
 def center_layers(number: int, rank: int, wanted: bool, **like: Any) -> nn.ModuleList:
-    """A `Centre` for each of some junctions, or what leaves g as it is."""
+    """A `Center` for each of some junctions, or what leaves g as it is."""
     return nn.ModuleList([Center(rank, **like) if wanted else nn.Identity() for _ in range(number)])
 
 

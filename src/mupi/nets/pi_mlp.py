@@ -12,6 +12,7 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.features import Atoms, Expansion, Features, Hermite
 from mupi.layers import DenseMatrix, PiLinear, pi_initialization
+from mupi.nets.pi_layers import PiLayer
 from mupi.nets.pi_network import PiNetwork
 
 AtomArrays = tuple[Tensor, Tensor, Tensor, Tensor | None]
@@ -53,6 +54,7 @@ class PiMLP(PiNetwork):
     """
 
     input: DenseMatrix
+    replayable = True
 
     def __init__(
         self,
@@ -194,6 +196,16 @@ class PiMLP(PiNetwork):
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`."""
         return super().conventions() | {"input_scale": self.input.scale}
+
+    @property
+    def readout(self) -> PiLinear:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The last layer."""
+        return cast(PiLinear, self.layers[-1])
+
+    @property
+    def junctions(self) -> list[Sequence[PiLayer]]:
+        """One for each layer."""
+        return [[layer] for layer in self.pi_layers]
 
     @property
     def pi_layers(self) -> list[PiLinear]:

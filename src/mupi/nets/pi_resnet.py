@@ -11,11 +11,20 @@ from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import AveragePool, Features
-from mupi.layers import Center, InputConv2d, PiConv2d, PiLinear, conv_initialization, normalize, pi_initialization
+from mupi.layers import (
+    AveragedReadout,
+    Center,
+    InputConv2d,
+    PiConv2d,
+    conv_initialization,
+    normalize,
+    pi_initialization,
+)
 from mupi.nets.centered import CENTERED, LEAN
 from mupi.nets.images import ImageShape, as_images, check_image_shape
 from mupi.nets.pi_cnn import center_layers, check_pools
-from mupi.nets.pi_network import PiLayer, PiNetwork
+from mupi.nets.pi_layers import PiLayer
+from mupi.nets.pi_network import PiNetwork
 
 
 @takes_numpy
@@ -59,6 +68,7 @@ class PiResNet(PiNetwork):
     """
 
     input: InputConv2d
+    replayable = True
 
     def __init__(
         self,
@@ -109,7 +119,8 @@ class PiResNet(PiNetwork):
         layer: dict[str, Any] = dict(features=stream, activation=φ, bias_scale=bias_scale, **like)
         branches = [PiConv2d(rank, rank, kernel_size, scale=branch, initial=atoms, **layer) for atoms in initial]
         self.centres = center_layers(1 + depth, rank, subtract_mean, dtype=dtype, device=device)
-        self.layers = nn.ModuleList([*branches, PiLinear(rank, d_out, scale=output_scale, initial=last, **layer)])
+        readout = AveragedReadout(rank, d_out, scale=output_scale, initial=last, **layer)
+        self.layers = nn.ModuleList([*branches, readout])
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`."""
@@ -121,6 +132,11 @@ class PiResNet(PiNetwork):
             "subtract_mean": isinstance(self.centres[0], Center),
             "input_scale": self.input.scale,
         }
+
+    @property
+    def readout(self) -> AveragedReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The last layer."""
+        return cast(AveragedReadout, self.layers[-1])
 
     @property
     def pi_layers(self) -> list[PiLayer]:
@@ -143,3 +159,11 @@ class PiResNet(PiNetwork):
                 seen.append(normalize(next(center)(g)))
                 g = g + next(layers)(seen[-1])
         return [*seen, normalize(next(center)(g))]
+
+    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch d_out"]:
+        """f(x).
+
+        Raises:
+            ValueError: If ``x`` are no such images, or have a NaN or infinity.
+        """
+        return self.readout(self.hidden(x)[-1])

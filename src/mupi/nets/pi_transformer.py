@@ -1,6 +1,6 @@
 """`PiTransformer`: the π-limit of a transformer, and its finite relatives, by choice of features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -11,8 +11,9 @@ from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import Features
-from mupi.layers import Attention, DenseMatrix, PiLinear, normalize, pi_initialization
+from mupi.layers import Attention, AveragedReadout, DenseMatrix, PiLinear, normalize, pi_initialization
 from mupi.nets.centered import CENTERED, LEAN
+from mupi.nets.pi_layers import PiLayer
 from mupi.nets.pi_network import PiNetwork
 from mupi.nets.tokens import Sequences
 
@@ -53,6 +54,8 @@ class PiTransformer(PiNetwork):
     Raises:
         ValueError: For a size that is not a positive integer or a scale that is negative or not finite.
     """
+
+    replayable = True
 
     def __init__(
         self,
@@ -105,12 +108,23 @@ class PiTransformer(PiNetwork):
         branches = [PiLinear(rank, rank, scale=branch, initial=atoms, **layer) for atoms in initial]
         self.attention = nn.ModuleList(attention)
         self.matrices = nn.ModuleList(matrices)
-        self.layers = nn.ModuleList([*branches, PiLinear(rank, d_out, scale=output_scale, initial=last, **layer)])
+        kind = PiLinear if tokens.causal else AveragedReadout
+        self.layers = nn.ModuleList([*branches, kind(rank, d_out, scale=output_scale, initial=last, **layer)])
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`."""
         branch = self.pi_layers[0].scale
         return super().conventions() | {"tokens": str(self.tokens), "heads": self.heads, "branch_scale": branch}
+
+    @property
+    def readout(self) -> PiLinear:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The last layer."""
+        return cast(PiLinear, self.layers[-1])
+
+    @property
+    def junctions(self) -> list[Sequence[PiLayer]]:
+        """One for each layer."""
+        return [[layer] for layer in self.pi_layers]
 
     @property
     def pi_layers(self) -> list[PiLinear]:
@@ -132,5 +146,4 @@ class PiTransformer(PiNetwork):
         Raises:
             ValueError: If ``x`` is not as ``tokens`` says.
         """
-        g = self.hidden(x)[-1]
-        return self.readout(g) if self.causal else self.averaged_readout(g[:, :, None])
+        return self.readout(self.hidden(x)[-1])

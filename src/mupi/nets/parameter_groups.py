@@ -1,0 +1,81 @@
+"""Learning rates for each kind of layer of any network."""
+
+from torch import nn
+
+from mupi.arrays import takes_numpy
+from mupi.checks import fail
+from mupi.nets.mlp import ScaledLinear, scaled_groups
+from mupi.nets.network import Network
+from mupi.nets.pi_layers import PiLayer
+from mupi.optim import check_rates, rate_groups
+from mupi.parametrization import LearningRates
+
+
+@takes_numpy
+def parameter_groups(
+    model: nn.Module,
+    lr: float,
+    first: float = 1.0,
+    last: float = 1.0,
+    bias: float = 1.0,
+    weight_decay: float = 0.0,
+    *,
+    rates: LearningRates | None = None,
+) -> list[dict]:
+    """Parameter groups, for any optimizer, of any network of this library and of one's own.
+
+    Args:
+        model: A `mupi.nets.Network`; a model from `parametrize`; or any module of `mupi.PiLinear` and
+            `mupi.PiConv2d`, whose last layer is registered as ``readout``, and as ``input`` what leads to the first
+            junction.
+        lr: Learning rate of the hidden weights; the others multiply it.
+        first: Multiplier for the weights of ``input``.
+        last: Multiplier for the readout's weight.
+        bias: Multiplier for all biases.
+        weight_decay: Not multiplied: lr·weight_decay is the same for all groups.
+        rates: The exponents of width, of a model in an abc-parametrization: see `scaled_groups`.
+
+    Raises:
+        ValueError: For another model, a negative or non-finite value, or a multiplier of a layer that has no name.
+    """
+    multipliers = (lr, first, last, bias, weight_decay)
+    scaled = [module for module in model.modules() if isinstance(module, ScaledLinear)]
+    has_pi_layers = any(isinstance(module, PiLayer) for module in model.modules())
+    if scaled and not has_pi_layers:
+        return scaled_groups(scaled, *multipliers, rates=rates)
+    if rates is not None:
+        must = "None for a network whose rates do not depend on a width"
+        fail("parameter_groups(rates=...)", must, type(rates).__name__)
+    if isinstance(model, Network):
+        return model.parameter_groups(*multipliers)
+    if scaled or not has_pi_layers:
+        must = "a network of this library, a module of mupi.PiLinear, or a model that `parametrize` returned"
+        fail("parameter_groups(model)", must, f"{type(model).__name__}{' of both kinds of layers' if scaled else ''}")
+    return pi_groups(model, *multipliers)
+
+
+def pi_groups(net: nn.Module, lr: float, first: float, last: float, bias: float, weight_decay: float) -> list[dict]:
+    """`parameter_groups` of a module of π-layers.
+
+    Raises:
+        ValueError: For a negative or non-finite value, or a multiplier of a layer that has no name.
+    """
+    check_rates(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
+    biases = [p for name, p in net.named_parameters() if name.split(".")[-1] == "bias"]
+    seen = {id(p) for p in biases}
+    groups: dict[str, list[nn.Parameter]] = {}
+    for kind, name, factor in (("first", "input", first), ("last", "readout", last)):
+        layer = getattr(net, name, None)
+        if isinstance(layer, nn.Module):
+            groups[kind] = [p for p in layer.parameters() if id(p) not in seen]
+            seen |= {id(p) for p in groups[kind]}
+        elif factor != 1:
+            must = f"1 for a network in which no module is called `{name}`"
+            fail(f"parameter_groups({kind}=...)", must, factor, f"register it by this name: self.{name} = ...")
+    kinds = [
+        ("first", groups.get("first", []), first),
+        ("hidden", [p for p in net.parameters() if id(p) not in seen], 1.0),
+        ("last", groups.get("last", []), last),
+        ("bias", biases, bias),
+    ]
+    return rate_groups(kinds, lr, weight_decay)

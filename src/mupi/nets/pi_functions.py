@@ -1,0 +1,138 @@
+"""What can be asked of any module made of π-layers: finite samples, errors, atoms, its learned kernel."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mupi.arrays import takes_numpy
+from mupi.checks import fail, positive_int
+from mupi.features import RandomWeight, whitened_gaussian
+from mupi.layers import LayerError, layer_error
+from mupi.nets.evaluating import evaluating
+from mupi.nets.network import Network, readout_of
+from mupi.nets.pi_layers import PiLayer, found_junctions, pi_layers, read_by_layers
+
+Module = TypeVar("Module", bound=nn.Module)
+
+ERROR_ROWS = 512
+"""Positions of a layer's input that an error is measured on."""
+
+
+@takes_numpy
+def sample(net: Module, width: int, x: Tensor | None = None, generator: torch.Generator | None = None) -> Module:
+    """The finite network of width n that a π-limit describes: a copy with `mupi.RandomFeatures` features.
+
+    Each junction draws Ω̃ (n × r, Ω̃ᵀΩ̃ = n I) with rows z_α; a weight that reads it has columns w(z_α)/√n. Layers
+    that read one junction must share its Ω̃, as those of a residual stream do: which these are is found on ``x``.
+
+    Args:
+        net: Any module of `mupi.PiLinear` and `mupi.PiConv2d`.
+        width: n.
+        x: A batch of its inputs; it may be left out for the networks of this library.
+        generator: Draws Ω̃.
+
+    Raises:
+        ValueError: If ``width`` is below the rank, the network is finite already, or ``x`` is missing.
+    """
+    positive_int("sample(width=...)", width)
+    copy = deepcopy(net)
+    junctions: Sequence[Sequence[PiLayer]] | None = getattr(copy, "junctions", None)
+    if junctions is None:
+        if x is None:
+            fail("sample(x=...)", "a batch of inputs, on which is found which layers read one junction", "none")
+        layers = pi_layers(copy)
+        junctions = [[layers[name] for name in group] for group in found_junctions(net, x)]
+    for readers in junctions:
+        _make_finite(readers, width, generator)
+    return copy
+
+
+@torch.no_grad()
+def _make_finite(layers: Sequence[PiLayer], width: int, generator: torch.Generator | None) -> None:
+    """Give the layers of one junction the weights at its neurons."""
+    omega = None
+    for layer in layers:
+        old = layer.weight
+        parameter = next(old.parameters())
+        like = old.at_neurons(parameter.new_empty(0, old.rank_in))
+        if omega is None:
+            omega = whitened_gaussian(width, old.rank_in, generator).to(like)
+        layer.weight = RandomWeight(omega, old.at_neurons(omega), old.activation).train(old.training)
+        layer.weight.requires_grad_(parameter.requires_grad)
+
+
+@takes_numpy
+@torch.no_grad()
+def error_report(net: nn.Module, x: Tensor) -> list[LayerError]:
+    """The relative error of output and input gradient of each weight's feature map against κ_φ, on a batch.
+
+    Measured on a sum of atoms known both ways: the last ones of the training (`Hermite(window=...)`; the initial
+    ones before), evaluated under the exact kernel and under the features' own, at the junctions g of the batch
+    (of many positions, at a few spread over them). It is the error of the function that these samples added. The
+    gradient's is for Gaussian δ, that is, of the whole Jacobian. `Atoms` has no error, `RandomFeatures` is its own
+    exact finite network: both report 0.
+
+    Args:
+        net: Any module of `mupi.PiLinear` and `mupi.PiConv2d`.
+        x: A batch of its inputs.
+
+    Raises:
+        ValueError: If there is no input in ``x``, the network does not take it, or does not use one of its layers.
+    """
+    if len(x) == 0:
+        fail("error_report(x)", "at least one input", f"shape {tuple(x.shape)}")
+    layers = pi_layers(net)
+    seen: dict[nn.Module, list[Tensor]] = {layer: [] for layer in layers.values()}
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, inputs: seen[layer].append(inputs[0].flatten(0, -2)))
+        for layer in layers.values()
+    ]
+    try:
+        with evaluating(net):
+            net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    report = []
+    for name, layer in layers.items():
+        shown = _shown(net, name, layer)
+        if not seen[layer]:
+            fail("error_report(net)", "a network that uses all its π-layers", f"`{shown}` unused")
+        g = torch.cat(seen[layer])
+        report.append(layer_error(shown, layer.weight, g[:: -(-len(g) // ERROR_ROWS)]))
+    return report
+
+
+def _shown(net: nn.Module, name: str, layer: nn.Module) -> str:
+    """What a report calls a layer."""
+    if layer is getattr(net, "readout", None):
+        return "readout"
+    parent, _, place = name.rpartition(".")
+    return f"layer {int(place) + 1}" if parent == "layers" and place.isdigit() else name
+
+
+def num_atoms(net: nn.Module) -> int:
+    """How many atoms are stored in all π-layers of a module; 0 at constant memory.
+
+    Raises:
+        ValueError: If there is no π-layer.
+    """
+    return sum(layer.weight.num_atoms for layer in pi_layers(net).values())
+
+
+@takes_numpy
+def feature_kernel(net: nn.Module, x1: Tensor, x2: Tensor) -> Float[Tensor, "*pairs"]:
+    """`Network.feature_kernel` of any module whose last layer is called ``readout``.
+
+    Raises:
+        ValueError: If there is no such layer, it is no `mupi.PiLinear` or `mupi.AveragedReadout`, or not used once.
+    """
+    if isinstance(net, Network):
+        return net.feature_kernel(x1, x2)
+    readout = readout_of(net)
+    features = [readout.features(read_by_layers(net, x)[-1]) for x in (x1, x2)]
+    return readout.kernel(*features)
