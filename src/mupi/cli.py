@@ -143,7 +143,8 @@ def protocol(args: Sequence[str]) -> Any:
 
 
 def transfers(args: Sequence[str]) -> Any:
-    """The commands of `mupi transfer`; the defaults of `pretrain` depend on data set and model."""
+    """The commands of `mupi transfer`; the defaults of `pretrain` depend on data set, model and architecture."""
+    from mupi.commands.train.config import ArchName
     from mupi.commands.train.presets import PRESETS
     from mupi.recipes.transfer.command import transfer_commands
     from mupi.recipes.transfer.config import Model, pretraining_protocol
@@ -151,7 +152,8 @@ def transfers(args: Sequence[str]) -> Any:
     own = args if list(args[:2]) == ["transfer", "pretrain"] else []
     dataset = named(own, "--dataset", "imagenet32", PRESETS)
     model = named(own, "--model", "pi-limit", get_args(Model))
-    return transfer_commands(model, pretraining_protocol(model, dataset))
+    arch = named(own, "--arch", "mlp", get_args(ArchName))
+    return transfer_commands(model, pretraining_protocol(model, dataset, arch))
 
 
 def named(args: Sequence[str], option: str, default: str, known: Iterable[Any]) -> Any:

@@ -18,7 +18,7 @@ from mupi.commands.train.size import perceptron_bytes
 from mupi.commands.widths import doublings
 from mupi.data import DatasetName, load
 from mupi.figures.coordinate_checks import plot_coordinate_checks
-from mupi.nets import MLP
+from mupi.nets import MLP, parameter_groups
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization, Scalings
 from mupi.parametrization.coordinate_check import CoordinateCheck, coordinate_check
@@ -145,8 +145,7 @@ def check(
         )
 
     def make_optimizer(net: nn.Module) -> SGD:
-        assert isinstance(net, MLP)
-        return SGD(net.parameter_groups(lr))
+        return SGD(parameter_groups(net, lr))
 
     result = coordinate_check(
         make_model,

@@ -13,7 +13,7 @@ Kernel = Callable[[Tensor, Tensor], Tensor]
 """(n, d) and (m, d) to (n, m): `NNGP`, `NTK`, ….
 
 It is called once for each block of the matrix. For the feature kernel of a network, compute the features once and
-regress on them: ``g = net.hidden(x)[-1]`` with the kernel ``net.readout.weight.feature_kernel``.
+regress on them: ``net.features(x).flatten(1)`` with the kernel ``net.readout.kernel``.
 """
 
 ROUNDINGS = 32

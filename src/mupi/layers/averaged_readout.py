@@ -21,7 +21,7 @@ class AveragedReadout(PiLinear):
     """
 
     def forward(
-        self, g: Float[Tensor, "batch *positions rank_in"], pool: AveragePool | None = None
+        self, g: Float[Tensor, "*batch_and_positions rank_in"], pool: AveragePool | None = None
     ) -> Float[Tensor, "batch rank_out"]:
         """See the class.
 
@@ -41,23 +41,23 @@ class AveragedReadout(PiLinear):
 
     def features(self, g: Float[Tensor, "batch *positions rank_in"]) -> Float[Tensor, "batch *left k"]:
         """What the weight reads: mean_p φ(h(p))/√n in a finite network, (batch, n); at infinite width g as it is."""
-        if self.weight.width is None:
+        if self.width is None:
             return g
         grid = self._grid(g)
         u = self.weight.coordinates(grid)
         return u if u.ndim == 2 else AveragePool(*grid.shape[1:3])(u)[:, 0, 0]
 
     def kernel(
-        self, features1: Float[Tensor, "n *left k"], features2: Float[Tensor, "m *left k"]
+        self, features1: Float[Tensor, "n *left1 k1"], features2: Float[Tensor, "m *left2 k2"]
     ) -> Float[Tensor, "n m"]:
         """E φ̄(h)φ̄(h') between `features`, with φ̄ the average over positions; flattened ones are taken too."""
-        if self.weight.width is not None:
+        if self.width is not None:
             return pairwise(self.weight.coordinate_kernel, features1, features2)
         return averaged(self.weight.coordinate_kernel, self._positions(features1), self._positions(features2))
 
     def diagonal(self, features: Float[Tensor, "n *left k"]) -> Float[Tensor, " n"]:
         """E φ̄(h)² of each."""
-        if self.weight.width is not None:
+        if self.width is not None:
             return self.weight.coordinate_diagonal(features)
         return averaged_diagonal(self.weight.activation.dual, self._positions(features))
 
@@ -67,7 +67,7 @@ class AveragedReadout(PiLinear):
 
     def _grid(self, g: Tensor) -> Tensor:
         """With two axes of positions, or none."""
-        last_axis("AveragedReadout.forward(g)", g, self.weight.rank_in, self.weight.dtype)
+        last_axis("AveragedReadout.forward(g)", g, self.rank, self.weight.dtype)
         if g.ndim < 2:
             fail("AveragedReadout.forward(g)", "of shape (batch, *positions, rank_in)", f"shape {tuple(g.shape)}")
         if g.ndim in (2, 4):
@@ -75,7 +75,7 @@ class AveragedReadout(PiLinear):
         return g[:, :, None] if g.ndim == 3 else g.flatten(1, -2)[:, :, None]
 
     def _positions(self, features: Tensor) -> Float[Tensor, "n positions rank_in"]:
-        rank = self.weight.rank_in
+        rank = self.rank
         if features.ndim < 2 or features[0:1].numel() % rank:
             fail("AveragedReadout.kernel(features)", f"of shape (n, *positions, {rank})", tuple(features.shape))
         return features.flatten(1).unflatten(1, (-1, rank))

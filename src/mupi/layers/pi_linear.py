@@ -84,6 +84,16 @@ class PiLinear(Conventional):
             out = out + self.bias_scale * self.bias
         return self.scale * out
 
+    @property
+    def width(self) -> int | None:
+        """n of a finite network; None at infinite width."""
+        return self.weight.width
+
+    @property
+    def rank(self) -> int:
+        """r of the junction that it reads."""
+        return self.weight.rank_in
+
     def features(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch k"]:
         """What the weight reads: φ(h)/√n in a finite network; at infinite width g, which stands for all coordinates."""
         return self.weight.coordinates(g)
@@ -97,6 +107,12 @@ class PiLinear(Conventional):
     def diagonal(self, features: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:
         """E φ(h)² of each."""
         return self.weight.coordinate_diagonal(features.flatten(0, -2)).reshape(features.shape[:-1])
+
+    @torch.no_grad()
+    def read_alike(self, other: "PiLinear") -> None:
+        """Take the neurons or the directions of another layer of the same junction; for a weight that is still 0."""
+        for name, buffer in other.weight.named_buffers(recurse=False):
+            self.weight.get_buffer(name).copy_(buffer)
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`."""

@@ -8,10 +8,21 @@ from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail
+from mupi.layers import LayerError
 
 
 class Readout(Protocol):
     """The last layer of a network, as a function of what it reads. A module; `mupi.PiLinear` is one."""
+
+    @property
+    def width(self) -> int | None:
+        """n of a finite network, whose features are vectors; None at infinite width, where g stands for them."""
+        ...
+
+    @property
+    def rank(self) -> int | None:
+        """r of the g that it takes; None if it takes the pre-activations of n neurons themselves."""
+        ...
 
     def __call__(self, h: Tensor) -> Tensor:
         """The outputs, from the last of `Network.hidden`."""
@@ -27,6 +38,10 @@ class Readout(Protocol):
 
     def diagonal(self, features: Tensor) -> Tensor:
         """That of each with itself."""
+        ...
+
+    def read_alike(self, other: Any) -> None:
+        """Read the coordinates that another readout, of the same kind, reads: see `mupi.PiLinear.read_alike`."""
         ...
 
 
@@ -68,6 +83,15 @@ class Network(nn.Module, ABC):
         positions, (n, *positions, m, *positions).
         """
         return self.readout.kernel(self.features(x1), self.features(x2))
+
+    def error_report(self, x: Tensor) -> list[LayerError]:
+        """The relative error of each weight's feature map, on a batch: see `mupi.error_report`; empty without any."""
+        return []
+
+    @property
+    def num_atoms(self) -> int:
+        """How many atoms are stored in all layers; 0 at constant memory."""
+        return 0
 
     @abstractmethod
     def parameter_groups(

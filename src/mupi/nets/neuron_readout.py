@@ -26,6 +26,11 @@ class NeuronReadout(nn.Module):
         self.training = layer.training
 
     @property
+    def rank(self) -> None:
+        """None: it takes the pre-activations themselves."""
+        return None
+
+    @property
     def weight(self) -> Float[Tensor, "d_out n"]:
         """The linear map's."""
         return cast(Tensor, self.layer.weight)
@@ -52,6 +57,9 @@ class NeuronReadout(nn.Module):
     def diagonal(self, features: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:
         """The inner product of each with itself."""
         return features.square().sum(-1)
+
+    def read_alike(self, other: "NeuronReadout") -> None:
+        """As `mupi.PiLinear.read_alike`; here neurons are all that there is."""
 
     def _read(self, h: Tensor) -> Tensor:
         φ = self.activation(h)

@@ -66,9 +66,10 @@ def _make_finite(layers: Sequence[PiLayer], width: int, generator: torch.Generat
 
 
 @takes_numpy
-@torch.no_grad()
 def error_report(net: nn.Module, x: Tensor) -> list[LayerError]:
     """The relative error of output and input gradient of each weight's feature map against κ_φ, on a batch.
+
+    A network of this library without π-layers has none, and an empty report.
 
     Measured on a sum of atoms known both ways: the last ones of the training (`Hermite(window=...)`; the initial
     ones before), evaluated under the exact kernel and under the features' own, at the junctions g of the batch
@@ -83,6 +84,12 @@ def error_report(net: nn.Module, x: Tensor) -> list[LayerError]:
     Raises:
         ValueError: If there is no input in ``x``, the network does not take it, or does not use one of its layers.
     """
+    return net.error_report(x) if isinstance(net, Network) else error_of_layers(net, x)
+
+
+@torch.no_grad()
+def error_of_layers(net: nn.Module, x: Tensor) -> list[LayerError]:
+    """`error_report` of a module of π-layers."""
     if len(x) == 0:
         fail("error_report(x)", "at least one input", f"shape {tuple(x.shape)}")
     layers = pi_layers(net)
@@ -121,6 +128,8 @@ def num_atoms(net: nn.Module) -> int:
     Raises:
         ValueError: If there is no π-layer.
     """
+    if isinstance(net, Network):
+        return net.num_atoms
     return sum(layer.weight.num_atoms for layer in pi_layers(net).values())
 
 

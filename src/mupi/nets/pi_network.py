@@ -12,7 +12,7 @@ from mupi.conventions import Conventional
 from mupi.layers import LayerError, PiLinear
 from mupi.nets.network import Network
 from mupi.nets.parameter_groups import pi_groups
-from mupi.nets.pi_functions import error_report, num_atoms, sample
+from mupi.nets.pi_functions import error_of_layers, sample
 from mupi.nets.pi_layers import PiLayer, pi_layers, read_by_layers
 
 Net = TypeVar("Net", bound="PiNetwork")
@@ -93,12 +93,12 @@ class PiNetwork(Conventional, Network, ABC):
         Raises:
             ValueError: If there is no input in ``x``, or the network does not take it.
         """
-        return error_report(self, x)
+        return error_of_layers(self, x)
 
     @property
     def num_atoms(self) -> int:
         """How many atoms are stored in all layers; 0 at constant memory."""
-        return num_atoms(self)
+        return sum(layer.weight.num_atoms for layer in self.pi_layers)
 
     def parameter_groups(
         self, lr: float, first: float = 1.0, last: float = 1.0, bias: float = 1.0, weight_decay: float = 0.0

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from mupi.activations import GELU, Activation, Identity, LeakyReLU, ReLU, Tanh
 from mupi.checks import fail
 from mupi.features import RandomWeight
-from mupi.layers import relative_error
-from mupi.nets.pi_mlp import PiMLP
+from mupi.layers import DenseMatrix, PiLinear, relative_error
+from mupi.nets.evaluating import evaluating
+from mupi.nets.pi_layers import pi_layers
 
 ROWS = 16
 """Random inputs of each size that outputs are compared on."""
@@ -47,57 +48,58 @@ def activation_module(activation: Activation) -> nn.Module:
 
 
 @torch.no_grad()
-def plain(net: PiMLP) -> nn.Sequential:
+def plain(net: nn.Module) -> nn.Sequential:
     """The same function in `nn.Linear` layers of width n, for a network with `mupi.RandomFeatures` features.
 
     h¹ = Ω̃¹ g¹, h^{l+1} = Ω̃^{l+1} g^{l+1} = scale·Ω̃^{l+1} (C^l φ(h^l)/√n + bias_scale·β^{l+1}), and the readout as it
     is: all scales are multiplied into the weights. Training it is another training than that of ``net``.
 
     Args:
-        net: For example ``PiMLP.sample(width)`` of a trained limit.
+        net: A chain of `mupi.PiLinear` after a `mupi.DenseMatrix` called ``input``, as ``PiMLP.sample(width)`` of a
+            trained limit.
 
     Raises:
         ValueError: If the features are others, or the network does not compute what its layers do one after the
             other, as a subclass or a hook may: outputs on random inputs are compared.
     """
-    if not isinstance(net, PiMLP):
-        fail("plain(net)", "a PiMLP", type(net).__name__, "other architectures are no chain of linear layers")
+    first = getattr(net, "input", None)
+    layers = [layer for layer in pi_layers(net).values() if isinstance(layer, PiLinear)]
+    if not isinstance(first, DenseMatrix) or len(layers) < len(pi_layers(net)):
+        must = "a DenseMatrix called `input`, and mupi.PiLinear after it"
+        fail("plain(net)", must, type(net).__name__, "other architectures are no chain of linear layers")
     weights: list[RandomWeight] = []
-    for layer in net.pi_layers:
+    for layer in layers:
         if not isinstance(layer.weight, RandomWeight):
             came = type(layer.weight).__name__
             fail("plain(net)", "a net with `RandomFeatures` features", came, "use plain(net.sample(width))")
         weights.append(layer.weight)
-    scale = net.input.scale
-    bias = None if net.input.bias is None else scale * net.input.bias_scale * net.input.bias
-    modules: list[nn.Module] = [linear(weights[0].omega, scale * net.input.weight.T, bias)]
+    scale = first.scale
+    bias = None if first.bias is None else scale * first.bias_scale * first.bias
+    modules: list[nn.Module] = [linear(weights[0].omega, scale * first.weight.T, bias)]
     omegas = [*(weight.omega for weight in weights[1:]), None]
-    for layer, weight, omega in zip(net.pi_layers, weights, omegas, strict=True):
+    for layer, weight, omega in zip(layers, weights, omegas, strict=True):
         matrix = layer.scale * weight.weight.T / len(weight.weight) ** 0.5
         bias = None if layer.bias is None else layer.scale * layer.bias_scale * layer.bias
         modules += [activation_module(weight.activation), linear(omega, matrix, bias)]
     chain = nn.Sequential(*modules)
-    _refuse_other_outputs(net, chain)
+    _refuse_other_outputs(net, first.weight, chain)
     return chain
 
 
-def _refuse_other_outputs(net: PiMLP, chain: nn.Sequential) -> None:
+def _refuse_other_outputs(net: nn.Module, first: Tensor, chain: nn.Sequential) -> None:
     """Compare on inputs of several sizes, which see more of a function than those of one."""
-    d_in = len(net.input.weight)
+    d_in = len(first)
     x = torch.randn(ROWS, d_in, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) / d_in**0.5
     # Half of the digits are left by rounding in sums over many neurons.
-    training, most, worst = net.training, torch.finfo(net.input.weight.dtype).eps ** 0.5, 0.0
-    net.eval()
-    try:
+    most, worst = torch.finfo(first.dtype).eps ** 0.5, 0.0
+    with evaluating(net):
         for size in (1.0, 0.1, 10.0):
-            rows = (size * x).to(net.input.weight)
+            rows = (size * x).to(first)
             right, got = net(rows), chain(rows)
             if size > 1 and not torch.isfinite(right).all():
                 continue  # a steep activation has no number there
             error = relative_error(got, right) if right.shape == got.shape else torch.inf
             worst = error if not error <= most else worst
-    finally:
-        net.train(training)
     if worst:
         fail(
             "plain(net)",

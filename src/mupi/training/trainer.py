@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mupi.checks import fail, positive_int
-from mupi.nets import MLP, MuCNN, PiNetwork
 from mupi.training import settings
 from mupi.training.augmentation import Augmentation
 from mupi.training.damaged import understood
@@ -114,7 +113,7 @@ class Trainer:
         self.history: list[EpochRecord] = []
         self._state = TrainingState(net, optimizer, schedule, augmentation, generator, generator)
         # Steps are replayed only where it is known that they can be: a user's module or loss may look at values.
-        ours = isinstance(net, PiNetwork | MLP | MuCNN) and loss is cross_entropy
+        ours = getattr(net, "replayable", False) is True and loss is cross_entropy
         replays = ours and accumulate == 1 and autocast is None
         self._procedure = Procedure(batch_size, loss, int(accumulate), autocast, True, replays, DIVERGED)
         self._directory: Path | None = None

@@ -26,6 +26,9 @@ KINDS = {
     "hermite": dict(features="hermite"),
     "random": dict(features="random"),
     "mup": dict(network="mup", lr=0.1),
+    "cnn": dict(arch="cnn", features="hermite", activation="centred"),
+    "random cnn": dict(arch="cnn", features="random", activation="centred"),
+    "mup cnn": dict(arch="cnn", network="mup", activation="centred", lr=0.5),
 }
 
 
@@ -45,17 +48,16 @@ def test_the_last_layer_and_the_neurons_are_those_that_the_feature_kernel_is_mad
     scale = expected.diagonal().rsqrt()
     assert_close(cosine(data.train_x, data.train_x), expected * scale[:, None] * scale, rtol=1e-4)
     assert cosine(data.train_x, data.train_x).dtype == torch.float64
-    width = 64 if pretrained.neurons is None else 32
-    assert (
-        pretrained.probed().train_x.shape[1]
-        == {"hermite": 6, "random": 6, "mup": width}[
-            "mup" if pretrained.config.network == "mup" else pretrained.config.features
-        ]
-    )
+    probed = pretrained.probed().train_x
+    assert probed.shape[1] == (pretrained.config.width if pretrained.config.network == "mup" else 6)
+    hidden = net.hidden(x)[-1].detach()
+    if pretrained.config.arch == "cnn":
+        averaged = net.readout.features(hidden) if pretrained.config.network == "mup" else hidden.mean((1, 2))
+        assert_close(probed, averaged)
 
 
 def test_the_readout_of_the_same_classes_starts_as_the_trained_one(pretrained):
-    head = Readout(new_head(pretrained))
+    head = Readout(new_head(pretrained), pretrained.shape)
     assert_close(head.predict(pretrained.layer.test_x), pretrained.net(DATA.test_x).detach())
 
 
@@ -63,7 +65,7 @@ def test_a_readout_of_other_classes_starts_at_0_reads_the_same_neurons_and_learn
     few = load_digits().keep_classes(4, seeded(1))
     other = Representation.after(pretrained.config, 1, few)
     head = new_head(other)
-    assert torch.equal(Readout(head).predict(other.layer.test_x), torch.zeros(len(few.test_x), 4))
+    assert torch.equal(Readout(head, other.shape).predict(other.layer.test_x), torch.zeros(len(few.test_x), 4))
     if pretrained.config.features == "random" and pretrained.config.network == "pi":
         assert torch.equal(head.readout.weight.omega, other.net.readout.weight.omega)
     steps = []

@@ -103,9 +103,11 @@ def test_a_run_of_an_earlier_version_without_a_field_is_read_at_its_default(smal
         restore_epoch(replace(small, arch="cnn"), 1)
 
 
-def test_other_architectures_are_refused(small):
-    with pytest.raises(ValueError, match="`--arch` must be mlp.*got cnn"):
-        pretrain(PretrainConfig(training=replace(small, arch="cnn")))
+def test_a_cnn_is_trained_as_cnns_are():
+    cnn, perceptron = (pretraining_protocol("mu-net", "imagenet32", arch) for arch in ("cnn", "mlp"))
+    assert (cnn.arch, cnn.network, cnn.dataset, cnn.classes) == ("cnn", "mup", "imagenet32", perceptron.classes)
+    assert (cnn.flip, cnn.shift, cnn.lr) == (True, 4, pretraining_protocol("pi-limit", "cifar10", "cnn").lr)
+    assert pretraining_protocol("pi-limit", "digits", "resnet").flip is False
 
 
 def test_the_protocol_is_that_of_the_paper():

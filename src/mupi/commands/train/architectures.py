@@ -8,10 +8,10 @@ import torch
 from mupi.commands.train.build import build_network
 from mupi.commands.train.config import ACTIVATIONS, TrainConfig
 from mupi.data import Dataset
-from mupi.nets import MLP, MuCNN, PiNetwork, small_cnn, small_mu_cnn, small_resnet, small_transformer
+from mupi.nets import Network, small_cnn, small_mu_cnn, small_resnet, small_transformer
 
 
-def build_architecture(config: TrainConfig, data: Dataset, generator: torch.Generator) -> PiNetwork | MLP | MuCNN:
+def build_architecture(config: TrainConfig, data: Dataset, generator: torch.Generator) -> Network:
     """The network that ``config.arch`` names; but for perceptrons at the size of `mupi.nets.small_networks`."""
     if config.arch == "mlp":
         return build_network(config, data, generator)

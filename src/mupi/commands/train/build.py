@@ -7,7 +7,7 @@ import torch
 from mupi.commands.machine import require_device
 from mupi.commands.train.config import ACTIVATIONS, TrainConfig
 from mupi.data import Dataset, load
-from mupi.nets import MLP, MuCNN, PiMLP, PiNetwork
+from mupi.nets import MLP, Network, PiMLP
 from mupi.optim import SGD
 from mupi.parameters import factor_gradients
 from mupi.parametrization import Parametrization
@@ -74,7 +74,7 @@ def build_network(config: TrainConfig, data: Dataset, generator: torch.Generator
     )
 
 
-def build_optimizer(config: TrainConfig, net: PiNetwork | MLP | MuCNN) -> SGD:
+def build_optimizer(config: TrainConfig, net: Network) -> SGD:
     """SGD with a learning rate for each kind of layer."""
     groups = net.parameter_groups(
         lr=config.lr,

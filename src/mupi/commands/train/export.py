@@ -19,7 +19,7 @@ from mupi.commands.train.run import read_config
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import Dataset
 from mupi.features import Atoms, RandomFeatures
-from mupi.nets import PiMLP, PiNetwork, plain
+from mupi.nets import plain, sample
 from mupi.torch_internals import assert_on_device
 from mupi.training.atomic import replacing
 
@@ -71,11 +71,11 @@ def export(config: ExportConfig) -> Path:
     module: nn.Module = net
     if config.width is not None:
         positive_int("--width", config.width)
-        if not isinstance(net, PiMLP) or isinstance(run.feature_map, RandomFeatures):
+        if (run.network, run.arch) != ("pi", "mlp") or isinstance(run.feature_map, RandomFeatures):
             fail("--width", "left out for a finite network, and for other architectures than mlp", config.width)
         require_room("--width", perceptron_bytes(data.train_x.shape[1], config.width, run.depth, len(data.classes)))
-        module = plain(net.sample(config.width, torch.Generator().manual_seed(config.seed)))
-    elif isinstance(net, PiNetwork) and isinstance(run.feature_map, Atoms):
+        module = plain(sample(net, config.width, generator=torch.Generator().manual_seed(config.seed)))
+    elif run.network == "pi" and isinstance(run.feature_map, Atoms):
         fail("--width", "given for a network with atoms, which is no finite program", "none", "try --width 2048")
     whole, pixels = OfPixels(module, data), data.raw(data.test_x)
     x = pixels[:CHECKED_IMAGES]

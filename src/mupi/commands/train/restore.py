@@ -10,11 +10,11 @@ from mupi.commands.train.build import build_data, independent_generators
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.run import run_folder
 from mupi.data import Dataset
-from mupi.nets import MLP, MuCNN, PiNetwork
+from mupi.nets import Network
 from mupi.training.damaged import understood
 
 
-def restore(config: TrainConfig) -> tuple[PiNetwork | MLP | MuCNN, Dataset]:
+def restore(config: TrainConfig) -> tuple[Network, Dataset]:
     """The network of a saved run as its checkpoint has it, for evaluation, and the data it was trained on.
 
     Raises:
@@ -31,7 +31,7 @@ def restore(config: TrainConfig) -> tuple[PiNetwork | MLP | MuCNN, Dataset]:
     return net.eval(), data
 
 
-def restore_epoch(config: TrainConfig, epoch: int) -> tuple[PiNetwork | MLP | MuCNN, Dataset]:
+def restore_epoch(config: TrainConfig, epoch: int) -> tuple[Network, Dataset]:
     """The network of a saved run as it was kept after an epoch, and a description of its data, without the images.
 
     Args:

@@ -14,7 +14,7 @@ from mupi.commands.train.size import size
 from mupi.commands.train.warm_up import warm_up
 from mupi.data import Dataset
 from mupi.features import Hermite
-from mupi.nets import PiNetwork
+from mupi.nets import error_report
 from mupi.training.augmentation import Augmentation
 from mupi.training.damaged import understood
 from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite
@@ -147,8 +147,8 @@ def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: Pe
     peak = memory.growth()
     errors = []
     # The other feature maps have no error, which would take long to find out with many atoms.
-    if isinstance(net, PiNetwork) and isinstance(config.feature_map, Hermite):
-        errors = net.error_report(data.test_x[:ERROR_REPORT_IMAGES])
+    if isinstance(config.feature_map, Hermite):
+        errors = error_report(net, data.test_x[:ERROR_REPORT_IMAGES])
     return EpochMetrics(
         epoch=state.epoch + 1,
         train_loss=state.tally.mean_loss,

@@ -9,7 +9,6 @@ from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_optimizer
 from mupi.commands.train.config import TrainConfig
 from mupi.data import Dataset
-from mupi.nets import PiNetwork
 
 
 def warm_up(config: TrainConfig, data: Dataset) -> None:
@@ -26,5 +25,4 @@ def warm_up(config: TrainConfig, data: Dataset) -> None:
     optimizer = build_optimizer(config, net)
     cross_entropy(net(data.train_x[:2]), data.train_y[:2]).backward()
     optimizer.step()
-    if isinstance(net, PiNetwork):
-        net.error_report(data.test_x[:2])
+    net.error_report(data.test_x[:2])

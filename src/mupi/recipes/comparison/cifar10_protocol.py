@@ -19,7 +19,7 @@ from mupi.nets import PiMLP
 from mupi.recipes.comparison.compare import error_table, line, table
 from mupi.recipes.comparison.contestants import NetContestant
 from mupi.recipes.comparison.kernel_by_epoch import EpochScore, kernel_by_epoch
-from mupi.recipes.comparison.learned_kernel import ALIGNMENT_IMAGES, last_hidden
+from mupi.recipes.comparison.learned_kernel import ALIGNMENT_IMAGES, last_features
 from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
 from mupi.recipes.comparison.results import Summary, summarize
 from mupi.recipes.comparison.truncation import plot_truncation
@@ -241,9 +241,8 @@ def report_alignment(runs: Mapping[str, TrainConfig], directory: Path, console: 
     for label, run in runs.items():
         saved = placed(run, label, directory)
         net, data = restore(replace(saved, name=f"{saved.name}-seed0", seed=0))
-        assert isinstance(net, PiMLP)
-        g = last_hidden(net, data.test_x[:ALIGNMENT_IMAGES])
-        kernels[label] = net.readout.weight.feature_kernel(g, g).detach()
+        features = last_features(net, data.test_x[:ALIGNMENT_IMAGES])
+        kernels[label] = net.readout.kernel(features, features).detach()
     exact = kernels.pop("Atoms")
     alignments = {label: float(centered_alignment(kernel, exact)) for label, kernel in kernels.items()}
     write_json(directory / "alignment.json", alignments)

@@ -13,7 +13,6 @@ from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.restore import restore
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import train_network
-from mupi.nets import PiMLP
 from mupi.progress import progress_display
 from mupi.recipes.comparison.learned_kernel import LearnedKernelScore, score_learned_kernel
 from mupi.training.cached import cached
@@ -75,7 +74,6 @@ def score_saved(config: TrainConfig, train_images: int | None) -> LearnedKernelS
     """Score the network in the run's checkpoint."""
     set_threads(config.threads)
     net, data = restore(config)
-    assert isinstance(net, PiMLP)
     generator = torch.Generator().manual_seed(config.seed)
     if train_images is not None and train_images < len(data.train_x):
         data = data.take(train_images, generator)

@@ -11,7 +11,7 @@ from torch import Tensor
 from mupi.checks import fail
 from mupi.data import Dataset
 from mupi.kernels import KernelRegression, centered_alignment, centered_one_hot
-from mupi.nets import MLP, PiMLP
+from mupi.nets import Network, evaluating
 from mupi.recipes.comparison.choice import choose, right
 
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -41,7 +41,7 @@ class LearnedKernelScore:
 
 
 def score_learned_kernel(
-    net: PiMLP,
+    net: Network,
     data: Dataset,
     *,
     generator: torch.Generator,
@@ -75,8 +75,8 @@ def score_learned_kernel(
         fail(
             "fit_size + validation_size", f"at most {n}, the training images of {data.name}", fit_size + validation_size
         )
-    kernel = net.readout.weight.feature_kernel
-    data = last_layer(net, data)
+    kernel = net.readout.kernel
+    data = data.with_inputs(*(last_features(net, x).flatten(1) for x in (data.train_x, data.test_x)))
     held_out = data.split_validation(validation_size, generator).take(fit_size, generator)
 
     def fit(ridge: float, part: Dataset) -> KernelRegression:
@@ -93,19 +93,16 @@ def score_learned_kernel(
     )
 
 
-def last_layer(net: PiMLP | MLP, data: Dataset) -> Dataset:
-    """The data set with `last_hidden` of each image in its place."""
-    return data.with_inputs(last_hidden(net, data.train_x), last_hidden(net, data.test_x))
+def last_features(net: Network, x: Float[Tensor, "n d"]) -> Float[Tensor, "n *left k"]:
+    """`Network.features` of each row, in batches and without training anything."""
+    return net.readout.features(last_hidden(net, x))
 
 
 @torch.no_grad()
-def last_hidden(net: PiMLP | MLP, x: Float[Tensor, "n d"]) -> Float[Tensor, "n r"]:
-    """g^L, or h^L of a finite perceptron, of each row, in batches and without training anything."""
-    training = net.training
-    net.eval()
-    g = torch.cat([net.hidden(part)[-1] for part in x.split(BATCH)])
-    net.train(training)
-    return g
+def last_hidden(net: Network, x: Float[Tensor, "n d"]) -> Float[Tensor, "n *left k"]:
+    """What the readout takes, of each row, in batches and without training anything."""
+    with evaluating(net):
+        return torch.cat([net.hidden(part)[-1] for part in x.split(BATCH)])
 
 
 def label_alignment(kernel: Float[Tensor, "n n"], labels: Int64[Tensor, " _"]) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -85,10 +86,7 @@ class LinearLayers:
     @classmethod
     def of(cls, net: LinearMuLimit | MLP) -> "LinearLayers":
         """Of the limit, or of a finite network with one hidden layer and φ = id."""
-        if isinstance(net, LinearMuLimit):
-            return cls(net.u, net.v, net.bias, 1.0, net.bias_scale, net.alpha)
-        first, readout = net.layers[0], net.readout
-        assert isinstance(first, ScaledLinear)
+        first, readout = (cast(ScaledLinear, layer) for layer in net.layers)
         return cls(
             first.weight,
             readout.weight,

@@ -134,11 +134,7 @@ def build_optimizer(config: OmniglotConfig, learner: Learner) -> SGD | None:
     if net is None:
         return None
     assert config.lr is not None and config.lr_first is not None
-    if isinstance(net, LinearMuLimit):
-        groups = [dict(params=[p], lr=config.lr * (config.lr_first if p is net.u else 1)) for p in net.parameters()]
-    else:
-        assert isinstance(net, PiMLP | MLP)
-        groups = net.parameter_groups(config.lr, first=config.lr_first)
+    groups = net.parameter_groups(config.lr, first=config.lr_first)
     return SGD(groups, clip=config.clip, clip_jointly=True)
 
 

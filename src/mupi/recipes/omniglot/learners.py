@@ -5,12 +5,11 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mupi.activations import Identity
 from mupi.data.episodes import Episodes
-from mupi.features import RandomWeight
-from mupi.nets import MLP, LinearMuLimit, PiMLP
+from mupi.nets import MLP, LinearMuLimit, Network
 from mupi.recipes.omniglot.adaptation import LinearLayers, kernel_descent, maml, task_kernel
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
@@ -27,7 +26,7 @@ class Learner(ABC):
         self.step_size = step_size
 
     @property
-    def net(self) -> nn.Module | None:
+    def net(self) -> Network | None:
         """What meta-training changes, if anything."""
         return None
 
@@ -79,12 +78,12 @@ class ReadoutLearner(Learner):
         step_size: Of its steps.
     """
 
-    def __init__(self, net: PiMLP | MLP, step_size: float):
+    def __init__(self, net: Network, step_size: float):
         super().__init__(step_size)
         self._net = net
 
     @property
-    def net(self) -> PiMLP | MLP:
+    def net(self) -> Network:
         """Whose hidden layers meta-training changes."""
         return self._net
 
@@ -109,17 +108,10 @@ class ReadoutLearner(Learner):
 
     def _represent(self, x: Float[Tensor, "tasks n d"]) -> Float[Tensor, "tasks n r"]:
         """The last junction's g; φ(h)/√n in a finite network."""
-        last = self.net.hidden(x.flatten(0, 1))[-1]
-        if isinstance(self.net, MLP):
-            last = self.net.activation(last) / self.net.readout.width**0.5
-        elif isinstance(weight := self.net.readout.weight, RandomWeight):
-            last = weight.activation(last @ weight.omega.T) / len(weight.omega) ** 0.5
-        return last.view(*x.shape[:2], -1)
+        return self.net.features(x.flatten(0, 1)).view(*x.shape[:2], -1)
 
     def _inner(self, g1: Tensor, g2: Tensor) -> Tensor:
-        if isinstance(self.net, MLP) or isinstance(self.net.readout.weight, RandomWeight):
-            return g1 @ g2.T
-        return self.net.readout.weight.feature_kernel(g1, g2)
+        return self.net.readout.kernel(g1, g2)
 
 
 class WholeLearner(Learner):
@@ -142,7 +134,7 @@ class WholeLearner(Learner):
     def logits(self, episodes: Episodes, steps: int) -> Float[Tensor, "tasks query ways"]:
         """By `LinearLayers` where the network is linear with one hidden layer, else by `maml`."""
         net = self.net
-        if isinstance(net, LinearMuLimit) or (isinstance(net.activation, Identity) and len(net.layers) == 2):
+        if isinstance(net.activation, Identity) and len(net.layers) == 2:
             return LinearLayers.of(net).first_order_maml(episodes, steps, self.step_size)
         return maml(net, episodes, steps, self.step_size, first_order=True)
 

@@ -30,16 +30,17 @@ def both(config: BothConfig) -> list[Evaluated]:
     out = how.out or Path("runs") / f"transfer-{config.dataset}-{how.folder(target)}"
     runs = []
     for model in config.models:
-        run = replace(pretraining(config, model), runs_dir=out, name=model)
+        name = model if config.arch == "mlp" else f"{config.arch}-{model}"
+        run = replace(pretraining(config, model), runs_dir=out, name=name)
         for seed in range(config.seeds):
-            NetContestant(model, run).result(seed, how.overwrite)
-            runs.append(out / f"{model}-seed{seed}")
+            NetContestant(name, run).result(seed, how.overwrite)
+            runs.append(out / f"{name}-seed{seed}")
     return evaluate(EvaluateConfig(runs=tuple(runs), evaluation=replace(how, out=out)))
 
 
 def pretraining(config: BothConfig, model: Model) -> TrainConfig:
     """The protocol of a model, with what is asked for here."""
-    preset, how = pretraining_protocol(model, config.dataset), config.evaluation
+    preset, how = pretraining_protocol(model, config.dataset, config.arch), config.evaluation
     epochs = config.pretrain_epochs or preset.epochs
     classes = preset.classes if config.pretrain_classes is None else config.pretrain_classes
     drop = preset.drop_epoch

@@ -1,6 +1,6 @@
 """What `mupi transfer` takes: its three commands, and how features are evaluated in all of them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -8,7 +8,8 @@ from tyro.conf import Positional, arg
 
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.options import SET, DataFolder, Folder, Name, Only, Seed, option
-from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.architectures import architecture_protocol
+from mupi.commands.train.config import ArchName, TrainConfig
 from mupi.commands.train.presets import PRESETS
 from mupi.data import DatasetName
 
@@ -28,10 +29,15 @@ TARGETS: dict[DatasetName, DatasetName] = {
 """Where features learned on a data set are tried, if nothing else is asked for."""
 
 
-def pretraining_protocol(model: Model, dataset: DatasetName) -> TrainConfig:
+def pretraining_protocol(model: Model, dataset: DatasetName, arch: ArchName = "mlp") -> TrainConfig:
     """How a model is pretrained on a data set by default."""
     presets = PRESETS[dataset]
-    return {"pi-limit": presets.pi_limit, "pi-net": presets.pi_net, "mu-net": presets.mu_net}[model]
+    perceptron = {"pi-limit": presets.pi_limit, "pi-net": presets.pi_net, "mu-net": presets.mu_net}[model]
+    if arch == "mlp":
+        return perceptron
+    # Photographs of one size are trained on alike.
+    like = "cifar10" if dataset == "imagenet32" else dataset
+    return replace(architecture_protocol(replace(perceptron, dataset=like), arch), dataset=dataset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +73,10 @@ class EvaluationConfig:
     """After which epochs of the pretraining; the untrained network, epoch 0, is always evaluated. None for all."""
     parts: tuple[Part, ...] = get_args(Part)
     """kernel: regression with E φ(h)φ(h') of the last hidden layer. probe: logistic regression on the last hidden
-    layer's g (μ-net: φ(h)). readout: a new readout trained by SGD on the frozen last hidden layer, or the trained one
-    trained further where the classes are the same."""
+    layer's g (μ-net: φ(h)). Of networks with positions both are averages over them. readout: a new readout trained by
+    SGD on the frozen last hidden layer, or the trained one trained further where the classes are the same."""
     baselines: tuple[Baseline, ...] = get_args(Baseline)
-    """Kernels of untrained infinite networks of the same depth; `unit`: of inputs scaled to norm 1."""
+    """Kernels of untrained infinite perceptrons of the same depth; `unit`: of inputs scaled to norm 1."""
     unit_norm: Annotated[bool, Only(parts=("kernel",))] = True
     """Whether the features φ(h) of an image are scaled to norm 1 before regression, as in the paper."""
     double: Annotated[bool, *REGRESSION] = False
@@ -170,6 +176,8 @@ class BothConfig:
 
     models: tuple[Model, ...] = get_args(Model)
     """Which to pretrain."""
+    arch: ArchName = "mlp"
+    """Their architecture; of resnet and transformer there is no mu-net."""
     seeds: int = 2
     """Networks of each."""
     dataset: DatasetName = "imagenet32"

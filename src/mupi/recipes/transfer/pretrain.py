@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from mupi.checks import fail
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.train import train
 from mupi.recipes.transfer.config import PretrainConfig
@@ -16,7 +15,7 @@ def pretrain(config: PretrainConfig) -> list[EpochMetrics]:
         The metrics of all epochs.
 
     Raises:
-        ValueError: See `mupi.commands.train.train.train_network`; or if the network is none of perceptrons.
+        ValueError: See `mupi.commands.train.train.train_network`.
         FloatingPointError: If training diverged.
         KeyboardInterrupt: After Ctrl-C, once the state is saved.
     """
@@ -26,11 +25,5 @@ def pretrain(config: PretrainConfig) -> list[EpochMetrics]:
 
 
 def pretraining(config: TrainConfig) -> TrainConfig:
-    """The training run, whose epochs are kept.
-
-    Raises:
-        ValueError: If the network is none whose features can be evaluated.
-    """
-    if config.arch != "mlp":
-        fail("--arch", "mlp, whose last hidden layer can be evaluated", config.arch, "use `mupi train`")
+    """The training run, whose epochs are kept."""
     return replace(config, keep_epochs=True)

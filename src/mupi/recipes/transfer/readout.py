@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_optimizer, independent_generators
 from mupi.data import Dataset
-from mupi.nets import MLP, PiMLP
+from mupi.nets import Network
 from mupi.recipes.transfer.representation import Representation
 from mupi.training.augmentation import Augmentation
 from mupi.training.examples import Examples
@@ -25,28 +25,29 @@ PREDICTED_ROWS = 500
 
 
 class Readout(nn.Module):
-    """The readout of a network as a function of its last hidden layer.
+    """The readout of a network as a function of its last hidden layer, flattened.
 
     Args:
         net: The network.
+        shape: Of the last hidden layer for one image.
     """
 
-    def __init__(self, net: PiMLP | MLP):
+    def __init__(self, net: Network, shape: tuple[int, ...]):
         super().__init__()
         self.layer = net.readout
-        self.activation = net.activation if isinstance(net, MLP) else None
+        self.shape = shape
 
-    def forward(self, h: Float[Tensor, "batch r"]) -> Float[Tensor, "batch classes"]:
+    def forward(self, h: Float[Tensor, "batch size"]) -> Float[Tensor, "batch classes"]:
         """The outputs from g^L, of a μ-net from h^L."""
-        return self.layer(h if self.activation is None else self.activation(h))
+        return self.layer(h.unflatten(1, self.shape))
 
     @torch.no_grad()
-    def predict(self, X: Float[Tensor, "n r"]) -> Float[Tensor, "n classes"]:
+    def predict(self, X: Float[Tensor, "n size"]) -> Float[Tensor, "n classes"]:
         """The outputs of each row, in batches."""
         return torch.cat([self.eval()(rows) for rows in X.split(PREDICTED_ROWS)])
 
 
-def new_head(pretrained: Representation) -> PiMLP | MLP:
+def new_head(pretrained: Representation) -> Network:
     """A network for the target's classes whose readout reads the same neurons.
 
     It starts at 0; if the classes are those of the pretraining it is the trained readout.
@@ -57,13 +58,11 @@ def new_head(pretrained: Representation) -> PiMLP | MLP:
     made_for = replace(pretrained.source, name=data.name, classes=data.classes)
     (generator,) = independent_generators(config.seed, 1)
     head = build_architecture(config, made_for, generator)
-    assert isinstance(head, PiMLP | MLP)
     if (pretrained.source.name, pretrained.source.classes) == (data.name, data.classes):
         head.load_state_dict(net.state_dict())
-    elif isinstance(net, PiMLP) and isinstance(head, PiMLP):
+    else:
         # The neurons of a finite net and the directions of degree 2; a is 0, so that nothing else depends on them.
-        for name, buffer in net.readout.weight.named_buffers(recurse=False):
-            head.readout.weight.get_buffer(name).copy_(buffer)
+        head.readout.read_alike(net.readout)
     return head
 
 
@@ -95,7 +94,7 @@ def train_readout(
     optimizer = build_optimizer(config, head)
     # The layers before the readout are in the optimiser and get no gradient, and so do not move.
     state = TrainingState(
-        Readout(head).train(),
+        Readout(head, pretrained.shape).train(),
         optimizer,
         DropAndAnneal(optimizer, None, 1.0),
         Augmentation(False, 0, part.image_shape),

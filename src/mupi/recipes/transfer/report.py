@@ -99,6 +99,11 @@ def grouped(evaluated: Sequence[Evaluated]) -> list[Group]:
 
 def label(run: TrainConfig) -> str:
     """What a model is called."""
+    return kind(run) if run.arch == "mlp" else f"{run.arch}: {kind(run)}"
+
+
+def kind(run: TrainConfig) -> str:
+    """The same, but for its architecture."""
     match run.network, run.features:
         case "pi", "random":
             return f"π-net, r = {run.rank}, n = {run.width}"

@@ -66,7 +66,7 @@ class Evaluation:
         return epochs if self.how.epochs is None else sorted({0, *self.how.epochs})
 
     def baseline(self, name: Baseline) -> Score:
-        """Regression with the kernel of the infinite network of the runs' depth and activation, without biases."""
+        """Regression with the kernel of the infinite perceptron of the runs' depth and activation, without biases."""
         self.progress.update(self.bar, description=name)
         run = self.runs[0]
         kernel = (NNGP if name.endswith("nngp") else NTK)(run.depth, ACTIVATIONS[run.activation])

@@ -22,7 +22,7 @@ from mupi.commands.train.size import perceptron_bytes, projected_bytes
 from mupi.commands.widths import doublings
 from mupi.data import Dataset, DatasetName, load
 from mupi.features import RandomFeatures
-from mupi.nets import MLP, PiMLP
+from mupi.nets import MLP, PiMLP, sample
 from mupi.progress import counted
 from mupi.recipes.widths.convergence_plots import plot_gaps, plot_losses
 from mupi.recipes.widths.width_sweep import WidthSweep
@@ -144,7 +144,6 @@ def pi_sweep(
     """π-nets of one rank against their π-limit."""
     preset = replace(preset, features="atoms", rank=rank)
     start = build_network(preset, data, torch.Generator().manual_seed(0))
-    assert isinstance(start, PiMLP)
     begin(f"π-limit, r = {rank}")
     limit = trajectory(build_network(preset, data, torch.Generator().manual_seed(0)), preset, config, data)
     found = []
@@ -152,8 +151,8 @@ def pi_sweep(
         runs = []
         for seed in range(config.seeds):
             begin(f"π-net, r = {rank}, n = {width}")
-            sample = start.sample(width, generator(width, seed))
-            runs.append(trajectory(sample, preset, config, data))
+            drawn = sample(start, width, generator=generator(width, seed))
+            runs.append(trajectory(drawn, preset, config, data))
         gaps = [distance(run.outputs, limit.outputs) for run in runs]
         found.append(([run.losses.tolist() for run in runs], gaps))
     return WidthSweep(
