@@ -292,8 +292,8 @@ class Pooling(Nameless):
         return self.readout(x[:, :, None, None].expand(-1, -1, 1, 2), mupi.features.AveragePool(32, 1))
 
 
-def linear(rank=2):
-    return PiLinear(rank, 1, features=Hermite(2), activation=ReLU(), **like())
+def linear(rank=2, kind=PiLinear):
+    return kind(rank, 1, features=Hermite(2), activation=ReLU(), **like())
 
 
 @pytest.mark.parametrize(
@@ -303,8 +303,8 @@ def linear(rank=2):
         (lambda: mupi.feature_kernel(Nameless(nn.Linear(2, 1)), X1, X1), "mupi.PiLinear or .*; got Linear"),
         (lambda: mupi.feature_kernel(Nameless(linear()), X1, X1), "used once in a forward pass; got 0 uses"),
         (lambda: mupi.feature_kernel(Pooling(linear()), X1, X1), "mupi.AveragedReadout, where it averages"),
-        (lambda: mupi.parameter_groups(Nameless(), 0.1, first=0.5), r"`parameter_groups\(first=...\)` must be 1 .*`input`"),
-        (lambda: mupi.parameter_groups(Nameless(), 0.1, last=4.0), r"`parameter_groups\(last=...\)` must be 1 .*`readout`"),
+        (lambda: mupi.parameter_groups(Nameless(), 0.1, first=0.5), r"groups\(first=...\)` must be 1.*`input`"),
+        (lambda: mupi.parameter_groups(Nameless(), 0.1, last=4.0), r"groups\(last=...\)` must be 1.*`readout`"),
         (lambda: mupi.parameter_groups(nn.Linear(2, 2), 0.1), "a module of mupi.PiLinear, or .*; got Linear"),
         (lambda: mupi.parameter_groups(Nameless(), -1.0), "finite number ≥ 0; got -1"),
         (lambda: mupi.parameter_groups(NETS["MuCNN"](), 0.1, rates=mupi.Parametrization.mup(2).sgd_rates), "rates"),
@@ -314,11 +314,9 @@ def linear(rank=2):
         (lambda: mupi.sample(Nameless(), 31, X1), "at least the rank 32; got 31"),
         (lambda: mupi.error_report(Nameless(linear()), X1), "uses all its π-layers; got `readout` unused"),
         (lambda: mupi.num_atoms(nn.Linear(2, 2)), "`Linear` must be made of mupi.PiLinear"),
-        (lambda: AveragedReadout(4, 1, features=Hermite(2), activation=ReLU())(torch.zeros(4)), "batch"),
-        (
-            lambda: AveragedReadout(4, 1, features=Hermite(2), activation=ReLU()).kernel(torch.zeros(2, 6), torch.zeros(2, 4)),
-            r"of shape \(n, \*positions, 4\)",
-        ),
+        (lambda: linear(4, AveragedReadout)(randn(4)), "batch"),
+        (lambda: linear(4, AveragedReadout).kernel(randn(2, 6), randn(2, 4)), r"of shape \(n, \*positions, 4\)"),
+        (lambda: linear(4, AveragedReadout)(randn(2, 4), mupi.features.AveragePool(1)), "averages over all positions"),
     ],
 )  # fmt: skip
 def test_what_a_module_does_not_say_is_asked_for_in_one_line(ask, words):

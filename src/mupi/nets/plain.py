@@ -65,7 +65,7 @@ def plain(net: nn.Module) -> nn.Sequential:
     first = getattr(net, "input", None)
     layers = [layer for layer in pi_layers(net).values() if isinstance(layer, PiLinear)]
     if not isinstance(first, DenseMatrix) or len(layers) < len(pi_layers(net)):
-        must = "a DenseMatrix called `input`, and mupi.PiLinear after it"
+        must = "a chain of mupi.PiLinear after a DenseMatrix called `input`"
         fail("plain(net)", must, type(net).__name__, "other architectures are no chain of linear layers")
     weights: list[RandomWeight] = []
     for layer in layers:
