@@ -18,6 +18,10 @@ class AveragedReadout(PiLinear):
 
     Positions are all axes between the first, the batch, and the last, r; without any it is a `PiLinear`. Arguments are
     those of `PiLinear`.
+
+    >>> readout = mupi.AveragedReadout(8, 3, features=mupi.Hermite(2), activation=mupi.ReLU())
+    >>> readout(torch.randn(5, 4, 4, 8)).shape  # of five grids
+    torch.Size([5, 3])
     """
 
     def forward(

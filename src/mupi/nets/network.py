@@ -72,7 +72,8 @@ class Network(nn.Module, ABC):
         Their inner products are the feature kernel. At infinite width g stands for them, (batch, *positions, r). The
         kernel of features that are computed once is ``net.readout.kernel(features1, features2)``:
 
-        >>> regression = KernelRegression(net.readout.kernel, ridge).fit(net.features(x).flatten(1), y)
+        >>> net, x, y = mupi.PiMLP(64, 10, rank=8), torch.randn(30, 64), torch.arange(30) % 10
+        >>> learned = mupi.KernelRegression(net.readout.kernel, ridge=1e-2).fit(net.features(x).detach().flatten(1), y)
         """
         return self.readout.features(self.hidden(x)[-1])
 

@@ -24,6 +24,14 @@ def parameter_groups(
 ) -> list[dict]:
     """Parameter groups, for any optimizer, of any network of this library and of one's own.
 
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10))
+    >>> groups = mupi.parameter_groups(mupi.parametrize(model), lr=0.1, last=4.0)
+    >>> sorted(group["lr"] for group in groups)
+    [0.1, 0.1, 0.4]
+    >>> net = torch.nn.Sequential(mupi.PiLinear(8, 2, features=mupi.Hermite(2), activation=mupi.ReLU()))
+    >>> [group["name"] for group in mupi.parameter_groups(net, lr=0.1)]
+    ['hidden', 'bias']
+
     Args:
         model: A `mupi.nets.Network`; a model from `parametrize`; or any module of `mupi.PiLinear` and
             `mupi.PiConv2d`, whose last layer is registered as ``readout``, and as ``input`` what leads to the first

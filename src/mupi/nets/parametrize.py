@@ -41,7 +41,7 @@ def parametrize(
     the same parametrization; save and load it, and the optimiser's, as usual.
 
     >>> net = parametrize(nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 10)))
-    >>> optimizer = torch.optim.SGD(parameter_groups(net, lr=0.1))
+    >>> optimizer = torch.optim.SGD(mupi.parameter_groups(net, lr=0.1))
 
     Args:
         model: Made of ``nn.Linear``, activations, ``Flatten``, ``Dropout`` and the like, each used once; not changed.

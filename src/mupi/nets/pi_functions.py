@@ -29,6 +29,11 @@ def sample(net: Module, width: int, x: Tensor | None = None, generator: torch.Ge
     Each junction draws Ω̃ (n × r, Ω̃ᵀΩ̃ = n I) with rows z_α; a weight that reads it has columns w(z_α)/√n. Layers
     that read one junction must share its Ω̃, as those of a residual stream do: which these are is found on ``x``.
 
+    >>> layer = dict(features=mupi.Hermite(2), activation=mupi.ReLU())
+    >>> net = torch.nn.Sequential(mupi.DenseMatrix(3, 8), mupi.PiLinear(8, 8, **layer), mupi.PiLinear(8, 2, **layer))
+    >>> mupi.sample(net, 64, x=torch.randn(1, 3))(torch.randn(5, 3)).shape
+    torch.Size([5, 2])
+
     Args:
         net: Any module of `mupi.PiLinear` and `mupi.PiConv2d`.
         width: n.
@@ -70,6 +75,12 @@ def error_report(net: nn.Module, x: Tensor) -> list[LayerError]:
     """The relative error of output and input gradient of each weight's feature map against κ_φ, on a batch.
 
     A network of this library without π-layers has none, and an empty report.
+
+    >>> layer = dict(features=mupi.Hermite(1), activation=mupi.ReLU())
+    >>> net = torch.nn.Sequential(mupi.DenseMatrix(3, 8), mupi.PiLinear(8, 2, **layer))
+    >>> [error] = mupi.error_report(net, torch.randn(5, 3))
+    >>> error.layer, 0 < error.output < 1  # the second module
+    ('1', True)
 
     Measured on a sum of atoms known both ways: the last ones of the training (`Hermite(window=...)`; the initial
     ones before), evaluated under the exact kernel and under the features' own, at the junctions g of the batch
@@ -125,6 +136,9 @@ def _shown(net: nn.Module, name: str, layer: nn.Module) -> str:
 def num_atoms(net: nn.Module) -> int:
     """How many atoms are stored in all π-layers of a module; 0 at constant memory.
 
+    >>> mupi.num_atoms(torch.nn.Sequential(mupi.PiLinear(8, 2, features=mupi.Atoms(), activation=mupi.ReLU())))
+    8
+
     Raises:
         ValueError: If there is no π-layer.
     """
@@ -135,7 +149,14 @@ def num_atoms(net: nn.Module) -> int:
 
 @takes_numpy
 def feature_kernel(net: nn.Module, x1: Tensor, x2: Tensor) -> Float[Tensor, "*pairs"]:
-    """`Network.feature_kernel` of any module whose last layer is called ``readout``.
+    """E φ(h)φ(h') of the last hidden layer, as of a `mupi.PiNetwork`, of any module that calls its last ``readout``.
+
+    >>> layer = dict(features=mupi.Hermite(2), activation=mupi.ReLU())
+    >>> net = torch.nn.Sequential()
+    >>> net.add_module("input", mupi.DenseMatrix(3, 8))
+    >>> net.add_module("readout", mupi.PiLinear(8, 2, **layer))
+    >>> mupi.feature_kernel(net, torch.randn(5, 3), torch.randn(4, 3)).shape
+    torch.Size([5, 4])
 
     Raises:
         ValueError: If there is no such layer, it is no `mupi.PiLinear` or `mupi.AveragedReadout`, or not used once.
