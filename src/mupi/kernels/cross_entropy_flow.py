@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from mupi.arrays import takes_numpy
@@ -71,6 +70,8 @@ class CrossEntropyFlow:
             ValueError: If inputs are no finite matrix, targets no such labels, times not such, or memory does not
                 suffice; if the solver gives up.
         """
+        from scipy.integrate import solve_ivp  # here, as its import takes long
+
         check_training_inputs(f"{OWNER}.fit(X)", X)
         if not is_labels(f"{OWNER}.fit(Y)", Y, len(X), classes):
             fail(f"{OWNER}.fit(Y)", "class labels 0 … k−1", Y.dtype, "use Y.long(), or KernelDynamics for numbers")

@@ -4,7 +4,6 @@ from math import log, pi
 
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mupi.arrays import takes_numpy
@@ -142,6 +141,8 @@ def _factor(K: Float[Tensor, "n n"], noise: Float[Tensor, " n"]) -> Float[Tensor
 
 def _best_scale(K: Tensor, targets: Tensor, noise: Tensor) -> float:
     """The multiplier of largest log p(targets), of samples spread over all."""
+    from scipy.optimize import minimize_scalar  # here, as its import takes long
+
     rows = slice(None, None, -(-len(K) // ROWS_FOR_SCALE))
     K, targets, noise = K[rows, rows], targets[rows], noise[rows]
     size = float(K.diagonal().mean())

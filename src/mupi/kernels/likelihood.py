@@ -7,7 +7,6 @@ from math import exp, log, pi
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import minimize
 from torch import Tensor
 
 from mupi.arrays import takes_numpy
@@ -128,6 +127,8 @@ def maximize_likelihood(
         ValueError: If inputs or targets are none, a start is not within the bounds, or memory does not suffice.
         NotPositiveDefiniteError: If no ridge within the bounds makes the kernel positive definite.
     """
+    from scipy.optimize import minimize  # here, as its import takes long
+
     check_training_inputs(f"{OWNER}(X)", X)
     low, high = bounds
     for name, value in {**start, "ridge": ridge}.items():
