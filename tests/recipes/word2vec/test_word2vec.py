@@ -11,6 +11,7 @@ import torch
 from mupi.cli import main
 from mupi.recipes.word2vec import sampling as word2vec_sampling
 from mupi.recipes.word2vec import word2vec as module
+from mupi.recipes.word2vec.cbow import CBOW
 from mupi.recipes.word2vec.config import Word2VecConfig
 from mupi.recipes.word2vec.corpus import encode
 from mupi.recipes.word2vec.metrics import Word2VecMetrics, accuracies
@@ -110,6 +111,25 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(config, no_figure, press
     press_ctrl_c(after)
     with pytest.raises(KeyboardInterrupt, match="--resume"):
         word2vec(config)
+    assert numbers(word2vec(replace(config, resume=True))) == numbers(whole)
+    first, second = (config.runs_dir / name / "vectors.bin" for name in ("small", "whole"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_second_ctrl_c_inside_a_passage_saves_nothing_half_done(config, no_figure, monkeypatch):
+    """It loses what came after the last save, and the run still goes on to the same numbers."""
+    whole = word2vec(replace(config, name="whole"))
+    step, steps = CBOW._step, iter(range(10**6))
+
+    def interrupted(self: CBOW, *args) -> None:
+        step(self, *args)
+        if next(steps) == 43:  # of 10 + 10 + 8 in each epoch: inside the second passage of the second
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CBOW, "_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            word2vec(config)
     assert numbers(word2vec(replace(config, resume=True))) == numbers(whole)
     first, second = (config.runs_dir / name / "vectors.bin" for name in ("small", "whole"))
     assert first.read_bytes() == second.read_bytes()
