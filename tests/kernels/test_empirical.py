@@ -2,7 +2,9 @@
 
 import re
 
+import numpy as np
 import pytest
+import scipy.sparse.linalg
 import torch
 from torch import nn
 
@@ -10,7 +12,7 @@ import mupi
 from assertions import assert_close, fitted_slope, root_mean_square
 from cases import randn, seeded
 from mupi import Abs, Activation, Erf, ReLU
-from mupi.kernels import NNGP, NTK, EmpiricalNNGP, EmpiricalNTK
+from mupi.kernels import NNGP, NTK, EmpiricalNNGP, EmpiricalNTK, Linearized
 from mupi.layers import Center
 
 SIGMA_W, SIGMA_B = 1.3, 0.4
@@ -334,3 +336,82 @@ def test_wrong_arguments_are_named():
         EmpiricalNTK(net, block=0)
     with pytest.raises(ValueError, match=r"`EmpiricalNNGP\(readout=...\)` must be a submodule of net; got ReLU"):
         EmpiricalNNGP(net, nn.ReLU())
+
+
+def all_pairs(net, x1, x2, lr):
+    """Θ between all outputs, by Jacobians."""
+    parameters = {name: p.detach() for name, p in net.named_parameters() if p.requires_grad}
+
+    def jacobians(x):
+        return torch.func.jacrev(lambda p: torch.func.functional_call(net, p, (x,)).flatten(1))(parameters)
+
+    first, second = jacobians(x1), jacobians(x2)
+    products = (lr.get(n, 1.0) * torch.tensordot(first[n].flatten(2), second[n].flatten(2), ([2], [2])) for n in first)
+    return sum(products)
+
+
+@pytest.mark.parametrize("block", [1, 3, 32])
+def test_all_pairs_of_outputs_and_each_by_itself_are_those_of_jacobians(block):
+    net, x, y = Net(3, 8, 2, 2, Erf(), 0), randn(5, 3), randn(3, 3, seed=1)
+    lr = {"layers.0.weight": 0.3, "layers.2.bias": 2.0}
+    kernel, right = EmpiricalNTK(net, lr, block), all_pairs(net, x, y, lr)
+    assert_close(kernel.full(x, y), right)
+    assert_close(kernel.by_output(x, y), right.diagonal(dim1=1, dim2=3).permute(2, 0, 1))
+    assert_close(kernel.by_output(x, y).mean(0), kernel(x, y))
+    assert kernel.full(x[:0], y).shape == (0, 0, 3, 0)
+
+
+@pytest.mark.parametrize("block", [2, 32])
+def test_products_without_the_matrix_are_those_with_it(block):
+    net, x = Net(3, 8, 2, 2, Erf(), 0), randn(5, 3)
+    kernel = EmpiricalNTK(net, {"layers.0.weight": 0.3}, block)
+    operator, matrix = kernel.operator(x), kernel.full(x).reshape(10, 10)
+    assert operator.shape == (10, 10)
+    v = randn(10, 4, seed=2)
+    assert_close(torch.from_numpy(operator @ v.numpy()), matrix @ v)
+    top = scipy.sparse.linalg.eigsh(operator, k=2, return_eigenvectors=False, v0=v[:, 0].numpy())
+    assert_close(torch.from_numpy(np.sort(top)), torch.linalg.eigvalsh(matrix)[-2:], rtol=1e-9)
+
+
+def test_tokens_with_an_output_at_each_position_and_scalar_outputs_have_kernels():
+    language = Language().double()
+    assert_close(EmpiricalNTK(language).full(TOKENS), all_pairs(language, TOKENS, TOKENS, {}))
+    scalar = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)).double()
+    x = randn(4, 3)
+    assert_close(EmpiricalNTK(scalar).full(x)[:, 0, :, 0], x @ x.T + 1)
+
+
+def test_a_linearized_network_trains_as_its_kernel_says():
+    net, x, y, new = Net(3, 8, 2, 2, Erf(), 0), randn(6, 3), randn(6, 2, seed=1), randn(3, 3, seed=2)
+    linear = Linearized(net)
+    assert_close(linear(x), net(x))
+    optimizer = torch.optim.SGD(linear.net.parameters(), lr=0.1)
+    for _ in range(20):
+        optimizer.zero_grad()
+        ((linear(x) - y).square().sum() / (2 * len(x))).backward()
+        optimizer.step()
+    kernel = EmpiricalNTK(net).full(torch.cat([x, new])).detach().reshape(18, 18)
+    f = net(torch.cat([x, new])).detach().reshape(18)
+    for _ in range(20):
+        f = f - 0.1 / 6 * kernel[:, :12] @ (f[:12] - y.reshape(12))
+    assert_close(linear(new), f[12:].reshape(3, 2), rtol=1e-11)
+    assert_close(EmpiricalNTK(linear)(new), EmpiricalNTK(net)(new))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap over a gradient of `unfold`
+def test_the_tangent_kernel_of_a_limit_in_training_is_that_of_its_small_steps():
+    net = mupi.PiMLP(3, 2, 8, 2, activation=mupi.Polynomial([0, 1, 0.5]), generator=seeded(0), dtype=torch.float64)
+    x, y = randn(6, 3) / 3, randn(6, 2, seed=1)
+    optimizer = mupi.SGD(net.parameter_groups(lr=0.01))
+    for _ in range(5):
+        optimizer.zero_grad()
+        ((net(x) - y).square().sum() / 12).backward()
+        optimizer.step()
+    kernel, before = EmpiricalNTK(net).full(x).reshape(12, 12), net(x).detach()
+    optimizer.zero_grad()
+    ((net(x) - y).square().sum() / 2).backward()
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-6
+    optimizer.step()
+    change = (net(x) - before).detach().reshape(12) / 1e-6
+    assert_close(change, -kernel @ (before - y).reshape(12), rtol=1e-4)

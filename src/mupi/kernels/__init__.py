@@ -7,16 +7,18 @@ from mupi.kernels.cosine import CosineKernel
 from mupi.kernels.cross_entropy_flow import CrossEntropyFlow
 from mupi.kernels.dirichlet import DirichletClassification
 from mupi.kernels.dynamics import KernelDynamics
-from mupi.kernels.empirical import EmpiricalNNGP, EmpiricalNTK
+from mupi.kernels.empirical_nngp import EmpiricalNNGP
 from mupi.kernels.feature_regression import FeatureRegression
 from mupi.kernels.given import Kernel
 from mupi.kernels.labels import centered_one_hot
 from mupi.kernels.likelihood import maximize_likelihood
+from mupi.kernels.linearized import Linearized
 from mupi.kernels.mlp_kernel import MLPKernel
 from mupi.kernels.nngp import NNGP
 from mupi.kernels.ntk import NTK
 from mupi.kernels.regression import KernelRegression
 from mupi.kernels.ridge_system import NotPositiveDefiniteError
+from mupi.kernels.tangent import EmpiricalNTK
 
 # What earlier versions called them.
 centred_alignment = centered_alignment
@@ -35,6 +37,7 @@ __all__ = [
     "Kernel",
     "KernelDynamics",
     "KernelRegression",
+    "Linearized",
     "MLPKernel",
     "NNGP",
     "NTK",
