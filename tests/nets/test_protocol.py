@@ -8,8 +8,8 @@ import mupi
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
 from mupi import Atoms, AveragedReadout, Erf, Hermite, Patches, PiConv2d, PiLinear, RandomFeatures, ReLU, Tokens
+from mupi.layers.pi_layers import found_junctions, pi_layers
 from mupi.nets import MuCNN, Network, PiNetwork
-from mupi.nets.pi_layers import found_junctions, pi_layers
 
 SHAPE, RANK, WIDTH = (2, 4, 4), 4, 16
 

@@ -1,17 +1,17 @@
 """Networks."""
 
+from mupi.layers.evaluating import evaluating
+from mupi.layers.network import Network
+from mupi.layers.pi_functions import error_report, feature_kernel, num_atoms, sample
+from mupi.layers.pi_network import PiNetwork
 from mupi.nets.centered import CENTERED
-from mupi.nets.evaluating import evaluating
 from mupi.nets.linear_mu_limit import LinearMuLimit
 from mupi.nets.mlp import MLP, ScaledLinear, scaled_groups
 from mupi.nets.mu_cnn import MuCNN
-from mupi.nets.network import Network
 from mupi.nets.parameter_groups import parameter_groups
 from mupi.nets.parametrize import parametrize
 from mupi.nets.pi_cnn import PiCNN
-from mupi.nets.pi_functions import error_report, feature_kernel, num_atoms, sample
 from mupi.nets.pi_mlp import PiMLP
-from mupi.nets.pi_network import PiNetwork
 from mupi.nets.pi_resnet import PiResNet
 from mupi.nets.pi_transformer import PiTransformer
 from mupi.nets.plain import plain

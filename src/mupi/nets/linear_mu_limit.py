@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from mupi.activations import Identity
 from mupi.arrays import takes_numpy
 from mupi.checks import finite, last_axis, non_negative, positive_int
+from mupi.layers.network import Network
 from mupi.nets.mlp import MLP, ScaledLinear
-from mupi.nets.network import Network
 from mupi.nets.neuron_readout import NeuronReadout
 from mupi.optim import check_rates, rate_groups
 from mupi.parametrization import Parametrization

@@ -11,7 +11,7 @@ from mupi.activations import Activation, ReLU, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.conventions import Conventional, function
-from mupi.nets.network import Network
+from mupi.layers.network import Network
 from mupi.nets.neuron_readout import NeuronReadout
 from mupi.optim import check_rates, rate_groups
 from mupi.parametrization import LearningRates, Parametrization

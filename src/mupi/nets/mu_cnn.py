@@ -12,9 +12,9 @@ from mupi.arrays import takes_numpy
 from mupi.checks import non_negative, positive_int
 from mupi.conventions import Conventional, function
 from mupi.layers import Center, odd_kernel
+from mupi.layers.network import Network
 from mupi.nets.centered import CENTERED
 from mupi.nets.images import ImageShape, as_images, check_image_shape
-from mupi.nets.network import Network
 from mupi.nets.neuron_readout import NeuronReadout, mean_over_positions
 from mupi.nets.pi_cnn import center_layers, check_pools
 from mupi.optim import check_rates, rate_groups

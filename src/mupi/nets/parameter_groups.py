@@ -4,10 +4,10 @@ from torch import nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail
+from mupi.layers.network import Network
+from mupi.layers.pi_groups import pi_groups
+from mupi.layers.pi_layers import PiLayer
 from mupi.nets.mlp import ScaledLinear, scaled_groups
-from mupi.nets.network import Network
-from mupi.nets.pi_layers import PiLayer
-from mupi.optim import check_rates, rate_groups
 from mupi.parametrization import LearningRates
 
 
@@ -60,30 +60,3 @@ def parameter_groups(
         must = "a network of this library, a module of mupi.PiLinear, or a model that `parametrize` returned"
         fail("parameter_groups(model)", must, f"{type(model).__name__}{' of both kinds of layers' if scaled else ''}")
     return pi_groups(model, *multipliers)
-
-
-def pi_groups(net: nn.Module, lr: float, first: float, last: float, bias: float, weight_decay: float) -> list[dict]:
-    """`parameter_groups` of a module of π-layers.
-
-    Raises:
-        ValueError: For a negative or non-finite value, or a multiplier of a layer that has no name.
-    """
-    check_rates(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
-    biases = [p for name, p in net.named_parameters() if name.split(".")[-1] == "bias"]
-    seen = {id(p) for p in biases}
-    groups: dict[str, list[nn.Parameter]] = {}
-    for kind, name, factor in (("first", "input", first), ("last", "readout", last)):
-        layer = getattr(net, name, None)
-        if isinstance(layer, nn.Module):
-            groups[kind] = [p for p in layer.parameters() if id(p) not in seen]
-            seen |= {id(p) for p in groups[kind]}
-        elif factor != 1:
-            must = f"1 for a network in which no module is called `{name}`"
-            fail(f"parameter_groups({kind}=...)", must, factor, f"register it by this name: self.{name} = ...")
-    kinds = [
-        ("first", groups.get("first", []), first),
-        ("hidden", [p for p in net.parameters() if id(p) not in seen], 1.0),
-        ("last", groups.get("last", []), last),
-        ("bias", biases, bias),
-    ]
-    return rate_groups(kinds, lr, weight_decay)

@@ -20,10 +20,10 @@ from mupi.layers import (
     normalize,
     pi_initialization,
 )
+from mupi.layers.pi_layers import PiLayer
+from mupi.layers.pi_network import PiNetwork
 from mupi.nets.centered import CENTERED, LEAN
 from mupi.nets.images import ImageShape, as_images, check_image_shape
-from mupi.nets.pi_layers import PiLayer
-from mupi.nets.pi_network import PiNetwork
 
 
 @takes_numpy

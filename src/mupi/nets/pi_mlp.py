@@ -12,8 +12,8 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.features import Atoms, Expansion, Features, Hermite
 from mupi.layers import DenseMatrix, PiLinear, pi_initialization
-from mupi.nets.pi_layers import PiLayer
-from mupi.nets.pi_network import PiNetwork
+from mupi.layers.pi_layers import PiLayer
+from mupi.layers.pi_network import PiNetwork
 
 AtomArrays = tuple[Tensor, Tensor, Tensor, Tensor | None]
 

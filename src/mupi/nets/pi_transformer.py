@@ -12,9 +12,9 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import Features
 from mupi.layers import Attention, AveragedReadout, DenseMatrix, PiLinear, normalize, pi_initialization
+from mupi.layers.pi_layers import PiLayer
+from mupi.layers.pi_network import PiNetwork
 from mupi.nets.centered import CENTERED, LEAN
-from mupi.nets.pi_layers import PiLayer
-from mupi.nets.pi_network import PiNetwork
 from mupi.nets.tokens import Sequences
 
 

@@ -7,8 +7,8 @@ from mupi.activations import GELU, Activation, Identity, LeakyReLU, ReLU, Tanh
 from mupi.checks import fail
 from mupi.features import RandomWeight
 from mupi.layers import DenseMatrix, PiLinear, relative_error
-from mupi.nets.evaluating import evaluating
-from mupi.nets.pi_layers import pi_layers
+from mupi.layers.evaluating import evaluating
+from mupi.layers.pi_layers import pi_layers
 
 ROWS = 16
 """Random inputs of each size that outputs are compared on."""

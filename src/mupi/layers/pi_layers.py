@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from mupi.checks import fail
-from mupi.layers import DenseMatrix, InputConv2d, PiConv2d, PiLinear
+from mupi.layers.dense_matrix import DenseMatrix
+from mupi.layers.input_conv2d import InputConv2d
+from mupi.layers.pi_conv2d import PiConv2d
+from mupi.layers.pi_linear import PiLinear
 
 PiLayer = PiLinear | PiConv2d
 

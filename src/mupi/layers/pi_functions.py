@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
 from mupi.features import RandomWeight, whitened_gaussian
-from mupi.layers import LayerError, layer_error
-from mupi.nets.evaluating import evaluating
-from mupi.nets.network import Network, readout_of
-from mupi.nets.pi_layers import PiLayer, found_junctions, pi_layers, read_by_layers
+from mupi.layers.error import LayerError, layer_error
+from mupi.layers.evaluating import evaluating
+from mupi.layers.network import Network, readout_of
+from mupi.layers.pi_layers import PiLayer, found_junctions, pi_layers, read_by_layers
 
 Module = TypeVar("Module", bound=nn.Module)
 

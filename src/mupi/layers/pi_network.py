@@ -9,11 +9,12 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.conventions import Conventional
-from mupi.layers import LayerError, PiLinear
-from mupi.nets.network import Network
-from mupi.nets.parameter_groups import pi_groups
-from mupi.nets.pi_functions import error_of_layers, sample
-from mupi.nets.pi_layers import PiLayer, pi_layers, read_by_layers
+from mupi.layers.error import LayerError
+from mupi.layers.network import Network
+from mupi.layers.pi_functions import error_of_layers, sample
+from mupi.layers.pi_groups import pi_groups
+from mupi.layers.pi_layers import PiLayer, pi_layers, read_by_layers
+from mupi.layers.pi_linear import PiLinear
 
 Net = TypeVar("Net", bound="PiNetwork")
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail
-from mupi.layers import LayerError
+from mupi.layers.error import LayerError
 
 
 class Readout(Protocol):
