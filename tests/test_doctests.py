@@ -38,3 +38,19 @@ def test_what_is_public_has_an_example_and_says_what_it_is(name):
     documentation = inspect.getdoc(getattr(mupi, name)) or ""
     assert ">>> " in documentation, f"mupi.{name} has no example"
     assert re.match(r"\S.*[.:]\n", documentation), f"mupi.{name} does not begin with a sentence of its own line"
+
+
+RIDDLE = re.compile(
+    r"^ +\w+: (?:\S{1,2}|It|Its \w+|Whose(?: \w+)?|How|How many|Where|Where to|Which|Likewise|The same|In order|"
+    r"What came|See the class|Randomness|Inputs|Outputs?)\.$",
+    re.MULTILINE,
+)
+
+
+def test_no_argument_is_described_by_a_riddle():
+    found = {
+        f"{path.relative_to(ROOT)}: {riddle[0].strip()}"
+        for path in ROOT.rglob("*.py")
+        for riddle in RIDDLE.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert not found, "say what the thing is"

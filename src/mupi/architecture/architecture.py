@@ -20,7 +20,7 @@ class Architecture(Description):
         """The finite network of width n, in any abc-parametrization.
 
         Args:
-            width: n.
+            width: The width n.
             options: Those of `FiniteNetwork`: ``parametrization``, scales and standard deviations, ``generator``, …
         """
         return FiniteNetwork(self, width, **options)

@@ -13,7 +13,7 @@ class Activate(Operation):
     """φ of each coordinate.
 
     Args:
-        activation: φ.
+        activation: The activation φ.
     """
 
     activation: Activation
@@ -66,7 +66,7 @@ class Scale(Operation):
     """c·n^e·x.
 
     Args:
-        factor: c.
+        factor: The factor c.
         exponent: e, of the width; 0 but where a network has multipliers of its own that depend on width.
     """
 

@@ -21,7 +21,7 @@ def describe(axes: tuple[int, ...], network: Part, *, integers: bool = False) ->
     >>> net = describe((64,), chain(Dense(n), mupi.ReLU(), block, Dense(10)))
 
     Args:
-        axes: Those of one input.
+        axes: Axes of one input.
         network: From the input to the output.
         integers: Whether inputs are integers (tokens).
 

@@ -19,7 +19,7 @@ class Node:
 
     Attributes:
         name: Unlike any other's; of a weight that was traced, the name of its module.
-        operation: What it does.
+        operation: The operation of the node.
         inputs: Which nodes it reads, by their places.
         weights: The name of the parameters, where another node has them too (tied weights); empty for the node's own.
         source: Where in the user's code it stands, such as ``model.py:17``; empty for what was written by hand.
@@ -155,7 +155,7 @@ class Description:
         """The value of each node, by a rule (place, node, *values that it reads) ↦ value.
 
         Args:
-            rule: The rule.
+            rule: The rule that evaluates each operation.
             start: The value of the input.
         """
         values = [start]

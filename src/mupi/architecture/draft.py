@@ -42,7 +42,7 @@ class Value:
 
     Attributes:
         draft: The description that it belongs to.
-        place: Of its node.
+        place: Place of the value's node among the nodes.
     """
 
     draft: Draft

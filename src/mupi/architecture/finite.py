@@ -41,8 +41,8 @@ class FiniteNetwork(Conventional):
     an entry of multipliers, with which it fits no network in another parametrization.
 
     Args:
-        net: The description.
-        width: n.
+        net: The description of the network.
+        width: The width n.
         parametrization: Exponents, `Roles` or those of a perceptron; None for μP.
         input_scale: α of the input weights.
         hidden_scale: α of the hidden weights.
@@ -55,7 +55,7 @@ class FiniteNetwork(Conventional):
         readout_std: σ of the readout, if not sigma_w; 0 for a network that starts at zero.
         fan_in_multiplier: Whether 1/√m is in the multipliers rather than in the initial values: with
             ``parametrization=Roles.ntk()`` that is the network whose limit as n → ∞ is the description's ``ntk``.
-        generator: Randomness.
+        generator: Draws the initial weights; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
 
@@ -178,7 +178,7 @@ class FiniteNetwork(Conventional):
         """Parameter groups with learning rate lr·n^{−c} times a multiplier for each kind.
 
         Args:
-            lr: η.
+            lr: Learning rate η.
             first: Multiplier for the input weights, embeddings and tables.
             last: Multiplier for the readout's weight.
             bias: Multiplier for biases, gains and shifts.

@@ -47,7 +47,7 @@ class FiniteReadout:
     """The outputs of a finite network from its last hidden layer: see `mupi.nets.Network`.
 
     Args:
-        net: The description.
+        net: The description of the network.
         evaluate: The values of all nodes up to one, or of all, from some that are known.
     """
 

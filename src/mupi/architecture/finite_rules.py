@@ -233,9 +233,9 @@ class _Convolution:
     """A convolution without a weight of its own.
 
     Args:
-        stride: For each axis.
-        padding: For each axis.
-        mode: Of the padding.
+        stride: Stride along each axis.
+        padding: Padding along each axis.
+        mode: What is padded with, "zeros" or "circular".
     """
 
     def __init__(self, stride: tuple[int, ...], padding: tuple[int, ...], mode: str):
@@ -249,10 +249,10 @@ class Tied(Scaled):
     """An operation whose weight is another's; a bias is the other's if that has one, else its own.
 
     Args:
-        owner: Whose weight.
-        operation: Of values and weight.
+        owner: The module whose weight is used.
+        operation: The operation on values and the weight.
         tie: What the owner's multiplier is multiplied by.
-        bias: Whether it has one.
+        bias: Whether it has a bias.
         scaling: Of a weight in its place.
     """
 

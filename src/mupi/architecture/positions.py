@@ -60,7 +60,7 @@ class Reshape(Operation):
     """Other axes for the same numbers, in the same order: of data all of them, of a layer its positions.
 
     Args:
-        axes: The axes.
+        axes: The axes after it.
     """
 
     axes: tuple[int, ...]
@@ -120,7 +120,7 @@ class Select(Operation):
     """One position, or some that follow one another, of the first axis: x[:, i], x[:, i:j].
 
     Args:
-        start: i.
+        start: The first position i.
         stop: j; None for i alone, whose axis goes.
     """
 
@@ -147,7 +147,7 @@ class Attention(Operation):
         heads: Number of heads.
         causal: Whether a position sees itself and those before it only.
         factor: c; None for what the reading finds sensible.
-        exponent: e.
+        exponent: The exponent e.
     """
 
     heads: int = 1

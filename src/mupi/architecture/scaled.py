@@ -15,8 +15,8 @@ class ScaledConv(Scaled):
         d_in: Channels that it reads.
         d_out: Channels that it puts out.
         size: Sides of the kernel.
-        stride: For each axis.
-        padding: For each axis.
+        stride: Stride along each axis.
+        padding: Padding along each axis.
         mode: "zeros" or "circular".
         scaling: Multipliers and initial values.
     """
@@ -63,7 +63,7 @@ class ScaledEmbedding(Scaled):
 
     Args:
         count: How many different integers there are.
-        d_out: Channels.
+        d_out: Number of channels.
         scaling: Multipliers and initial values.
     """
 
@@ -83,8 +83,8 @@ class ScaledTable(Scaled):
     """A vector for each position, the same for all samples.
 
     Args:
-        positions: Their axes.
-        d_out: Channels.
+        positions: Axes of the positions.
+        d_out: Number of channels.
         scaling: Multipliers and initial values.
     """
 
@@ -104,12 +104,12 @@ class ScaledNorm(Scaled):
     """LayerNorm or RMSNorm over the last axis, with a gain that starts at 1 and a shift that starts at 0.
 
     Args:
-        size: Channels.
+        size: Number of channels.
         subtract: Whether the mean is subtracted.
         eps: Added to the variance.
         gain: Whether there is a gain.
         shift: Whether there is a shift.
-        scaling: Multipliers.
+        scaling: Multipliers of gain and shift.
     """
 
     def __init__(self, size: int, subtract: bool, eps: float, gain: bool, shift: bool, scaling: Scaling):
@@ -143,13 +143,13 @@ class ScaledLinear(Scaled, nn.Linear):
         d_in: Input dimension.
         d_out: Output dimension.
         layer: l, from 1 to L+1; 0 for a weight without an infinite axis, whose exponents are (−c/2, c/2).
-        width: n.
+        width: The width n.
         parametrization: The exponents.
         scale: α of the layer: multiplies its output.
         bias_scale: α of the bias; 0 leaves it out.
         std: Standard deviation of n^b w.
         bias_std: Standard deviation of n^{b_β} β.
-        generator: Randomness.
+        generator: Draws the initial weights; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
     """

@@ -23,7 +23,7 @@ def scaled_groups(
 
     Args:
         modules: All that have parameters.
-        lr: η.
+        lr: Learning rate η.
         first: Multiplier for input weights.
         last: Multiplier for readouts' weights.
         bias: Multiplier for biases, gains and shifts.

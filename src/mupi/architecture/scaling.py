@@ -21,13 +21,13 @@ class Scaling:
     Attributes:
         role: Of the weight: see `mupi.parametrization.Roles`.
         layer: Which weight of a perceptron it is in the parametrization, from 1 to L+1; 0 for the roles that are none.
-        width: n.
+        width: The width n.
         parametrization: The exponents.
         scale: α of the layer: multiplies its output.
         bias_scale: α of the bias; 0 leaves it out.
         std: Standard deviation of n^b w.
         bias_std: Standard deviation of n^{b_β} β.
-        generator: Randomness.
+        generator: Draws the initial weights; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
     """

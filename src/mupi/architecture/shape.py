@@ -16,7 +16,7 @@ class Width:
     n 4n n/2
 
     Args:
-        times: The multiple.
+        times: The multiple of n.
     """
 
     times: Fraction = Fraction(1)

@@ -125,7 +125,7 @@ class Table(WeightOperation):
 
     Args:
         positions: Axes of positions.
-        out: Channels.
+        out: Number of channels that it writes.
     """
 
     positions: tuple[int, ...]

@@ -31,7 +31,7 @@ def perceptron(
     Args:
         d_in: Input dimension.
         d_out: Output dimension.
-        depth: L ≥ 1.
+        depth: Number L ≥ 1 of hidden layers.
         activation: φ; None for ReLU.
         bias: Whether weights have biases.
     """
@@ -60,7 +60,7 @@ def cnn(
     Args:
         image_shape: Channels, height and width.
         d_out: Output dimension.
-        depth: L ≥ 1.
+        depth: Number L ≥ 1 of hidden layers.
         activation: φ; None for ReLU.
         kernel_size: Odd side of the kernels.
         stride: Of the first convolution.
@@ -141,7 +141,7 @@ def attention_block(
         name: That its weights' names begin with.
         heads: Number of heads.
         causal: Whether a position sees itself and those before it only.
-        width: Of the stream.
+        width: Width of the stream.
         hidden: Of the perceptron's hidden layer; None for four times as wide.
         activation: φ; None for GELU.
         gated: Whether the hidden layer is a product of two (SwiGLU, with φ the SiLU).

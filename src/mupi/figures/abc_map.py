@@ -33,7 +33,7 @@ def plot_abc_map(named: Mapping[str, Parametrization], step: Fraction = Fraction
     Args:
         named: Parametrizations to mark, each in the sections that it lies in.
         step: Of the grid; 1/8 must be a multiple of it, so that the faces, which have no width, are on the grid.
-        depth: L.
+        depth: Number L of hidden layers.
     """
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     for axes, section in zip(figure.subplots(1, 2), sections(depth), strict=True):

@@ -25,7 +25,7 @@ def plain(axes: Axes, legend: str | None = "small") -> None:
     """A faint grid, no box, and a legend of what is labelled.
 
     Args:
-        axes: With all lines drawn.
+        axes: The axes, with all lines drawn.
         legend: Its size; None for none.
     """
     axes.grid(alpha=0.3)
@@ -41,8 +41,8 @@ def band(axes: Axes, x: Numbers, values: np.ndarray, run: int, label: str) -> No
         axes: Where to draw.
         x: One number for each point.
         values: (seeds, points).
-        run: Whose `look`.
-        label: In the legend.
+        run: Number of the run, which decides the `look`.
+        label: What the legend calls it.
     """
     axes.plot(x, values.mean(0), **look(run), label=label)
     axes.fill_between(x, values.min(0), values.max(0), color=f"C{run}", alpha=0.15, linewidth=0)
@@ -54,7 +54,7 @@ def finish(axes: Axes, title: str, ylabel: str, solid: str = "", faint: str = ""
     Args:
         axes: With all lines drawn, those in the legend labelled.
         title: What is shown.
-        ylabel: In which unit.
+        ylabel: What the y axis counts, with its unit.
         solid: What solid lines mean, if there are others.
         faint: What faint lines mean, if there are any.
     """

@@ -64,7 +64,7 @@ class CrossEntropyFlow:
             Y: Class labels 0 … k−1, each of which must occur, or ``classes`` say how many there are.
             times: Increasing, from 0 on; finite, since the loss has its least value at infinity.
             start: f_0(X); None for 0.
-            classes: k.
+            classes: Number k of classes.
 
         Raises:
             ValueError: If inputs are no finite matrix, targets no such labels, times not such, or memory does not
@@ -123,7 +123,7 @@ class CrossEntropyFlow:
         """f_t(x) at the times of `fit`.
 
         Args:
-            X: Inputs.
+            X: Inputs to predict at, one row each.
             start: f_0(x); None for 0.
 
         Raises:

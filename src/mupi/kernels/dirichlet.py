@@ -67,7 +67,7 @@ class DirichletClassification:
         Args:
             X: Inputs, of which a copy is kept.
             Y: Class labels 0 … k−1, each of which must occur, or ``classes`` say how many there are.
-            classes: k.
+            classes: Number k of classes.
 
         Raises:
             ValueError: If inputs are no finite matrix, targets no such labels, or memory does not suffice.
@@ -115,7 +115,7 @@ class DirichletClassification:
         """E softmax(f(x)), the mean over samples of f(x).
 
         Args:
-            X: Inputs.
+            X: Inputs to predict at, one row each.
             samples: How many; the error of a probability is at most 1/(2√samples).
             generator: Draws them; None for the same ones in each call.
 

@@ -56,7 +56,7 @@ def log_likelihood_and_gradient(
 
     Args:
         family: From numbers to a kernel.
-        X: Inputs.
+        X: Training inputs, one row each.
         Y: As `mupi.KernelRegression` takes them.
         ridge: λ in units of the mean diagonal.
         numbers: Positive, what the kernel is made of.
@@ -117,7 +117,7 @@ def maximize_likelihood(
 
     Args:
         family: From numbers, as keywords, to a kernel.
-        X: Inputs.
+        X: Training inputs, one row each.
         Y: Floats are targets, integers class labels, as in `mupi.KernelRegression`.
         ridge: Where λ in units of the mean diagonal starts.
         bounds: Least and largest value of each number, and of the ridge.

@@ -23,7 +23,7 @@ class DenseMatrix(Conventional, MatrixModule):
     tensor([1., 1., 1., 1., 1.])
 
     Args:
-        d_in: d.
+        d_in: Dimension d of the inputs.
         rank: Rank r of the junction that it writes.
         scale: Multiplier of the output.
         bias_scale: Multiplier of β; 0 leaves the bias out.

@@ -36,7 +36,7 @@ def sample(net: Module, width: int, x: Tensor | None = None, generator: torch.Ge
 
     Args:
         net: Any module of `mupi.PiLinear` and `mupi.PiConv2d`.
-        width: n.
+        width: The width n.
         x: A batch of its inputs; it may be left out for the networks of this library.
         generator: Draws Ω̃.
 

@@ -79,7 +79,7 @@ class PiNetwork(Conventional, Network, ABC):
         """The finite network of width n that this one describes: see `mupi.sample`.
 
         Args:
-            width: n.
+            width: The width n.
             generator: Draws Ω̃.
             x: A batch of inputs, for a network of one's own that does not say its `junctions`.
 

@@ -29,7 +29,7 @@ class ScaledLinear(nn.Linear):
         d_in: Input dimension.
         d_out: Output dimension.
         layer: l, from 1 to L+1.
-        width: n.
+        width: The width n.
         parametrization: The exponents.
         scale: α of the layer: multiplies its output.
         bias_scale: α of the bias; 0 leaves it out.
@@ -140,7 +140,7 @@ class MLP(Conventional, Network):
     Args:
         d_in: Input dimension d.
         d_out: Output dimension.
-        width: n.
+        width: The width n.
         depth: L ≥ 1, the number of hidden layers.
         parametrization: Its exponents; None for μP.
         activation: φ, an `Activation` or any callable.
@@ -284,7 +284,7 @@ def scaled_groups(
 
     Args:
         layers: All weights of a network, in order.
-        lr: η.
+        lr: Learning rate η.
         first: Multiplier for the first layer's weight.
         last: Multiplier for the readout's weight.
         bias: Multiplier for all biases.

@@ -14,7 +14,7 @@ class NeuronReadout(nn.Module):
 
     Args:
         layer: The linear map of φ̄(h).
-        activation: φ.
+        activation: The activation φ.
         width: n, in features φ̄(h)/√n.
         average: Whether φ is averaged over the positions, the axes between first and last; else all axes but the last
             are the batch.

@@ -64,7 +64,7 @@ class Views:
     """How each image of a data set is seen in one epoch.
 
     Args:
-        augmentation: What may be done.
+        augmentation: What may be done to each image.
         flipped: Which images are mirrored.
         offsets: By how many pixels each is moved down and to the right.
     """

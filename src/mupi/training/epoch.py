@@ -36,7 +36,7 @@ def train_epoch(
     Args:
         state: Is changed, after each step as a whole.
         examples: To train on, where the network is.
-        procedure: How.
+        procedure: How steps are taken.
         interrupted: Asked between steps whether to stop there.
         after_steps: Told the sums over the epoch so far, and how many steps are new in them.
 
@@ -90,12 +90,12 @@ class Reading:
     """Loss and right answers that are still on the device, of the steps since they were read.
 
     Attributes:
-        state: Where they go.
+        state: The state whose tally they are added to.
         sums: Loss, and how many were classified right.
-        after_steps: Told of each reading.
+        after_steps: Told the sums over the epoch so far, and how many steps are new in them.
         advice: What to do once the loss is not finite.
-        steps: How many there are.
-        images: Of how many images.
+        steps: How many steps were taken since they were read.
+        images: How many images these steps trained on.
     """
 
     state: TrainingState
@@ -146,9 +146,9 @@ def evaluate(
     """Mean loss, and the share of examples classified right, in evaluation mode: no layer learns from these examples.
 
     Args:
-        net: The network.
-        x: Inputs.
-        y: Targets.
+        net: The network to evaluate.
+        x: Inputs to evaluate on, one row each.
+        y: Targets of the inputs.
         mean: The loss; None for the cross-entropy.
         labels: Whether targets are classes; else the share is 0.
     """

@@ -15,7 +15,7 @@ class EpochMetrics(Record):
         train_loss: Mean over the epoch's images, each at the step that it was trained on.
         train_accuracy: The same of the share of right answers, 0 to 1.
         test_loss: Mean over the test images after the epoch.
-        test_accuracy: The same.
+        test_accuracy: Share of right answers on the test examples.
         seconds: Of training, without evaluation and saving.
         stored_mb: MB (10⁶ bytes) of the network's parameters, buffers and atoms.
         peak_mb: MB by which the process's memory, at its peak in training and evaluation, was above that before the

@@ -20,7 +20,7 @@ def examples_to_fit(
     """Training and test examples, where the network is.
 
     Args:
-        net: The network.
+        net: The network that is to be fitted.
         data: See `Trainer.fit`.
         test: See `Trainer.fit`.
         augmentation: Whose images they must be.

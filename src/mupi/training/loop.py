@@ -29,7 +29,7 @@ def run_epochs(
         left: Whether there is another.
         take: Takes the steps that are left of it, asks before each whether to stop there, and returns False if so.
         measure: Gives its record after its last step.
-        turn: Goes on to the next.
+        turn: Goes on to the next epoch.
         finish: Told the record then, to keep it with a state that is at the next; returns True to end here.
         stop: Called in place of the next step when the process was told to stop; raises.
     """
@@ -58,9 +58,9 @@ def train_epochs(
     """Train until so many epochs are finished, wherever the state is.
 
     Args:
-        state: Is changed.
+        state: The state of training, which is changed in place.
         epochs: How many are to be finished in all.
-        examples: To train on.
+        examples: The examples to train on.
         procedure: How steps are taken.
         begin: Called before the steps of an epoch.
         after_steps: See `train_epoch`.

@@ -44,9 +44,9 @@ def check_pairs(argument: str, loss: Loss, outputs: Tensor, y: Tensor, accumulat
 
     Args:
         argument: What errors call the loss.
-        loss: The loss.
+        loss: The loss function.
         outputs: Of the network for the examples of `rows_to_try`.
-        y: Their targets.
+        y: Targets of these outputs.
         accumulate: Of how many parts of a batch the losses' mean is to be that of the batch.
 
     Raises:

@@ -14,7 +14,7 @@ class EpochProgress:
 
     Args:
         progress: The display that it is shown in.
-        epochs: Of how many.
+        epochs: How many epochs there will be.
         title: What is trained; with a title finished epochs are not printed.
     """
 

@@ -90,7 +90,7 @@ def read_records(path: Path, record: type[R], writer: str, advice: str = START_A
 
     Args:
         path: The file.
-        record: What a line is.
+        record: The dataclass that a line is read as.
         writer: The command that writes such files.
         advice: What to do if it is of no use.
 

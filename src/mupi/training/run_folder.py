@@ -38,7 +38,7 @@ class RunFolder(Generic[R]):
         identity: The part of it that decides the numbers.
         record: What a line of the metrics is.
         counted_by: The field of metrics and state that says how far they are.
-        writer: The command.
+        writer: The command that writes the folder.
         outputs: The names of all other files that the command writes into the folder.
         defaults: What fields of the identity stand for that a file of an earlier version does not name.
         argument: What errors call a field.
@@ -148,9 +148,9 @@ class RunFolder(Generic[R]):
         """Save the state between two steps, and end.
 
         Args:
-            state: See `save`.
+            state: The state of training, as `save` takes it.
             done: What was interrupted, and after how many steps.
-            then: How it goes on.
+            then: What the user is to do to go on, in words.
 
         Raises:
             KeyboardInterrupt: Once it is saved.

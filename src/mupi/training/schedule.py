@@ -16,9 +16,9 @@ class DropAndAnneal(LRScheduler):
     Args:
         optimizer: A `mupi.SGD`, whose groups hold their clipping norm under ``"clip"``.
         after: How many epochs run at the full rate; None for all.
-        factor: Of both.
+        factor: What both the rate and the clip are multiplied by at the drop.
         epochs: How many there are; needed to anneal.
-        anneal: n.
+        anneal: The number n of epochs to anneal over.
     """
 
     def __init__(self, optimizer: Optimizer, after: int | None, factor: float, *, epochs: int = 0, anneal: int = 0):

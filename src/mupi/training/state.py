@@ -19,10 +19,10 @@ class Tally:
     """Sums over the epoch so far.
 
     Attributes:
-        images: Trained on.
-        loss: Sum of their losses.
+        images: How many images were trained on.
+        loss: Sum of the images' losses.
         correct: How many were classified right.
-        seconds: Time taken.
+        seconds: Seconds that training took.
     """
 
     images: int = 0

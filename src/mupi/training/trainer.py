@@ -71,8 +71,8 @@ class Trainer:
             torch's global generator draws.
 
     Attributes:
-        net: As given.
-        optimizer: As given.
+        net: The network, as it was given.
+        optimizer: The optimiser, as it was given.
         history: The records of all finished epochs, those before a resumption included.
 
     Raises:

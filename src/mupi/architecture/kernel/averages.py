@@ -14,7 +14,7 @@ def over_offsets(t: Tensor, conv: Conv, axes: Sequence[tuple[int, ...]]) -> Tens
     """(1/k²) Σ_o t(stride·p + o − padding, stride·p' + o − padding): both sides see the same entry of the kernel.
 
     Args:
-        t: Moments.
+        t: The moments between positions.
         conv: The convolution.
         axes: For each axis of positions its places in ``t``: one where p = p', else one for each side.
     """

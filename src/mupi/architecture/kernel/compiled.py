@@ -21,7 +21,7 @@ class Compiled:
 
     Args:
         net: The network.
-        tangent: Whether of tangents.
+        tangent: Whether it is the tangent kernel.
         scales: σ's and rates of each node that has parameters.
         each: Whether there is an output at each position.
     """

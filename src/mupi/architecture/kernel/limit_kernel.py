@@ -55,7 +55,7 @@ class LimitKernel:
 
     Args:
         net: The network.
-        tangent: Whether of tangents.
+        tangent: Whether it is the tangent kernel.
         scales: σ's and rates of each node that has parameters.
         each: Whether there is an output at each position, so that rows and columns are pairs (sample, position).
         name: What it is called in messages.
@@ -81,7 +81,7 @@ class LimitKernel:
 
         Args:
             x1: Samples in the axes of the network's input, or flattened to rows.
-            x2: Samples.
+            x2: Other samples, one row each.
 
         Raises:
             ValueError: For inputs that are not finite, of the network's axes and one dtype, or so large or small that

@@ -16,9 +16,9 @@ class Listing:
     """Steps that are being listed.
 
     Args:
-        rule: Of each quantity.
-        structure: The facts.
-        scales: σ's and rates.
+        rule: The rule that computes each quantity.
+        structure: What is known of the network's structure.
+        scales: The σ's and learning rates.
         own: Whether of each input by itself; if not, what is of one input only is found in the `Pairs`.
         tangent: Whether there will be tangents, so that both expectations of a φ are taken at once.
         everywhere: Quantities (kind, a, b) that are known to be needed at all pairs of positions, so that those at

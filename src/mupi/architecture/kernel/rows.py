@@ -46,9 +46,9 @@ def rows(kernel: Compiled, argument: str, x: Tensor, entries: int, dtype: torch.
     """What a call needs of every input; checked, but under a transform of `torch.func`. In float64 where it must be.
 
     Args:
-        kernel: The kernel.
+        kernel: The kernel that is asked.
         argument: The inputs as the caller knows them.
-        x: The inputs.
+        x: The inputs, one row each.
         entries: Pairs of positions that may be held.
         dtype: In which to compute; None for that of the inputs.
     """

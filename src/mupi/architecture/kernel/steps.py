@@ -57,10 +57,10 @@ class Pairs:
     """What steps are run on: all of the left with all of the right, or, paired, one by one.
 
     Attributes:
-        left: Inputs.
-        right: Inputs.
-        paired: Whether one by one.
-        dtype: Of what is computed.
+        left: Inputs of the kernel's rows.
+        right: Inputs of the kernel's columns.
+        paired: Whether rows and columns are paired one by one.
+        dtype: Floating dtype of what is computed.
         moved: Whether angles are moved by as much as rounding hides.
         grams: Moments of data that were computed for a larger block.
     """
@@ -86,8 +86,8 @@ class Pairs:
         """A value (n, positions) of each input as a factor of pairs.
 
         Args:
-            value: The value.
-            on_the_left: On which side.
+            value: The value to look at.
+            on_the_left: Whether the value stands on the left.
             others: How many axes of positions the other side has of its own; 0 where p = p'.
         """
         if not self.paired:

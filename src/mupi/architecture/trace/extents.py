@@ -32,8 +32,8 @@ class Scaling:
     """c·n^e, which a number is that the code computes from the width.
 
     Attributes:
-        factor: c.
-        exponent: e.
+        factor: The factor c.
+        exponent: The exponent e.
     """
 
     factor: float = 1.0
@@ -51,7 +51,7 @@ class Experiment:
     """The widths and batch sizes of the two exports, whose ratios differ.
 
     Attributes:
-        widths: n.
+        widths: The width n of each of the two exports.
         batches: Numbers of samples.
     """
 

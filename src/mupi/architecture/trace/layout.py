@@ -20,7 +20,7 @@ class Atom:
     Attributes:
         axis: The axis.
         inner: Product of the sizes of the parts that vary faster.
-        size: Its size.
+        size: The size of the part.
     """
 
     axis: int
@@ -107,7 +107,7 @@ def narrowed(axes: Axes, place: int, start: Pair, stop: Pair, keep: bool) -> tup
 
     Args:
         axes: All of them.
-        place: Which.
+        place: Which of the axes is cut.
         start: First index.
         stop: First index that is not in it.
         keep: Whether the axis stays; else it has one index and goes.

@@ -117,7 +117,7 @@ def parts(step: Step, x: Anything, dim: int, start: Pair, stop: Pair, keep: bool
     """From start to stop along an axis of the tensor.
 
     Args:
-        step: Where.
+        step: The step of the trace, for what is written and for messages.
         x: The value.
         dim: The axis.
         start: First index.

@@ -13,7 +13,7 @@ def table(step: Step, x: Parameter, dims: Sequence[int] | None = None, channel: 
     """A parameter as a value, the same for all samples.
 
     Args:
-        step: Where.
+        step: The step of the trace, for what is written and for messages.
         x: The parameter.
         dims: Axes of the tensor that become positions; None for those that have more than one index.
         channel: The axis of the channels; None for the infinite one, or the last.

@@ -276,7 +276,7 @@ class Step:
             place: The node.
             old: Their sizes now.
             wanted: Of what parts each new one is made.
-            target: Its size.
+            target: The sizes that they are to have.
         """
         shape = self.translation.shape(place)
         last = POSITION if shape.is_layer or shape.channels is None else CHANNELS

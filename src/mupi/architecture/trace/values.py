@@ -18,7 +18,7 @@ class Traced:
     Attributes:
         place: The node.
         axes: How the tensor's axes are made of the value's.
-        formula: φ.
+        formula: The function φ of the value.
         scaling: c and e.
     """
 
@@ -113,7 +113,7 @@ class Scores:
         query: The queries.
         key: The keys.
         axes: Of the tensor: batch, heads, the queries' positions (as their own), the keys'.
-        heads: How many.
+        heads: How many heads there are.
         scaling: What they were multiplied by, in powers of n.
         causal: Whether later keys were masked.
         softmaxed: Whether they are probabilities.

@@ -33,7 +33,7 @@ def dense(
     """A weight that reads an axis of a tensor and puts another in its place.
 
     Args:
-        step: Where.
+        step: The step of the trace, for what is written and for messages.
         x: What is read.
         dim: The axis.
         weight: The weight.

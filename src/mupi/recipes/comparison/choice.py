@@ -48,7 +48,7 @@ def choose(
     A number with which training diverges, or a matrix is not positive definite, is passed over.
 
     Args:
-        values: Those tried.
+        values: The values that are tried.
         fit: From a number and a data set, of which it sees the training images, to what predicts.
         data: All training images.
         held_out: Some of them as training images, others as test images.

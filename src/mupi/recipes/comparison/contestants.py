@@ -67,7 +67,7 @@ class KernelContestant:
 
     Attributes:
         label: What to call it.
-        kernel: The kernel.
+        kernel: The kernel that is regressed with.
         ridge: In units of its mean diagonal.
         data: A configuration that says which data; its directory is where the result is kept.
     """

@@ -42,8 +42,8 @@ def kernel_by_epoch(config: TrainConfig, epochs: Iterable[int], train_images: in
     Scores are kept in the run's directory; those found there are not computed again.
 
     Args:
-        config: The run.
-        epochs: After which epochs.
+        config: The configuration of the run.
+        epochs: The epochs after which the kernel is scored.
         train_images: How many training images a regression takes; None for all.
 
     Raises:

@@ -59,7 +59,7 @@ def score_learned_kernel(
         net: Whose features to take.
         data: What to classify.
         generator: Draws the images of the sweep.
-        ridges: Those tried.
+        ridges: The ridges that are tried.
         fit_size: Training images that each fit of the sweep takes.
         validation_size: Training images that each is validated on.
         progress: A progress display to show the stages in.

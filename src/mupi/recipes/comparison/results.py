@@ -13,7 +13,7 @@ class Result:
     """One model, trained once.
 
     Attributes:
-        model: Its name.
+        model: The model's name.
         seed: None for what no seed changes.
         accuracy: On the test images, 0 to 1.
         seconds: To train it, of a kernel to fit and to predict; evaluation of networks is not counted.
@@ -38,8 +38,8 @@ class Summary:
     """One model over its seeds.
 
     Attributes:
-        model: Its name.
-        results: One for each seed.
+        model: The model's name.
+        results: The results of the model, one for each seed.
     """
 
     model: str

@@ -21,7 +21,7 @@ def plot_mu_limit(curves: Curves) -> Figure:
     """Loss by step; gap by width; alignment by step; and feature kernels, images sorted by class.
 
     Args:
-        curves: What was trained.
+        curves: The curves of all that was trained.
     """
     figure = Figure(figsize=(11, 6.6), layout="constrained")
     halves = figure.subfigures(2, 1, height_ratios=(1.15, 1), squeeze=False)

@@ -28,9 +28,9 @@ def report(out: Path, config: Mapping[str, Any], curves: Curves, console: Consol
     """Print the table; write ``mu_limit.json`` and ``mu_limit.png``.
 
     Args:
-        out: Where to.
+        out: The folder to write to.
         config: As JSON has it.
-        curves: What was trained.
+        curves: The curves of all that was trained.
         console: Where the table is printed.
     """
     law = curves.law

@@ -37,7 +37,7 @@ class Curves:
 
     Attributes:
         limit: In μP at width ∞, with standard errors.
-        ntp: In NTP at width ∞.
+        ntp: The curve of the NTK parametrization at width ∞.
         finite: In μP, by width, one for each seed.
         targets: ±1 for each image.
     """

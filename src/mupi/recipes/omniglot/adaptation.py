@@ -55,10 +55,10 @@ def kernel_descent(
     Args:
         support_kernel: Called for k between the images of the support sets, if there is more than one step.
         query_kernel: k between query and support images.
-        labels: Of the support images.
+        labels: Labels of the support images.
         ways: Number of classes.
-        steps: How many steps.
-        step_size: Their size.
+        steps: How many steps of gradient descent are taken.
+        step_size: The size of these steps.
     """
     tasks, _, support = query_kernel.shape
     coefficients = query_kernel.new_zeros(tasks, support, ways)
@@ -130,9 +130,9 @@ def maml(
 
     Args:
         net: Maps (n, d) to (n, ways).
-        episodes: The tasks.
-        steps: How many steps.
-        step_size: Their size.
+        episodes: The tasks to adapt to.
+        steps: How many steps of gradient descent are taken.
+        step_size: The size of these steps.
         first_order: Whether the derivative takes the change by the steps as constant.
     """
     start: dict[str, Tensor] = {name: p for name, p in net.named_parameters() if p.requires_grad}

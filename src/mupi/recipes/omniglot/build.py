@@ -21,7 +21,7 @@ def build_learner(config: OmniglotConfig, generator: torch.Generator) -> Learner
     """Before meta-training.
 
     Args:
-        config: Settled.
+        config: The configuration, with all defaults filled in by `settled`.
         generator: Draws the network.
     """
     assert config.step_size is not None

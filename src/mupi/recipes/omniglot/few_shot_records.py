@@ -14,7 +14,7 @@ class Accuracy:
     """Accuracy over random tasks.
 
     Attributes:
-        mean: Over tasks, 0 to 1.
+        mean: Mean accuracy over tasks, from 0 to 1.
         half_width: Of the 95 % confidence interval for the mean over all tasks, 1.96 standard errors.
         episodes: How many tasks.
     """
@@ -38,11 +38,11 @@ class Progress(Record):
     """Meta-training up to a validation.
 
     Attributes:
-        batch: Steps so far.
+        batch: How many steps of meta-training were taken.
         train_loss: Mean over the steps since the last validation, of the query images.
         train_accuracy: The same of the accuracy, 0 to 1.
         validation_accuracy: On the validation classes.
-        seconds: Of training so far.
+        seconds: Seconds of training so far.
     """
 
     batch: int

@@ -19,7 +19,7 @@ class Learner(ABC):
     """Adapts to the support set of each task by gradient descent on its cross-entropy.
 
     Args:
-        step_size: Of its steps.
+        step_size: Size of the steps of adaptation.
     """
 
     def __init__(self, step_size: float):
@@ -43,8 +43,8 @@ class KernelLearner(Learner):
     """A fixed kernel: `NNGP` adapts the readout of an untrained network, `NTK` a network in the kernel regime.
 
     Args:
-        kernel: k.
-        step_size: Of its steps.
+        kernel: The kernel k.
+        step_size: Size of the steps of adaptation.
     """
 
     def __init__(self, kernel: Kernel, step_size: float):
@@ -75,7 +75,7 @@ class ReadoutLearner(Learner):
 
     Args:
         net: The network, with any `features`; its readout is not used.
-        step_size: Of its steps.
+        step_size: Size of the steps of adaptation.
     """
 
     def __init__(self, net: Network, step_size: float):
@@ -119,7 +119,7 @@ class WholeLearner(Learner):
 
     Args:
         net: `LinearMuLimit`, or a finite network.
-        step_size: Of its steps.
+        step_size: Size of the steps of adaptation.
     """
 
     def __init__(self, net: LinearMuLimit | MLP, step_size: float):

@@ -28,7 +28,7 @@ class Tally:
     """Sums since the last validation.
 
     Attributes:
-        batches: Steps.
+        batches: How many steps were taken.
         loss: Sum of their mean losses.
         accuracy: Sum of their accuracies.
     """
@@ -43,15 +43,15 @@ class MetaTraining:
     """A learner in meta-training, and all that its next step depends on.
 
     Attributes:
-        learner: What learns.
-        optimizer: Of its network.
+        learner: The learner that is trained.
+        optimizer: The optimiser of the learner's network.
         sampler: Draws the tasks.
         generator: Randomness of the tasks.
-        tasks: A step.
-        steps: Of adaptation.
+        tasks: How many tasks a step takes.
+        steps: Steps of adaptation to each task.
         schedule: Of the learning rate; None for a constant one.
-        batch: Steps taken.
-        seconds: They took.
+        batch: How many steps were taken.
+        seconds: Seconds that these steps took.
         tally: Sums since the last validation.
     """
 
@@ -148,10 +148,10 @@ def accuracy(
     """Mean over random tasks of the share of query images classified right.
 
     Args:
-        learner: What to test.
+        learner: The learner to test.
         sampler: Draws the tasks.
-        episodes: How many.
-        steps: Of adaptation.
+        episodes: How many tasks to test on.
+        steps: Steps of adaptation to each task.
         generator: Randomness of the tasks.
         progress: Told after each batch how many tasks it had.
     """

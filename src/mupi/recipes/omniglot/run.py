@@ -21,8 +21,8 @@ def few_shot_folder(config: OmniglotConfig, seed: int) -> RunFolder[Progress]:
     ``classes.png`` shows.
 
     Args:
-        config: Settled.
-        seed: One of its seeds.
+        config: The configuration, with all defaults filled in by `settled`.
+        seed: The seed whose folder it is.
 
     Raises:
         ValueError: If its name is none of a folder.

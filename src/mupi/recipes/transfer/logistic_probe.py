@@ -15,11 +15,11 @@ class LogisticProbe:
     The problem is convex; it is solved by L-BFGS on all rows, from W = 0.
 
     Attributes:
-        weight: W, after `fit`.
-        bias: b, after `fit`.
+        weight: The weight W, after `fit`.
+        bias: The bias b, after `fit`.
 
     Args:
-        penalty: Of W.
+        penalty: Multiplier of ½|W|² in what is minimized.
         classes: How many there are.
     """
 

@@ -16,7 +16,7 @@ class TransferCurves:
     """One model.
 
     Attributes:
-        label: Its name.
+        label: What the legend calls the run.
         epochs: Of the pretraining; 0 is the untrained network.
         panels: What is measured, for each epoch a number of each seed.
     """

@@ -28,7 +28,7 @@ class Readout(nn.Module):
     """The readout of a network as a function of its last hidden layer, flattened.
 
     Args:
-        net: The network.
+        net: The network whose readout is trained.
         shape: Of the last hidden layer for one image.
     """
 
@@ -78,7 +78,7 @@ def train_readout(
     """SGD on the cross-entropy with everything before the readout frozen.
 
     Args:
-        pretrained: The network.
+        pretrained: The pretrained network.
         part: Its last hidden layer on some of the data.
         rate: Learning rate, which the multipliers of the pretraining multiply.
         epochs: Passes over the training images.

@@ -23,9 +23,9 @@ class Evaluated:
     """One pretrained network.
 
     Attributes:
-        run: How it was pretrained.
-        metrics: Of its pretraining.
-        scores: By epoch and part.
+        run: Configuration of the pretraining.
+        metrics: Metrics of the pretraining, by epoch.
+        scores: Scores by epoch and part.
     """
 
     run: TrainConfig
@@ -48,7 +48,7 @@ class Group:
 
     Attributes:
         label: What to call it.
-        members: One a seed.
+        members: The runs of the group, one a seed.
     """
 
     label: str

@@ -63,7 +63,7 @@ class Representation:
 
         Args:
             unit_norm: Whether φ̄(h) is scaled to norm 1.
-            double: Whether in float64.
+            double: Whether it is computed in float64.
 
         Returns:
             What makes a regression with a ridge, the kernel, and the data that both take.

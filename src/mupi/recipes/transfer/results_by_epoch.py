@@ -29,7 +29,7 @@ class Evaluation:
     Those of a run are in its directory, ``transfer/NAME/PART-EPOCH.json``, those of baselines in ``out``.
 
     Args:
-        how: The configuration.
+        how: The configuration of the evaluation.
         runs: The pretrained networks.
         progress: Where to show what is done.
 

@@ -25,8 +25,8 @@ class Scoring:
     """Scores representations as a configuration says, and shows the stages.
 
     Args:
-        config: How.
-        progress: Where.
+        config: The configuration of the evaluation.
+        progress: The display that shows how far it is.
     """
 
     def __init__(self, config: EvaluationConfig, progress: Progress):

@@ -13,7 +13,7 @@ class LrSweep:
     """Losses of one parametrization.
 
     Attributes:
-        widths: The values of n.
+        widths: The widths n.
         lrs: The learning rates, increasing by a constant factor.
         losses: For each width and learning rate, one loss for each seed; infinite where training diverged.
     """

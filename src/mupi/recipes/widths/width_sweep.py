@@ -16,9 +16,9 @@ class WidthSweep:
     """Networks of one kind and many widths, trained on the same batches.
 
     Attributes:
-        name: Their kind.
+        name: The kind of the networks.
         quantity: What ``gaps`` are.
-        widths: The values of n.
+        widths: The widths n.
         losses: The loss of each step, for each width and seed.
         gaps: Root mean square distance of f from its limit, for each width and seed, before the first step and after
             each; or one standard deviation of f over the seeds for each width.

@@ -37,10 +37,10 @@ class Score:
     """How many questions of a section were answered right.
 
     Args:
-        section: Its name.
-        right: Answers.
+        section: The section's name.
+        right: How many answers were right.
         seen: Questions whose four words are all known; only they count.
-        asked: All questions.
+        asked: How many questions were asked.
     """
 
     section: str

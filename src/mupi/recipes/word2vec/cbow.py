@@ -45,12 +45,12 @@ class CBOW:
     ones; nothing is computed or stored there.
 
     Args:
-        vocabulary: V.
+        vocabulary: Size V of the vocabulary.
         start: `Gaussian(n)`, `Orthonormal(n)`, or `UnitVectors()`, the limit.
-        negatives: K.
+        negatives: How many negatives K a position is to have.
         dtype: What is stored: float64, float32, or bfloat16, which is computed with as float32.
         generator: Draws U_0.
-        device: Where.
+        device: The device of the vectors.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class CBOW:
 
         Args:
             passage: What to train on; changed are the rows of its words.
-            lr: η.
-            weight_decay: Of both matrices.
+            lr: Learning rate η.
+            weight_decay: Weight decay of both matrices.
 
         Returns:
             The sum of the positions' losses, each before its step.

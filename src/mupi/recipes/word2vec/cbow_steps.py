@@ -66,10 +66,10 @@ def prepare(
 
     Args:
         passage: On the device of the matrices.
-        inputs: U.
-        outputs: N.
+        inputs: The input vectors U.
+        outputs: The output vectors N.
         K: Negatives that a position is to have; each of the S that a step shares weighs K/S.
-        lr: η.
+        lr: Learning rate η.
         weight_decay: Each use of a row, in a score or a context, multiplies it by 1 − lr·weight_decay.
     """
     places, centers, negatives = passage.places, passage.centers, passage.distinct_negatives

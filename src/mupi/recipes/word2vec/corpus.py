@@ -28,7 +28,7 @@ class Corpus:
     """A text in the ids of its vocabulary; words outside of it are left out.
 
     Args:
-        vocabulary: Its words.
+        vocabulary: The words that were kept, most frequent first.
         ids: The text; of 16 bits where they are enough and it comes from the disk.
     """
 

@@ -48,7 +48,7 @@ class DenseStart(Start):
     """All entries of U_0 are numbers.
 
     Args:
-        width: n.
+        width: The width n.
     """
 
     width: int
@@ -70,7 +70,7 @@ class Gaussian(DenseStart):
     √n U and √n N are of order one, and the readout is divided by n).
 
     Args:
-        width: n.
+        width: The width n.
     """
 
     width: int
@@ -97,7 +97,7 @@ class Orthonormal(DenseStart):
     V(V + 1)/n on average: the error is smaller by √(1 − n/V), and zero at n = V.
 
     Args:
-        width: n ≤ V.
+        width: The width n ≤ V.
     """
 
     width: int

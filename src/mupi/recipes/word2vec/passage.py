@@ -24,11 +24,11 @@ class Passage:
     there is no word, `places` and `centres` name word V, which is none.
 
     Args:
-        words: The text.
+        words: The numbers of the text's words.
         radius: How far the context of each position goes to both sides.
         negatives: Words drawn from the noise distribution, for each step.
-        vocabulary: V.
-        batch_size: B.
+        vocabulary: Size V of the vocabulary.
+        batch_size: Positions B a step.
         window: The largest radius that is drawn, w.
     """
 

@@ -20,7 +20,7 @@ class Sampling:
     had never stopped.
 
     Args:
-        corpus: The text.
+        corpus: The text to sample from.
         window: Radii are drawn from 1 to this.
         subsampling: The threshold t of `Vocabulary.kept_share`.
         batch_size: Positions a step.

@@ -25,10 +25,10 @@ class ScaledRows:
     to nearest, a change below 1/256 of an entry would always be lost.
 
     Args:
-        rows: V.
-        columns: n.
+        rows: Number V of rows.
+        columns: Number n of columns.
         dtype: What is stored; bfloat16 is computed with as float32.
-        device: Where.
+        device: The device of the rows.
     """
 
     def __init__(self, rows: int, columns: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"):

@@ -76,7 +76,7 @@ def choose(counts: Int64[Tensor, " types"], min_count: int, max_size: int | None
     """The types that make the vocabulary, by falling count, ties in their order.
 
     Args:
-        counts: Of all types.
+        counts: How often each type of word is in the text.
         min_count: Rarer ones are left out.
         max_size: Only so many of the most frequent are kept; None for no limit.
 

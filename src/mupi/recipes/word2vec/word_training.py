@@ -22,7 +22,7 @@ class Progressed:
     Attributes:
         epoch: How many epochs are finished.
         passage: How many passages of the next one are.
-        positions: Trained on.
+        positions: Positions trained on.
         loss: Sum of their losses.
         seconds: Time taken.
         cpu_seconds: Processor time taken.
@@ -41,10 +41,10 @@ class Training:
     """Vectors in training.
 
     Args:
-        config: The run's.
-        net: The vectors.
-        sampling: Of the text.
-        done: How far it is.
+        config: The configuration of the run.
+        net: The vectors in training.
+        sampling: How the text is sampled.
+        done: How far the run is.
     """
 
     config: Word2VecConfig
