@@ -28,7 +28,10 @@ class Architecture(Description):
     def nngp(self, sigma_w: Setting = None, sigma_b: Setting = None, *, output: str | int | None = None) -> LimitKernel:
         """Its covariance at the start, as its width goes to ∞: see `mupi.architecture.kernel.kernel`.
 
-        >>> K = arch.nngp(sigma_w=2**0.5, sigma_b={"readout": 0.1})(x1, x2)
+        >>> from mupi.architecture import perceptron
+        >>> arch = perceptron(8, 1, depth=2)
+        >>> arch.nngp(sigma_w=2**0.5)(torch.randn(3, 8), torch.randn(5, 8)).shape
+        torch.Size([3, 5])
         """
         return kernel(self, "nngp", sigma_w, sigma_b, output=output)
 

@@ -2,9 +2,9 @@
 
 Almost all operations have one of a few forms. A user's own gets one by a rule of its own:
 
->>> @forms.register(GatedResidual)
-... def _(operation, shapes, out):
-...     return Linear(((0, Times()), (1, Times(operation.gate))))
+    @forms.register(GatedResidual)
+    def _(operation, shapes, out):
+        return Linear(((0, Times()), (1, Times(operation.gate))))
 """
 
 from collections.abc import Callable

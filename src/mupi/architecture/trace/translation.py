@@ -324,9 +324,9 @@ def translates(*operations: Any) -> Callable[[Rule], Rule]:
     The rule is called with the `Step` and the operation's arguments, those by position; tensors among them are
     `Traced` values, `Parameter`s and the like (`mupi.architecture.trace.values`). It returns what the result is:
 
-    >>> @translates(torch.ops.mylib.twice)
-    ... def twice(step, x):
-    ...     return step.apply(Twice(), x)
+        @translates(torch.ops.mylib.twice)
+        def twice(step, x):
+            return step.apply(Twice(), x)
 
     Args:
         operations: Overloads or packets of overloads.
