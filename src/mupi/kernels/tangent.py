@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from functools import reduce
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Num
-from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vjp, vmap
 
@@ -17,6 +16,9 @@ from mupi.kernels.linearized import first_order
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.samplewise import FAILURES, check_numbers, check_samplewise, first_line, own_state
 from mupi.kernels.tiles import row_blocks
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
 
 
 @takes_numpy
@@ -99,7 +101,7 @@ class EmpiricalNTK:
             self._add(out, x1, x2, slice(0, outputs))
         return out.reshape(len(x1), outputs, len(x2), outputs)
 
-    def operator(self, x: Num[Tensor, "n ..."]) -> LinearOperator:
+    def operator(self, x: Num[Tensor, "n ..."]) -> "LinearOperator":
         """The matrix of `full` of some samples with themselves, (n·k, n·k), by its products J diag(η) Jᵀ v.
 
         A product costs two passes through the network, forward and backward, a block of samples at a time; the matrix
@@ -108,6 +110,8 @@ class EmpiricalNTK:
         Raises:
             ValueError: As in a call.
         """
+        from scipy.sparse.linalg import LinearOperator  # would slow `import mupi` down
+
         outputs, dtype = self._check(x, x), self._dtype()
         parameters = self._parameters()
         blocks = list(row_blocks(len(x), 1, entries=self.block))
