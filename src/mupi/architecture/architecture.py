@@ -28,7 +28,7 @@ class Architecture(Description):
     def nngp(self, sigma_w: Setting = None, sigma_b: Setting = None, *, output: str | int | None = None) -> LimitKernel:
         """Its covariance at the start, as its width goes to ∞: see `mupi.architecture.kernel.kernel`.
 
-        >>> from mupi.architecture import perceptron
+        >>> from mupi.architecture.zoo import perceptron
         >>> arch = perceptron(8, 1, depth=2)
         >>> arch.nngp(sigma_w=2**0.5)(torch.randn(3, 8), torch.randn(5, 8)).shape
         torch.Size([3, 5])
