@@ -12,11 +12,11 @@ from torch import Tensor
 from mupi.activations import Activation, Tanh, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, non_negative, positive_int
-from mupi.kernels.labels import centered_one_hot, count_classes, is_labels
 from mupi.parametrization import Parametrization
 from mupi.programs.descent import Descent, Loss, TrainedPerceptron, check_loss, reaching, squared_distance
 from mupi.programs.evaluation import evaluate
 from mupi.programs.fit_records import FitRecord, summarized
+from mupi.programs.fit_targets import targets_of
 from mupi.programs.line import Line
 from mupi.programs.spaces import Samples
 from mupi.programs.tangent import TangentPerceptron
@@ -240,19 +240,9 @@ class MuLimit:
         Raises:
             ValueError: If inputs, targets or the loss are not what `fit` wants.
         """
-        argument = "MuLimit.fit(y)"
-        if isinstance(y, Tensor) and y.ndim and len(y) != len(x):
-            fail(argument, f"of {len(x)} rows, one for each of x", f"{len(y)}")
         known = None if self.net is None else self.net.V.columns
-        if is_labels(argument, y, len(x), classes):
-            d_out = count_classes(argument, y, classes or known)
-            targets = centered_one_hot(y, d_out, self.spaces[0].dtype) if self.loss is squared_distance else y.long()
-        else:
-            targets = y.detach().reshape(len(y), -1).to(self.spaces[0].dtype)
-            d_out = targets.shape[1]
-            finite(argument, targets)
-        if known not in (None, d_out):
-            fail(argument, f"of {known} outputs, as at first", d_out)
+        encoded = self.loss is squared_distance
+        targets, d_out = targets_of(y, len(x), classes, known, encoded=encoded, dtype=self.spaces[0].dtype)
         self._check(x)
         check_loss("MuLimit(loss=...)", self.loss, targets, (d_out,), self.spaces[0].dtype)
         if self.net is None:
