@@ -15,6 +15,9 @@ from mupi.architecture.finite_rules import Place, finite
 from mupi.architecture.operation import Input, Operation
 from mupi.architecture.parameters import Cut, Parameter, Use
 from mupi.architecture.positions import Attention, AveragePool, Flatten, Join, Permute, Reshape, Select
+from mupi.architecture.program import ForwardProgram
+from mupi.architecture.program_rules import Writer, program
+from mupi.architecture.program_values import Columns, Layer, Outputs
 from mupi.architecture.rules import Refused, Rules
 from mupi.architecture.scaling import Scaled, Scaling
 from mupi.architecture.shape import Shape, Width
@@ -27,6 +30,7 @@ __all__ = [
     "Attention",
     "AveragePool",
     "Center",
+    "Columns",
     "Conv",
     "Cut",
     "Dense",
@@ -36,13 +40,16 @@ __all__ = [
     "Embed",
     "FiniteNetwork",
     "Flatten",
+    "ForwardProgram",
     "Input",
     "Join",
+    "Layer",
     "Multiply",
     "Node",
     "Normalize",
     "Operation",
     "Parameter",
+    "Outputs",
     "Permute",
     "Place",
     "Refused",
@@ -58,10 +65,12 @@ __all__ = [
     "Value",
     "WeightOperation",
     "Width",
+    "Writer",
     "activate",
     "chain",
     "describe",
     "finite",
     "named",
+    "program",
     "residual",
 ]

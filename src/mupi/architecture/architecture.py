@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from mupi.architecture.description import Description
 from mupi.architecture.finite import FiniteNetwork
 from mupi.architecture.kernel import LimitKernel, Setting, kernel
+from mupi.architecture.program import ForwardProgram
 from mupi.architecture.table import table
 
 
@@ -46,3 +49,12 @@ class Architecture(Description):
     ) -> LimitKernel:
         """Its neural tangent kernel, as its width goes to ∞: see `mupi.architecture.kernel.kernel`."""
         return kernel(self, "ntk", sigma_w, sigma_b, weight_lr, bias_lr, output=output)
+
+    def program(self, x: Tensor, **options: Any) -> ForwardProgram:
+        """The Tensor Program of its forward pass, to run at a width, to take to its limit, and to explain.
+
+        Args:
+            x: Inputs.
+            options: Those of `ForwardProgram`: ``sigma_w``, ``sigma_b``, ``embed_std``.
+        """
+        return ForwardProgram(self, x, **options)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import torch
@@ -14,12 +13,11 @@ from mupi.architecture.description import Description, Node
 from mupi.architecture.exponents import place_layers
 from mupi.architecture.finite_readout import FiniteReadout, last_hidden
 from mupi.architecture.finite_rules import Place, finite
+from mupi.architecture.inputs import read_inputs
 from mupi.architecture.scaled_groups import scaled_groups
 from mupi.architecture.scaling import Scaled, Scaling
-from mupi.architecture.weights import Embed
 from mupi.arrays import takes_numpy
-from mupi.checks import fail, is_eager, non_negative, positive_int
-from mupi.checks import finite as check_finite
+from mupi.checks import non_negative, positive_int
 from mupi.conventions import Conventional, function, without_address
 from mupi.parametrization import LearningRates, Parametrization, Roles
 
@@ -208,41 +206,8 @@ class FiniteNetwork(Conventional):
 
     def _read(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """Inputs (batch, *axes), and the axes of the batch."""
-        takes = self.description.input
-        axes, flat = takes.axes, prod(takes.axes)
-        batch = x.ndim - len(axes)
-        if batch >= 1 and tuple(x.shape[batch:]) == axes:
-            lead = tuple(x.shape[:batch])
-        elif len(axes) > 1 and x.ndim >= 2 and x.shape[-1] == flat:
-            lead = tuple(x.shape[:-1])
-        elif len(axes) == 1 and x.ndim == 1 and tuple(x.shape) == axes and not takes.integers:
-            lead = ()
-        else:
-            sizes = ", ".join(map(str, axes))
-            also = f" or (..., {flat})" if len(axes) > 1 else ""
-            fail("x", f"of shape (..., {sizes}){also}", f"shape {tuple(x.shape)}")
-        if takes.integers:
-            if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-                fail("x", "of an integer dtype", x.dtype, "use x.long()")
-            _check_range(self.description, x)
-        else:
-            like = next((p for p in self.parameters()), x)
-            if not x.is_floating_point():
-                fail("x", "of a floating dtype", x.dtype, "use x.float()")
-            if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
-                hint = f"use x.to({like.dtype}) or net.to({x.dtype})"
-                fail("x", f"of the network's dtype {like.dtype}", x.dtype, hint)
-            check_finite("x", x)
-        return x.reshape(-1, *axes), lead
-
-
-def _check_range(net: Description, x: Tensor) -> None:
-    """Raise ``ValueError`` for integers that an embedding does not have; looks where `mupi.checks.finite` does."""
-    counts = [node.operation.count for node in net if isinstance(node.operation, Embed)]
-    if counts and x.numel() and x.device.type == "cpu" and is_eager(x):
-        least, most = (int(extreme) for extreme in torch.aminmax(x))
-        if least < 0 or most >= min(counts):
-            fail("x", f"of integers from 0 to {min(counts) - 1}", least if least < 0 else most)
+        like = next(self.parameters(), None)
+        return read_inputs(self.description, x, None if like is None else like.dtype)
 
 
 def _tie(place: Place, node: Node, owner: nn.Module, theirs: Scaling) -> Place:

@@ -24,6 +24,10 @@ RADII = (1.0, 0.1, 2.0, 0.01, 3.0, 0.5, 5.0, 1e-3, 8.0, 1.5, 12.0, 24.0)
 """Of these points, in standard deviations: the radii of `mupi.programs.probe`, and small ones."""
 
 
+FEW_TERMS = 4
+"""More Gaussians in a sum are added up by one product."""
+
+
 @dataclass(frozen=True)
 class Function:
     """One output column of f(arguments).
@@ -154,6 +158,12 @@ class Exact:
         columns = []
         for polynomial in x.columns:
             total = points.new_zeros(len(points))
+            linear = {m[0]: c for m, c in polynomial.items() if len(m) == 1 and m[0] >= 0}
+            if len(linear) > FEW_TERMS:
+                form = points.new_zeros(points.shape[1])
+                form[list(linear)] = points.new_tensor(list(linear.values()))
+                total = points @ form
+                polynomial = {m: c for m, c in polynomial.items() if len(m) != 1 or m[0] < 0}
             for factors, coefficient in polynomial.items():
                 term = points.new_full((len(points),), coefficient)
                 for i in factors:

@@ -73,6 +73,8 @@ class Symbols:
         for weights in coefficients.T.tolist():
             total: Polynomial = {}
             for weight, column in zip(weights, self.columns, strict=True):
+                if weight == 0:
+                    continue
                 total = add(total, {m: weight * c for m, c in column.items()})
             result.append(total)
         return Symbols(result)
