@@ -8,11 +8,13 @@ from cases import randn, seeded
 from mupi.activations import GELU, Erf, NormalizedPolynomial, ReLU, Tanh
 from mupi.architecture import (
     Add,
+    Attention,
     AveragePool,
     Center,
     Conv,
     Dense,
     Dropout,
+    Embed,
     Flatten,
     Join,
     Multiply,
@@ -28,9 +30,10 @@ from mupi.architecture import (
     named,
     residual,
 )
-from mupi.architecture.zoo import cnn, perceptron, resnet, vit
+from mupi.architecture.zoo import cnn, gpt, perceptron, resnet, vit
 from mupi.kernels import NNGP, ConvNNGP
 from mupi.parametrization import Roles
+from mupi.programs import Program
 
 F64 = torch.float64
 n = Width()
@@ -56,6 +59,23 @@ def test_a_convolutional_networks_limit_is_its_kernel(average):
     net = cnn((1, 1, 2), 3, depth=2, average=average)
     kernel = ConvNNGP((1, 1, 2), 2, ReLU(), pooling=average, sigma_b=0.3)
     assert_close(limit(net, images, sigma_b=0.3), kernel(images.flatten(1)), rtol=5e-14)
+
+
+LAYERNORM = describe((3,), chain(named("first", Dense(n)), residual(Normalize(), Erf(), Dense(n)), ReLU(), Dense(2)))
+TRANSFORMER = vit((1, 2, 2), 2, 2, depth=1, heads=2, activation=Erf())
+TOKENS = gpt(3, 2, depth=1, activation=Erf())
+
+
+@pytest.mark.parametrize(
+    ("net", "x"),
+    [(LAYERNORM, randn(2, 3)), (TRANSFORMER, randn(2, 1, 2, 2)), (TOKENS, torch.tensor([[0, 2], [1, 1]]))],
+    ids=["layernorm", "vit", "gpt"],
+)
+def test_limits_are_the_kernels_of_the_architecture(net, x):
+    got = limit(net, x, sigma_w=1.3, sigma_b=0.2)
+    of_tokens = got.ndim > 2  # an output for each
+    kernel = net.nngp(1.3, 0.2, output=1 if of_tokens else None)
+    assert_close(got[:, 1, :, 1] if of_tokens else got, kernel(x).double(), rtol=1e-6 if of_tokens else 5e-13)
 
 
 def test_names_tell_where_a_line_comes_from():
@@ -133,7 +153,12 @@ def outputs(net, x, width, seed):
         return scale * (1.44 * finite.readout.kernel(features, features) + 0.09)
 
 
-@pytest.mark.parametrize("name", NETS)
+QUICK = ("post-activation", "tied", "positions")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETS]
+)
 def test_finite_networks_approach_the_limit_at_the_rate_of_a_square_root(name):
     net, shape = NETS[name]
     x = randn(*shape)
@@ -145,3 +170,71 @@ def test_finite_networks_approach_the_limit_at_the_rate_of_a_square_root(name):
         for width in widths
     ]
     assert fitted_slope(widths, gaps) == pytest.approx(-0.5, abs=0.17)
+
+
+def test_a_readout_that_is_the_embedding_goes_to_numbers():
+    """f = Eᵀ x/n with x = E x + W tanh(E x): the second part is independent of E, so f → σ² 1(token = channel)."""
+
+    def network(x):
+        h = named("tokens", Embed(4, n))(x)
+        h = chain(residual(Tanh(), named("mix", Dense(n, False))))(h)
+        return h.then(Dense(4, False), name="head", weights="tokens")
+
+    net, x = describe((3,), network, integers=True), torch.tensor([[0, 3, 1]])
+    p = net.program(x, embed_std=0.7)
+    want = 0.49 * torch.nn.functional.one_hot(x, 4).double()
+    assert_close(p.covariance(p.limit()), want, rtol=1e-12)
+    finite = net.finite(4096, parametrization=Roles.mup(), embed_std=0.7, generator=seeded(), dtype=F64)
+    assert_close(finite(x), want, rtol=6 / 4096**0.5)
+
+
+def test_it_is_a_program_as_any_other():
+    p = perceptron(3, 2, depth=1).program(randn(2, 3))
+    assert isinstance(p, Program)
+    ran = p.run(500, seeded(), keep=[p.layers["layers.0"]])
+    assert ran[p.layers["layers.0"]].shape == (500, 2)
+    assert_close(p.covariance(ran), p.covariance(p.limit()), rtol=0.3)
+    constant = describe((3,), chain(Dense(2), lambda x: Table((), n)(x), Tanh(), Dense(2)))
+    K = limit(constant, randn(2, 3), sigma_b=0.5)
+    assert K.shape == (2, 2) and float(K.std()) < 1e-12
+    zero = describe((2,), chain(named("first", Dense(n)), Normalize(), Tanh(), Dense(2)))
+    assert not limit(zero, torch.zeros(1, 2)).any()
+
+
+def test_weights_between_positions_add_up_over_uses():
+    """The same readout at two positions, added: what it reads is added before it is averaged."""
+
+    def network(x):
+        h = chain(named("first", Dense(n)), ReLU())(x)
+        one = named("out", Dense(2))(Select(0)(h))
+        return Add()(one, Select(1)(h).then(Dense(2), name="again", weights="out"))
+
+    x = randn(2, 2, 3)
+    got = limit(describe((2, 3), network), x, sigma_b=0.3)
+    K = NNGP(1, ReLU(), sigma_b=0.3)(x.flatten(0, 1)).reshape(2, 2, 2, 2) - 0.09
+    assert_close(got, K.sum((1, 3)) + 4 * 0.09, rtol=5e-14)
+
+
+def attention(exponent):
+    """Of one layer on itself."""
+    h = named("first", Dense(n))
+    return chain(h, lambda v: Attention(exponent=exponent)(*(Dense(n)(v) for _ in range(3))), Dense(2))
+
+
+@pytest.mark.parametrize(
+    ("net", "x", "message"),
+    [
+        (describe((2, 3), attention(-0.5)), randn(1, 2, 3), r"`Attention\(.*a Tensor Program.*d\^\(-0.5\).*random"),
+        (describe((3,), chain(Dense(n), Scale(1.0, -0.5), Dense(2))), randn(1, 3), r"`Scale\(.*a power of n"),
+        (describe((3,), chain(Dense(2), Dense(n), Dense(2))), randn(1, 3), r"`Dense\(2\)` \(dense_1\).*finitely many"),
+        (describe((3,), chain(Dense(n), Dense(2), Tanh(), Dense(2))), randn(1, 3), "it reads outputs"),
+        (cnn((1, 32, 32), 2), randn(2, 1, 32, 32), r"2 × 32 × 32 = 2048 columns.*34 MB each.*at most 1024"),
+        (perceptron(3, 2), randn(1, 4), r"`x` must be of shape \(..., 3\)"),
+    ],
+)
+def test_what_has_no_limit_is_refused_by_name(net, x, message):
+    with pytest.raises(ValueError, match=message) as error:
+        net.program(x)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r"`program\(sigma_w=...\)` must be a finite number ≥ 0"):
+        net.program(x, sigma_w=-1.0)

@@ -41,8 +41,10 @@ class ForwardProgram(Program):
     ``K`` is the network's NNGP, and `run` gives σ_w² times the feature kernel of a finite network, plus σ_b². Where the
     readout is the transpose of an embedding, outputs f = Eᵀx/n converge to numbers, the line ``f``.
 
-    >>> p = arch.program(x)
-    >>> K = p.covariance(p.limit())
+    >>> from mupi.architecture.zoo import perceptron
+    >>> p = perceptron(3, 10).program(torch.eye(3))
+    >>> p.covariance(p.limit()).shape
+    torch.Size([3, 3])
 
     Args:
         net: The description.

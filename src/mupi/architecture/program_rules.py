@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
 from itertools import product
 from math import prod
-from operator import add
 
 import torch
 from torch import Tensor
@@ -161,12 +159,11 @@ def _weigh(operation: Dense | Conv, write: Writer, x: Value) -> Value:
         return Outputs(parts, {write.owner: ones} if write.sigma_b else {}, columns)
     if write.owner in write.initial:
         raise Refused("its weight is one that reads data, too")
-    vectors: list[Vector] = []
+    total = write.bias(columns.count)
     for suffix, share, read in terms:
-        matrix = write.program.matrix(f"W.{write.owner}{suffix}", share * write.sigma_w)
-        vectors.append(matrix @ read.vector)
-    bias = write.bias(columns.count)
-    total = reduce(add, [*vectors, *([] if bias is None else [bias])])
+        product = write.program.matrix(f"W.{write.owner}{suffix}", share * write.sigma_w) @ read.vector
+        total = product if total is None else total + product
+    assert total is not None
     return Layer(_named(total, write), columns)
 
 
@@ -237,7 +234,7 @@ def _hermite_polynomial(φ: NormalizedPolynomial) -> Polynomial:
 
 def _root(square: Scalar) -> Scalar:
     """√, of 0 a tiny number."""
-    return torch.sqrt(torch.clamp_min(square, TINY))  # pyright: ignore[reportArgumentType, reportReturnType]
+    return apply(lambda s: s.clamp_min(TINY).sqrt(), square, name="root")
 
 
 @program.register(Normalize)
