@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.presets import DIGITS
 from mupi.data import Dataset, data_directory, load_cifar10
+from mupi.features import Hermite
 from mupi.training.progress import EpochProgress
 
 
@@ -27,12 +27,10 @@ def cifar10() -> Dataset:
 @pytest.fixture
 def small(tmp_path: Path) -> TrainConfig:
     """Three epochs of seven steps (the last of them a small batch), with a drop, momentum and weight decay."""
-    return replace(
-        DIGITS,
+    return DIGITS.changed(
         train_size=100,
         rank=6,
-        subspace=4,
-        width=32,
+        features=Hermite(2, subspace=4),
         epochs=3,
         drop_epoch=2,
         momentum=0.5,

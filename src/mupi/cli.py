@@ -1,21 +1,21 @@
 """The command line: `mupi NAME ...` for the names of `COMMANDS`, `mupi recipe NAME ...` for those of `RECIPES`."""
 
-import argparse
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import make_dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Annotated, Any, get_args
 
 from mupi.checks import fail
-from mupi.command_list import COMMANDS, RECIPES
+from mupi.command_list import COMMANDS, RECIPES, Command
 from mupi.commands.exits import Exit, explained
-from mupi.commands.options import check_arguments, check_options
+from mupi.commands.help import Option, shown_examples
+from mupi.commands.options import check_arguments, check_options, named
 from mupi.commands.reading import read
 from mupi.extras import require
 from mupi.training.interrupt import STOPPING, signals_interrupt
@@ -90,18 +90,26 @@ def run(args: Sequence[str]) -> None:
         fail("mupi", "given a command first", " ".join(args))
     kind, do = command.load()
     prog = f"{prog} {name}"
+    args, asked = list(args[1:]), True
     match name:
         case "train":
-            config = read(kind, args[1:], prog, default=protocol(args), description=command.does)
+            from mupi.commands.train.form import read_train
+
+            (config, _), asked = read_train(args, prog, command.does, command.examples), False
+        case "transfer" if args[:1] == ["pretrain"]:
+            config, asked = pretraining(args[1:], f"{prog} pretrain", command), False
         case "transfer":
-            config = read(transfers(args), args[1:], prog, description=command.does)
+            from mupi.recipes.transfer.command import transfer_commands
+
+            config = with_examples(transfer_commands(), args, prog, command)
         case "neighbours":
             from mupi.recipes.word2vec.queries import with_words_apart
 
-            config = read(kind, with_words_apart(args)[1:], prog)
+            config = with_examples(kind, with_words_apart([name, *args])[1:], prog, command)
         case _:
-            config = read(kind, args[1:], prog)
-    check_options(config, args)
+            config = with_examples(kind, args, prog, command)
+    if asked:
+        check_options(config, args)
     result: Any = do(config)
     if name == "train":
         print(f"{config.directory}: test accuracy {result[-1].test_accuracy:.2%} after epoch {result[-1].epoch}")
@@ -131,40 +139,29 @@ def list_recipes(args: Sequence[str]) -> None:
         print(f"{name:{width}}  {command.does}")
 
 
-def protocol(args: Sequence[str]) -> Any:
-    """The defaults of `mupi train`, which depend on data set and architecture; so these are looked for first."""
-    from mupi.commands.train.architectures import architecture_protocol
-    from mupi.commands.train.config import ArchName
-    from mupi.commands.train.presets import PROTOCOLS
-
-    name = named(args, "--dataset", "digits", PROTOCOLS)
-    arch = named(args, "--arch", "mlp", get_args(ArchName))
-    return PROTOCOLS[name] if arch == "mlp" else architecture_protocol(PROTOCOLS[name], arch)
+def with_examples(kind: Any, args: Sequence[str], prog: str, command: Command, **options: Any) -> Any:
+    """`read`, whose help ends with examples."""
+    try:
+        return read(kind, args, prog, **options)
+    except SystemExit:
+        print(shown_examples(command.examples))
+        raise
 
 
-def transfers(args: Sequence[str]) -> Any:
-    """The commands of `mupi transfer`; the defaults of `pretrain` depend on data set, model and architecture."""
-    from mupi.commands.train.config import ArchName
-    from mupi.commands.train.presets import PRESETS
-    from mupi.recipes.transfer.command import transfer_commands
-    from mupi.recipes.transfer.config import Model, pretraining_protocol
+def pretraining(args: Sequence[str], prog: str, command: Command) -> Any:
+    """What `mupi transfer pretrain` is read as; its defaults depend on data set and model."""
+    from mupi.commands.train.form import read_train
+    from mupi.recipes.transfer.config import Model, PretrainConfig, pretraining_protocol
 
-    own = args if list(args[:2]) == ["transfer", "pretrain"] else []
-    dataset = named(own, "--dataset", "imagenet32", PRESETS)
-    model = named(own, "--model", "pi-limit", get_args(Model))
-    arch = named(own, "--arch", "mlp", get_args(ArchName))
-    return transfer_commands(model, pretraining_protocol(model, dataset, arch))
-
-
-def named(args: Sequence[str], option: str, default: str, known: Iterable[Any]) -> Any:
-    """The value of an option that others depend on.
-
-    Raises:
-        ValueError: If it is none of those known.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(option, dest="value", default=default)
-    value = parser.parse_known_args(args)[0].value
-    if value not in known:
-        fail(option, " or ".join(known), repr(value))
-    return value
+    model = named(args, "--model", "pi-limit", get_args(Model))
+    about = " ".join((PretrainConfig.__doc__ or "").split())
+    config, _ = read_train(
+        args,
+        prog,
+        about,
+        command.examples,
+        partial(pretraining_protocol, model),
+        "imagenet32",
+        [Option("model", Model, model, "Whose protocol the defaults are.")],
+    )
+    return PretrainConfig(model=model, training=config)

@@ -10,15 +10,15 @@ from mupi.activations import ReLU
 from mupi.cli import COMMANDS, main
 from mupi.commands.machine import MOST_THREADS, require_device, set_threads
 from mupi.commands.options import NotAbove, Only
-from mupi.commands.train.config import TrainConfig
-from mupi.commands.train.presets import CIFAR10
+from mupi.commands.train.form import FIRST, Form, chosen
+from mupi.commands.train.presets import DIGITS
 from mupi.commands.train.size import feature_count, perceptron_bytes, projected_bytes
 from mupi.features import Hermite, RandomFeatures
 from mupi.nets import MLP, PiMLP
-from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, EvaluationConfig, PretrainConfig
+from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, EvaluationConfig
 from mupi.training.augmentation import Augmentation
 
-CONFIGS = [TrainConfig, PretrainConfig, EvaluateConfig, EvaluationConfig, BothConfig]
+CONFIGS = [EvaluateConfig, EvaluationConfig, BothConfig]
 CONFIGS += [command.load()[0] for name, command in COMMANDS.items() if name not in ("train", "transfer")]
 
 
@@ -36,6 +36,15 @@ def test_options_say_what_they_apply_to_by_names_of_options(config):
             others = set(mark.values) if isinstance(mark, Only) else set()
             assert others | ({mark.other} if isinstance(mark, NotAbove) else set()) <= names, field.name
         assert not is_dataclass(field.default)
+
+
+@pytest.mark.parametrize("choices", ["", "--features atoms", "--arch cnn --network mup", "--network standard"])
+def test_the_options_of_every_network_do_so_too_and_each_has_its_place_in_the_help(choices):
+    options = Form(chosen(choices.split(), DIGITS)).options
+    names = [o.name for o in options]
+    assert len(set(names)) == len(names)
+    assert all(set(mark.values) <= {*names, "files"} for o in options for mark in o.marks if isinstance(mark, Only))
+    assert sum(name in FIRST for name in names) <= 12
 
 
 @pytest.mark.parametrize(
@@ -118,4 +127,4 @@ def test_what_a_network_needs_at_the_least_is_what_its_weights_and_gradients_tak
         weights = sum(p.numel() for p in net.parameters() if p.ndim == 2)
         initial = 2 * 10 * 10
         assert 0 <= projected_bytes(7, 10, 2, 3, features, ReLU()) - 4 * (2 * weights + initial) <= 2 * 4 * 10 * 13
-    assert feature_count(CIFAR10.feature_map, 400, ReLU()) == 1 + 400 + 100 * 101 // 2
+    assert feature_count(Hermite(2, subspace=100), 400, ReLU()) == 1 + 400 + 100 * 101 // 2

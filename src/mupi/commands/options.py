@@ -5,9 +5,10 @@ for (`Folder`, `File`), and with which others it has a meaning (`Only`). Elsewhe
 there if it is given.
 """
 
+import argparse
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -99,6 +100,20 @@ DataFolder = Annotated[Path | None, Folder()]
 def option(field: str) -> str:
     """A field as it is written on the command line."""
     return f"--{field.replace('_', '-')}"
+
+
+def named(args: Sequence[str], option: str, default: str, known: Iterable[Any]) -> Any:
+    """The value of an option that others depend on.
+
+    Raises:
+        ValueError: If it is none of those known.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(option, dest="value", default=default)
+    value = parser.parse_known_args(args)[0].value
+    if value not in known:
+        fail(option, " or ".join(known), repr(value))
+    return value
 
 
 def check_arguments(args: Sequence[str]) -> None:

@@ -1,12 +1,22 @@
 """A command line read by tyro, whose boxes of errors become the one line that every error of `mupi` is."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
+from mupi.activations import Activation
 from mupi.checks import fail
+from mupi.commands.train.networks import ACTIVATIONS
+
+
+class ByDegree:
+    """Marks an option that is written as a number, None, or numbers by degree such as 2:100,4:20."""
+
+
+Directions = Annotated[int | Mapping[int, int] | None, ByDegree()]
+"""The ``subspace`` of `Hermite`."""
 
 
 def read(kind: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
@@ -27,11 +37,69 @@ def read(kind: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
     said = StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(kind, args=list(args), prog=prog, **options)
+            return tyro.cli(kind, args=list(args), prog=prog, registry=_registry(), **options)
     except SystemExit as stop:
         if not stop.code:
             raise
     refuse(said.getvalue(), prog, args)
+
+
+def spelled_value(value: Any) -> str:
+    """A value as the command line has it."""
+    if isinstance(value, Activation):
+        return next((name for name, known in ACTIVATIONS.items() if known == value), repr(value))
+    if isinstance(value, Mapping):
+        return ",".join(f"{degree}:{size}" for degree, size in value.items())
+    return " ".join(map(spelled_value, value)) if isinstance(value, tuple) else str(value)
+
+
+def directions(text: str) -> int | dict[int, int] | None:
+    """The inverse of `spelled_value`.
+
+    Raises:
+        ValueError: If the text is none.
+    """
+    if text == "None":
+        return None
+    if ":" in text:
+        return {int(degree): int(size) for degree, size in (part.split(":") for part in text.split(","))}
+    return int(text)
+
+
+def for_tyro(marks: Sequence[Any]) -> tuple[Any, ...]:
+    """The marks of an option with what tyro has to know of them."""
+    from tyro.constructors import PrimitiveConstructorSpec
+
+    by_degree = PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{None}|INT|DEGREE:INT,...",
+        instance_from_str=lambda args: directions(args[0]),
+        is_instance=lambda value: value is None or isinstance(value, int | Mapping),
+        str_from_instance=lambda value: [spelled_value(value)],
+    )
+    return (*marks, *(by_degree for mark in marks if isinstance(mark, ByDegree)))
+
+
+def _registry() -> Any:
+    """How tyro reads what is written by a name or in a form of our own."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def by_name(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if info.type is Activation:
+            return PrimitiveConstructorSpec(
+                nargs=1,
+                metavar="{" + ",".join(ACTIVATIONS) + "}",
+                instance_from_str=lambda args: ACTIVATIONS[cast(Any, args[0])],
+                is_instance=lambda value: isinstance(value, Activation),
+                str_from_instance=lambda value: [spelled_value(value)],
+                choices=tuple(ACTIVATIONS),
+            )
+        return None
+
+    return registry
 
 
 def refuse(box: str, prog: str, args: Sequence[str]) -> NoReturn:

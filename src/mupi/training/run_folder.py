@@ -41,6 +41,7 @@ class RunFolder(Generic[R]):
         writer: The command that writes the folder.
         outputs: The names of all other files that the command writes into the folder.
         defaults: What fields of the identity stand for that a file of an earlier version does not name.
+        current: From an identity as an earlier version has saved it to what this one would have.
         argument: What errors call a field.
         otherwise: What errors advise where the folder is of another run.
         start_again: What they advise where a file of it is of no use.
@@ -54,6 +55,7 @@ class RunFolder(Generic[R]):
     writer: str
     outputs: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    current: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     argument: Callable[[str], str] = str
     otherwise: str = "choose another --name"
     start_again: str = START_AGAIN
@@ -226,13 +228,16 @@ class RunFolder(Generic[R]):
             raise FileNotFoundError(f"`{path}` is missing; leave --resume out to start this run")
         saved = read_sealed(path, self.start_again, mapped=mapped)
         with understood(path, self.start_again):
-            known = {**self.defaults, **saved["config"]}
-            if not isinstance(saved["state"], dict) or not known.keys() <= self.settings.keys():
-                raise ValueError("fields that this version does not know")
+            known = self.current({**self.defaults, **saved["config"]})
+            if not isinstance(saved["state"], dict):
+                raise ValueError("no state")
         for name, value in self.identity.items():
-            if known.get(name) != value:
-                must = f"{known.get(name)!r} as in `{path}` to resume it"
+            if name in known and known[name] != value:
+                must = f"{known[name]!r} as in `{path}` to resume it"
                 fail(self.argument(name), must, repr(value), f"or {self.otherwise}")
+        with understood(path, self.start_again):
+            if not self.identity.keys() <= known.keys() <= self.settings.keys():
+                raise ValueError("fields that this version does not know")
         return saved
 
     def _refuse_if_of_something_else(self) -> None:

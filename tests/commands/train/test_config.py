@@ -1,31 +1,64 @@
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from mupi.activations import Activation
-from mupi.commands.train.config import ACTIVATIONS
-from mupi.commands.train.presets import CIFAR10, DIGITS
+from mupi.activations import Activation, ReLU, Tanh
+from mupi.commands.train.architectures import architecture_protocol
+from mupi.commands.train.config import TrainConfig, current
+from mupi.commands.train.networks import ACTIVATIONS, MuConvolutional, MuPerceptron, PiPerceptron, StandardPerceptron
+from mupi.commands.train.presets import CIFAR10, DIGITS, PROTOCOLS
 from mupi.features import Atoms, Hermite, RandomFeatures
 
 
 def test_the_cifar10_protocol_is_that_of_the_paper():
     """Yang, Santacroce & Hu (2022), π-limit on CIFAR-10."""
     c = CIFAR10
-    assert (c.rank, c.depth, c.batch_size, c.epochs) == (400, 2, 8, 50)
+    net = c.network
+    assert isinstance(net, PiPerceptron)
+    assert (net.rank, net.depth, c.batch_size, c.epochs) == (400, 2, 8, 50)
     assert (c.lr, c.lr_first, c.lr_last, c.lr_bias) == (1.0, 0.1, 4.0, 0.5)
-    assert (c.input_scale, c.output_scale, c.bias_scale, c.readout_init) == (1.0, 0.5, 0.5, 1.0)
+    assert (net.input_scale, net.output_scale, net.bias_scale, net.readout_init) == (1.0, 0.5, 0.5, 1.0)
     assert (c.clip, c.weight_decay, c.momentum) == (0.4, 1e-5, 0.0)
-    assert (c.drop_epoch, c.drop, c.activation) == (40, 0.15, "relu")
+    assert (c.drop_epoch, c.drop, net.activation) == (40, 0.15, ReLU())
 
 
-def test_features_are_chosen_by_name():
-    assert replace(DIGITS, features="atoms").feature_map == Atoms()
-    assert replace(DIGITS, features="hermite", degree=3, subspace=5).feature_map == Hermite(3, subspace=5)
-    high = replace(DIGITS, features="hermite", degree=4, subspace=5, subspace_high=3)
-    assert high.feature_map == Hermite(4, subspace={2: 5, 3: 3, 4: 3})
-    assert replace(high, subspace=None).feature_map == Hermite(4, subspace={2: DIGITS.rank, 3: 3, 4: 3})
-    assert replace(DIGITS, features="random", width=99).feature_map == RandomFeatures(99)
+CONFIGS = [
+    DIGITS,
+    DIGITS.changed(features=Atoms()),
+    DIGITS.changed(features=Atoms(storage=torch.bfloat16), activation=Tanh()),
+    DIGITS.changed(features=Hermite(4, subspace={2: 5, 3: 3, 4: 3}), rank=7),
+    DIGITS.changed(features=Hermite(2, renew_every=3)),
+    DIGITS.changed(features=RandomFeatures(99)),
+    DIGITS.changed(kind=MuPerceptron, width=3, sigma_first=0.5),
+    DIGITS.changed(kind=StandardPerceptron),
+    *(architecture_protocol(DIGITS, arch) for arch in ("cnn", "resnet", "transformer")),
+    architecture_protocol(DIGITS, "cnn").changed(kind=MuConvolutional),
+    *PROTOCOLS.values(),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.directory.name)
+def test_a_configuration_is_what_its_file_says(config):
+    assert TrainConfig.from_plain(json.loads(json.dumps(config.as_plain()))) == config
+    assert current(config.identity()) == config.identity()
+
+
+def test_what_earlier_versions_wrote_is_read_as_what_it_meant():
+    """Until then a file named every option of every network."""
+    others = dict(network="pi", arch="mlp", features="hermite", degree=2, subspace=5, subspace_high=None, width=2048)
+    others |= dict(sigma_w=2**0.5, sigma_first=None)
+    assert current(DIGITS.identity() | others) == DIGITS.changed(features=Hermite(2, subspace=5)).identity()
+    high = current(DIGITS.identity() | others | dict(degree=4, subspace_high=3))
+    assert high == DIGITS.changed(features=Hermite(4, subspace={2: 5, 3: 3, 4: 3})).identity()
+    full = current(DIGITS.identity() | others | dict(degree=3, subspace=None, subspace_high=3))
+    assert full == DIGITS.changed(features=Hermite(3, subspace={2: 64, 3: 3})).identity()
+    assert current(DIGITS.identity() | others | dict(features="atoms")) == DIGITS.changed(features=Atoms()).identity()
+    random = current(DIGITS.identity() | others | dict(features="random"))
+    assert random == DIGITS.changed(features=RandomFeatures(2048)).identity()
+    mup = current(DIGITS.identity() | others | dict(network="mup"))
+    assert mup == DIGITS.changed(kind=MuPerceptron).identity()
 
 
 def test_every_activation_can_be_chosen():
@@ -39,7 +72,6 @@ def test_every_activation_can_be_chosen():
         ("batch_size", 0),
         ("epochs", 0),
         ("rank", 0),
-        ("width", 0),
         ("shift", -1),
         ("drop", float("nan")),
         ("label_smoothing", 2.0),
@@ -47,19 +79,16 @@ def test_every_activation_can_be_chosen():
 )
 def test_values_that_make_no_sense_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf"`{field}` must be .*; got {value}"):
-        replace(DIGITS, **{field: value}).check()
+        DIGITS.changed(**{field: value}).check()
 
 
 def test_resume_and_overwrite_exclude_each_other():
     with pytest.raises(ValueError, match="`resume` must be without overwrite"):
-        replace(DIGITS, resume=True, overwrite=True).check()
+        DIGITS.changed(resume=True, overwrite=True).check()
 
 
 def test_a_run_is_named_after_what_it_trains_unless_it_has_a_name():
-    assert replace(DIGITS, features="atoms").directory == Path("runs/digits-atoms-r64-seed0")
-    high = replace(DIGITS, features="hermite", degree=4, subspace=5, subspace_high=3)
-    assert high.feature_map == Hermite(4, subspace={2: 5, 3: 3, 4: 3})
-    assert replace(high, subspace=None).feature_map == Hermite(4, subspace={2: DIGITS.rank, 3: 3, 4: 3})
-    assert replace(DIGITS, features="random", width=99).directory == Path("runs/digits-random-r64-n99-seed0")
-    assert replace(DIGITS, network="mup", width=99).directory == Path("runs/digits-mup-n99-seed0")
-    assert replace(DIGITS, name="mine").directory == Path("runs/mine")
+    assert DIGITS.changed(features=Atoms()).directory == Path("runs/digits-atoms-r64-seed0")
+    assert DIGITS.changed(features=RandomFeatures(99)).directory == Path("runs/digits-random-r64-n99-seed0")
+    assert DIGITS.changed(kind=MuPerceptron, width=99).directory == Path("runs/digits-mup-n99-seed0")
+    assert DIGITS.changed(name="mine").directory == Path("runs/mine")

@@ -1,14 +1,15 @@
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from mupi.commands.train.export import ExportConfig, export
+from mupi.commands.train.networks import ACTIVATIONS
 from mupi.commands.train.restore import restore, restore_epoch
 from mupi.commands.train.train import train_network
+from mupi.features import Atoms, Hermite
 
 IN_A_PROCESS_OF_ITS_OWN = """
 import json, sys, torch
@@ -48,7 +49,9 @@ def exported(arguments, tmp_path, x):
     ],
 )
 def test_a_limit_is_exported_and_gives_the_same_outputs_without_this_library(small, tmp_path, activation, degree):
-    config = replace(small, epochs=1, features="hermite", activation=activation, degree=degree, readout_init=1.0)
+    config = small.changed(
+        epochs=1, features=Hermite(degree, subspace=4), activation=ACTIVATIONS[activation], readout_init=1.0
+    )
     metrics = train_network(config)
     net, data = restore(config)
     pixels, labels = load_digits(return_X_y=True)
@@ -68,7 +71,7 @@ def test_a_limit_is_exported_and_gives_the_same_outputs_without_this_library(sma
 
 @pytest.mark.slow
 def test_a_finite_network_of_the_limit_is_exported(small, tmp_path):
-    config = replace(small, epochs=1, features="atoms", readout_init=1.0)
+    config = small.changed(epochs=1, features=Atoms(), readout_init=1.0)
     train_network(config)
     net, data = restore(config)
     x = data.raw(data.test_x[:50])
@@ -80,7 +83,7 @@ def test_a_finite_network_of_the_limit_is_exported(small, tmp_path):
 
 
 def test_a_kept_epoch_is_exported_under_its_own_name(small, monkeypatch):
-    config = replace(small, epochs=1, keep_epochs=True, readout_init=1.0)
+    config = small.changed(epochs=1, keep_epochs=True, readout_init=1.0)
     train_network(config)
     modules: list = []
 
@@ -104,6 +107,6 @@ def test_a_kept_epoch_is_exported_under_its_own_name(small, monkeypatch):
 def test_what_cannot_be_exported_says_what_to_do(small, tmp_path):
     with pytest.raises(FileNotFoundError, match="mupi train"):
         export(ExportConfig(tmp_path / "nothing"))
-    train_network(replace(small, epochs=1, features="atoms"))
+    train_network(small.changed(epochs=1, features=Atoms()))
     with pytest.raises(ValueError, match="--width"):
         export(ExportConfig(small.directory))

@@ -1,7 +1,6 @@
 """Steps that are replayed are the steps that would have been taken one by one."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +9,9 @@ from torch.nn.functional import cross_entropy
 import mupi
 from assertions import assert_close
 from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import MuPerceptron
 from mupi.commands.train.train import train_network
-from mupi.features import HermiteWeight
+from mupi.features import Atoms, Hermite, HermiteWeight, RandomFeatures
 from mupi.nets import PiMLP
 from mupi.training.replayed_step import EAGER_STEPS, ReplayedStep, replayable
 
@@ -101,17 +101,17 @@ def test_on_the_cpu_nothing_is_replayed():
 @pytest.mark.parametrize(
     "kind",
     [
-        dict(subspace=3, degree=3),
-        dict(subspace=None, flip=True, shift=1, momentum=0.9),
-        dict(features="random", width=32),
-        dict(features="atoms"),
-        dict(network="mup", width=32),
+        dict(features=Hermite(3, subspace=3)),
+        dict(features=Hermite(2), flip=True, shift=1, momentum=0.9),
+        dict(features=RandomFeatures(32)),
+        dict(features=Atoms()),
+        dict(kind=MuPerceptron, width=32),
     ],
     ids=str,
 )
 def test_an_accelerator_gives_the_numbers_of_the_cpu(small: TrainConfig, kind: dict):
-    run = replace(small, **kind, batch_size=2, epochs=2)
-    found = {device: train_network(replace(run, device=device, name=device)) for device in ("cpu", "cuda")}
+    run = small.changed(**kind, batch_size=2, epochs=2)
+    found = {device: train_network(run.changed(device=device, name=device)) for device in ("cpu", "cuda")}
     for on_cpu, on_cuda in zip(found["cpu"], found["cuda"], strict=True):
         assert on_cuda.train_loss == pytest.approx(on_cpu.train_loss, rel=2e-3)
         assert on_cuda.train_accuracy == pytest.approx(on_cpu.train_accuracy, abs=0.03)

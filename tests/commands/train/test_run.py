@@ -1,9 +1,8 @@
-from dataclasses import replace
-
 import pytest
 import torch
 
 from mupi.commands.train.run import run_folder
+from mupi.features import Atoms
 from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.run_folder import RunFolder
 
@@ -51,16 +50,16 @@ def test_a_save_that_fails_midway_leaves_the_old_checkpoint(run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "field, saved, got", [("rank", 6, 8), ("seed", 0, 1), ("features", "hermite", "atoms"), ("clip", 0.4, None)]
+    "field, saved, got", [("rank", 6, 8), ("seed", 0, 1), ("features", "hermite", Atoms()), ("clip", 0.4, None)]
 )
 def test_a_checkpoint_of_another_configuration_is_refused_by_field_and_both_values(small, run, field, saved, got):
-    other = run_folder(replace(small, **{field: got}))
-    with pytest.raises(ValueError, match=rf"^`{field}` must be {saved!r} as in .*; got {got!r}; .*--name$"):
+    other, shown = run_folder(small.changed(**{field: got})), "atoms" if field == "features" else got
+    with pytest.raises(ValueError, match=rf"^`{field}` must be {saved!r} as in .*; got {shown!r}; .*--name$"):
         other.load()
 
 
 def test_a_run_may_be_resumed_for_longer_and_on_another_device(small, run):
-    assert run_folder(replace(small, epochs=99, threads=2, device="cuda")).load()["epoch"] == 0
+    assert run_folder(small.changed(epochs=99, threads=2, device="cuda")).load()["epoch"] == 0
 
 
 def test_a_missing_checkpoint_is_named(run):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cases import seeded
-from mupi.cli import protocol
 from mupi.commands.train.architectures import architecture_protocol, build_architecture
+from mupi.commands.train.form import chosen
 from mupi.commands.train.presets import CIFAR10, DIGITS
 from mupi.commands.train.restore import restore
 from mupi.commands.train.train import train
@@ -19,9 +19,9 @@ from mupi.nets import MuCNN, PiCNN, PiMLP, PiResNet, PiTransformer
     ("arch", "kind"), [("mlp", PiMLP), ("cnn", PiCNN), ("resnet", PiResNet), ("transformer", PiTransformer)]
 )
 def test_the_name_decides_the_network(arch, kind):
-    config = protocol(["train", "--arch", arch])
+    config = chosen(["--arch", arch], DIGITS)
     data = load_digits()
-    net = build_architecture(replace(config, rank=8), data, seeded())
+    net = build_architecture(config.changed(rank=8), data, seeded())
     assert isinstance(net, kind)
     assert net(data.test_x[:2]).shape == (2, 10)
     assert config.directory.name.startswith("digits-" if arch == "mlp" else f"digits-{arch}-")
@@ -33,8 +33,8 @@ def test_photographs_are_moved_and_digits_are_not():
 
 
 def test_a_run_resumes_to_the_same_numbers(tmp_path):
-    config = replace(
-        architecture_protocol(DIGITS, "transformer"), rank=8, depth=1, train_size=64, epochs=2, runs_dir=tmp_path
+    config = architecture_protocol(DIGITS, "transformer").changed(
+        rank=8, depth=1, train_size=64, epochs=2, runs_dir=tmp_path
     )
     whole = train(config)
     first = replace(config, name="resumed", epochs=1)
@@ -53,10 +53,10 @@ def whole_run_files(config):
 
 
 def test_the_cnn_in_mup_is_there_and_others_are_refused():
-    config = replace(architecture_protocol(DIGITS, "cnn"), network="mup", width=8)
+    config = chosen(["--arch", "cnn", "--network", "mup"], DIGITS).changed(width=8)
     config.check()
     assert isinstance(build_architecture(config, load_digits(), torch.Generator()), MuCNN)
-    with pytest.raises(ValueError, match=r"`arch` must be one that there is for network mup; got resnet"):
-        replace(config, arch="resnet").check()
+    with pytest.raises(ValueError, match=r"`arch` must be one that there is for network mup \(mlp, cnn\); got resnet"):
+        chosen(["--arch", "resnet", "--network", "mup"], DIGITS)
     with pytest.raises(ValueError, match=r"`--arch` must be mlp or cnn or resnet or transformer; got 'rnn'"):
-        protocol(["train", "--arch", "rnn"])
+        chosen(["--arch", "rnn"], DIGITS)

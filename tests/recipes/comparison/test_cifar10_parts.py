@@ -1,10 +1,10 @@
 """`mupi cifar10` end to end, on digits in place of its data and at sizes of seconds."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
+from mupi.activations import ReLU
 from mupi.commands.train.presets import CIFAR10, DIGITS
 from mupi.recipes.comparison import cifar10_protocol as experiment
 from mupi.recipes.comparison.cifar10_protocol import RUNS, Cifar10Config, cifar10, feature_count
@@ -14,17 +14,17 @@ TINY = dict(train_size=60, rank=6, subspace=3, seeds=1, epochs=2, short_epochs=1
 
 @pytest.fixture
 def on_digits(monkeypatch):
-    monkeypatch.setattr(experiment, "CIFAR10", replace(DIGITS, rank=6))
+    monkeypatch.setattr(experiment, "CIFAR10", DIGITS.changed(rank=6))
 
 
 def test_the_runs_are_those_of_the_paper_but_for_batch_and_decay():
     config = Cifar10Config()
     (run,) = RUNS["relu"](config).values()
     changed = dict(batch_size=8, weight_decay=1e-5, epochs=50, drop_epoch=40, data_seed=None)
-    assert replace(run, **changed) == CIFAR10
+    assert run.changed(**changed) == CIFAR10
     (quadratic,) = RUNS["quadratic"](config).values()
     changed = dict(batch_size=32, weight_decay=6e-5, label_smoothing=0.0, output_scale=0.5, bias_scale=0.5, anneal=0)
-    assert replace(quadratic, activation="relu", **changed) == run
+    assert quadratic.changed(activation=ReLU(), **changed) == run
 
 
 def test_feature_counts_are_those_of_the_monomials():

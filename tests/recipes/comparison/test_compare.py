@@ -16,7 +16,7 @@ from mupi.recipes.comparison.contestants import NetContestant
 from mupi.training.run_folder import RunFolder
 
 SMALL = Presets(**{
-    name: replace(config, rank=4, batch_size=32) if name != "ridge" else config
+    name: config.changed(batch_size=32, **({"rank": 4} if config.features else {})) if name != "ridge" else config
     for name, config in vars(PRESETS["digits"]).items()
 })  # fmt: skip
 
@@ -123,7 +123,7 @@ def test_values_that_make_no_sense_are_refused_by_name(field, value):
 
 
 def test_a_network_trained_in_its_own_process_has_the_same_numbers(small):
-    small = replace(small, epochs=1, threads=1)
-    apart = in_own_process(train_network, replace(small, name="apart"), "apart")
+    small = small.changed(epochs=1, threads=1)
+    apart = in_own_process(train_network, small.changed(name="apart"), "apart")
     here = train_network(small)
     assert [m.test_loss for m in apart] == [m.test_loss for m in here]

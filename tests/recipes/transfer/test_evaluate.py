@@ -10,10 +10,12 @@ import torch
 
 from mupi.cli import main
 from mupi.commands.train.build import independent_generators
+from mupi.commands.train.networks import MuPerceptron
 from mupi.commands.train.restore import restore_epoch
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import train_network
 from mupi.data import load_digits
+from mupi.features import Atoms, Hermite, RandomFeatures
 from mupi.kernels import KernelRegression, centered_one_hot
 from mupi.recipes.transfer.config import EvaluateConfig, EvaluationConfig, pretraining_protocol
 from mupi.recipes.transfer.evaluate import evaluate
@@ -31,7 +33,7 @@ QUICK = EvaluationConfig(
 @pytest.fixture
 def pretrained(small, tmp_path):
     """Two seeds of the π-limit, after one epoch, and how to evaluate them."""
-    runs = [replace(small, keep_epochs=True, epochs=1, seed=seed, data_seed=0, name=f"seed{seed}") for seed in (0, 1)]
+    runs = [small.changed(keep_epochs=True, epochs=1, seed=seed, data_seed=0, name=f"seed{seed}") for seed in (0, 1)]
     for run in runs:
         train_network(run)
     return SimpleNamespace(
@@ -127,12 +129,12 @@ def test_no_test_image_takes_part_in_a_choice():
 
 @pytest.mark.parametrize(
     "kind",
-    [dict(features="atoms"), dict(features="random"), dict(network="mup", lr=0.1)],
+    [dict(features=Atoms()), dict(features=RandomFeatures(32)), dict(kind=MuPerceptron, width=32, lr=0.1)],
     ids=["atoms", "random", "mup"],
 )
 @no_figure
 def test_every_kind_of_network_can_be_used(small, kind, tmp_path):
-    run = replace(small, **kind, keep_epochs=True, epochs=1)
+    run = small.changed(**kind, keep_epochs=True, epochs=1)
     train_network(run)
     how = replace(QUICK, out=tmp_path / "out", baselines=(), double=True, unit_norm=False)
     (evaluated,) = evaluate(EvaluateConfig(runs=(run.directory,), evaluation=how))
@@ -141,9 +143,16 @@ def test_every_kind_of_network_can_be_used(small, kind, tmp_path):
 
 @no_figure
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("kind", [dict(features="hermite"), dict(features="random"), dict(network="mup", lr=0.1)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        dict(features=Hermite(2, subspace=4)),
+        dict(features=RandomFeatures(32)),
+        dict(kind=MuPerceptron, width=32, lr=0.1),
+    ],
+)
 def test_on_an_accelerator_scores_are_those_of_the_cpu(small, kind, tmp_path):
-    run = replace(small, **kind, keep_epochs=True, epochs=1, device="cuda")
+    run = small.changed(**kind, keep_epochs=True, epochs=1, device="cuda")
     train_network(run)
     found = {}
     for device in ("cpu", "cuda"):
@@ -157,7 +166,7 @@ def test_on_an_accelerator_scores_are_those_of_the_cpu(small, kind, tmp_path):
 def test_characters_of_the_background_alphabets_are_transferred_to_others(tmp_path, monkeypatch):
     write_archives(tmp_path, monkeypatch)
     protocol = pretraining_protocol("pi-limit", "omniglot-background")
-    run = replace(protocol, rank=8, epochs=1, data_dir=tmp_path, runs_dir=tmp_path, name="drawings", keep_epochs=True)
+    run = protocol.changed(rank=8, epochs=1, data_dir=tmp_path, runs_dir=tmp_path, name="drawings", keep_epochs=True)
     train_network(run)
     how = replace(QUICK, train_size=None, classes=5, data_dir=tmp_path, out=tmp_path / "out", parts=("kernel",))
     evaluate(EvaluateConfig(runs=(run.directory,), evaluation=how))
@@ -197,14 +206,14 @@ def test_runs_that_are_not_there_are_one_line(runs, words, capsys):
 
 def test_runs_on_several_data_sets_need_a_target(small, tmp_path):
     for name, data in (("a", "digits"), ("b", "cifar10")):
-        run_folder(replace(small, dataset=data, name=name)).start({"epoch": 0})
-        run_folder(replace(small, dataset=data, name=name)).keep(0, {})
+        run_folder(small.changed(dataset=data, name=name)).start({"epoch": 0})
+        run_folder(small.changed(dataset=data, name=name)).keep(0, {})
     with pytest.raises(ValueError, match="`--target` must be given for runs on several data sets"):
         evaluate(EvaluateConfig(runs=(tmp_path / "a", tmp_path / "b"), evaluation=QUICK))
 
 
 def test_a_run_without_kept_epochs_says_how_to_keep_them(small):
-    train_network(replace(small, epochs=1))
+    train_network(small.changed(epochs=1))
     with pytest.raises(FileNotFoundError, match="mupi train --keep-epochs"):
         evaluate(EvaluateConfig(runs=(small.directory,), evaluation=QUICK))
 

@@ -1,7 +1,6 @@
 """The pieces of an evaluation: what is used of a network, the probe, the readout, the gain."""
 
 import weakref
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +9,12 @@ from sklearn.linear_model import LogisticRegression
 
 from assertions import assert_close
 from cases import randn, seeded
+from mupi.commands.train.networks import MuConvolutional, MuPerceptron, PiConvolutional
 from mupi.commands.train.restore import restore_epoch
 from mupi.commands.train.train import train_network
 from mupi.data import load_digits
+from mupi.features import Hermite, RandomFeatures
+from mupi.nets import CENTRED
 from mupi.kernels import NotPositiveDefiniteError
 from mupi.recipes.comparison.choice import choose
 from mupi.recipes.transfer.logistic_probe import LogisticProbe
@@ -23,18 +25,18 @@ from mupi.statistics import Gain
 
 DATA = load_digits().take(100, seeded())
 KINDS = {
-    "hermite": dict(features="hermite"),
-    "random": dict(features="random"),
-    "mup": dict(network="mup", lr=0.1),
-    "cnn": dict(arch="cnn", features="hermite", activation="centred"),
-    "random cnn": dict(arch="cnn", features="random", activation="centred"),
-    "mup cnn": dict(arch="cnn", network="mup", activation="centred", lr=0.5),
+    "hermite": dict(features=Hermite(2, subspace=4)),
+    "random": dict(features=RandomFeatures(32)),
+    "mup": dict(kind=MuPerceptron, width=32, lr=0.1),
+    "cnn": dict(kind=PiConvolutional, activation=CENTRED),
+    "random cnn": dict(kind=PiConvolutional, features=RandomFeatures(32), activation=CENTRED),
+    "mup cnn": dict(kind=MuConvolutional, width=32, activation=CENTRED, lr=0.5),
 }
 
 
 @pytest.fixture(params=KINDS)
 def pretrained(request, small, no_figures):
-    run = replace(small, **KINDS[request.param], keep_epochs=True, epochs=1)
+    run = small.changed(**KINDS[request.param], keep_epochs=True, epochs=1)
     train_network(run)
     return Representation.after(run, 1, DATA)
 
@@ -49,10 +51,11 @@ def test_the_last_layer_and_the_neurons_are_those_that_the_feature_kernel_is_mad
     assert_close(cosine(data.train_x, data.train_x), expected * scale[:, None] * scale, rtol=1e-4)
     assert cosine(data.train_x, data.train_x).dtype == torch.float64
     probed = pretrained.probed().train_x
-    assert probed.shape[1] == (pretrained.config.width if pretrained.config.network == "mup" else 6)
+    projected, network = pretrained.config.features is not None, pretrained.config.network
+    assert probed.shape[1] == (6 if projected else network.width)
     hidden = net.hidden(x)[-1].detach()
-    if pretrained.config.arch == "cnn":
-        averaged = net.readout.features(hidden) if pretrained.config.network == "mup" else hidden.mean((1, 2))
+    if isinstance(network, PiConvolutional | MuConvolutional):
+        averaged = hidden.mean((1, 2)) if projected else net.readout.features(hidden)
         assert_close(probed, averaged)
 
 
@@ -66,7 +69,7 @@ def test_a_readout_of_other_classes_starts_at_0_reads_the_same_neurons_and_learn
     other = Representation.after(pretrained.config, 1, few)
     head = new_head(other)
     assert torch.equal(Readout(head, other.shape).predict(other.layer.test_x), torch.zeros(len(few.test_x), 4))
-    if pretrained.config.features == "random" and pretrained.config.network == "pi":
+    if isinstance(pretrained.config.features, RandomFeatures):
         assert torch.equal(head.readout.weight.omega, other.net.readout.weight.omega)
     steps = []
     readout = train_readout(other, other.layer, rate=0.5, epochs=8, batch_size=16, after_steps=steps.append)

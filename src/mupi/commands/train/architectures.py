@@ -1,40 +1,52 @@
 """The networks of every architecture for `mupi train`, and how they are trained by default."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from mupi.commands.train.build import build_network
-from mupi.commands.train.config import ACTIVATIONS, TrainConfig
+from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import (
+    ArchName,
+    FinitePerceptron,
+    MuConvolutional,
+    PiConvolutional,
+    PiPerceptron,
+    PiResidual,
+    PiTransformer,
+    kind_of,
+)
 from mupi.data import Dataset
-from mupi.nets import Network, small_cnn, small_mu_cnn, small_resnet, small_transformer
+from mupi.features import Hermite
+from mupi.nets import CENTRED, small_cnn, small_mu_cnn, small_resnet, small_transformer
+from mupi.nets import Network as NetworkProtocol
 
 
-def build_architecture(config: TrainConfig, data: Dataset, generator: torch.Generator) -> Network:
-    """The network that ``config.arch`` names; but for perceptrons at the size of `mupi.nets.small_networks`."""
-    if config.arch == "mlp":
+def build_architecture(config: TrainConfig, data: Dataset, generator: torch.Generator) -> NetworkProtocol:
+    """The network of the configuration; but for perceptrons at the size of `mupi.nets.small_networks`."""
+    network = config.network
+    if isinstance(network, PiPerceptron | FinitePerceptron):
         return build_network(config, data, generator)
     options = dict[str, Any](
         image_shape=data.image_shape,
         d_out=len(data.classes),
-        depth=config.depth,
-        activation=ACTIVATIONS[config.activation],
-        output_scale=config.output_scale,
-        bias_scale=config.bias_scale,
+        depth=network.depth,
+        activation=network.activation,
+        output_scale=network.output_scale,
+        bias_scale=network.bias_scale,
         generator=generator,
         device=config.device,
     )
-    if config.network == "mup":
-        return small_mu_cnn(width=config.width, **options)
-    options |= dict(rank=config.rank, features=config.feature_map, readout_std=config.readout_init / config.rank)
-    match config.arch:
-        case "cnn":
-            return small_cnn(input_scale=config.input_scale, **options)
-        case "resnet":
-            return small_resnet(input_scale=config.input_scale, **options)
-        case _:
-            heads = next(heads for heads in (4, 2, 1) if config.rank % heads == 0)
+    if isinstance(network, MuConvolutional):
+        return small_mu_cnn(width=network.width, **options)
+    options |= dict(rank=network.rank, features=network.features, readout_std=network.readout_init / network.rank)
+    match network:
+        case PiConvolutional():
+            return small_cnn(input_scale=network.input_scale, **options)
+        case PiResidual():
+            return small_resnet(input_scale=network.input_scale, **options)
+        case PiTransformer():
+            heads = next(heads for heads in (4, 2, 1) if network.rank % heads == 0)
             return small_transformer(heads=heads, **options)
 
 
@@ -54,7 +66,7 @@ tuned. Mean gradient norms are .03 to .2, far below the clip.
 """
 
 
-def architecture_protocol(base: TrainConfig, arch: str) -> TrainConfig:
+def architecture_protocol(base: TrainConfig, arch: ArchName) -> TrainConfig:
     """How a network of another architecture is trained on the data of ``base``.
 
     A centred activation with a strong quadratic part, of which degree 2 is exact, at a rank at which the features of
@@ -62,13 +74,11 @@ def architecture_protocol(base: TrainConfig, arch: str) -> TrainConfig:
     """
     photographs = base.dataset == "cifar10"
     rates = PHOTOGRAPH_RATES[arch] if photographs else dict(lr=0.5, lr_first=1.0, lr_last=1.0)
-    return replace(
-        base,
-        arch=arch,
-        activation="centred",
+    return base.changed(
+        kind=kind_of("pi", arch),
+        features=Hermite(2, subspace=16),
+        activation=CENTRED,
         rank=32,
-        subspace=16,
-        width=256,
         depth=2 if arch == "transformer" else 3,
         flip=photographs,
         shift=4 if photographs else 0,

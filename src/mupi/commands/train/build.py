@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from mupi.commands.machine import require_device
-from mupi.commands.train.config import ACTIVATIONS, TrainConfig
+from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import MuPerceptron, PiPerceptron, StandardPerceptron
 from mupi.data import Dataset, load
 from mupi.nets import MLP, Network, PiMLP
 from mupi.optim import SGD
@@ -45,31 +46,33 @@ def build_data(config: TrainConfig, generator: torch.Generator) -> Dataset:
 
 def build_network(config: TrainConfig, data: Dataset, generator: torch.Generator) -> PiMLP | MLP:
     """The perceptron before training."""
+    network = config.network
+    assert isinstance(network, PiPerceptron | MuPerceptron | StandardPerceptron)
     common = dict[str, Any](
         d_in=data.train_x.shape[1],
         d_out=len(data.classes),
-        depth=config.depth,
-        activation=ACTIVATIONS[config.activation],
-        input_scale=config.input_scale,
-        output_scale=config.output_scale,
-        bias_scale=config.bias_scale,
+        depth=network.depth,
+        activation=network.activation,
+        input_scale=network.input_scale,
+        output_scale=network.output_scale,
+        bias_scale=network.bias_scale,
         generator=generator,
         device=config.device,
     )
-    if config.network == "pi":
-        readout_std = config.readout_init / config.rank
-        net = PiMLP(rank=config.rank, features=config.feature_map, readout_std=readout_std, **common)
+    if isinstance(network, PiPerceptron):
+        readout_std = network.readout_init / network.rank
+        net = PiMLP(rank=network.rank, features=network.features, readout_std=readout_std, **common)
         large = sum(p.numel() for p in net.parameters()) >= FEWEST_FACTORED_PARAMETERS
         if large and config.batch_size <= LARGEST_FACTORED_BATCH:
             factor_gradients(net)
         return net
-    parametrization = Parametrization.mup if config.network == "mup" else Parametrization.standard
+    parametrization = Parametrization.mup if isinstance(network, MuPerceptron) else Parametrization.standard
     return MLP(
-        width=config.width,
-        parametrization=parametrization(config.depth),
-        sigma_w=config.sigma_w,
-        input_std=config.sigma_first,
-        readout_std=config.readout_init * config.sigma_w,
+        width=network.width,
+        parametrization=parametrization(network.depth),
+        sigma_w=network.sigma_w,
+        input_std=network.sigma_first,
+        readout_std=network.readout_init * network.sigma_w,
         **common,
     )
 

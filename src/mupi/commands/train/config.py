@@ -1,47 +1,31 @@
 """What a training run is made of."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 
-from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, NormalizedPolynomial, ReLU, Sin, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.options import SET, DataFolder, Name, Only, Seed, WrittenFolder
+from mupi.commands.train.networks import (
+    NAMES,
+    AnyNetwork,
+    Network,
+    Projected,
+    check_network,
+    converted,
+    network_of,
+    plain_network,
+)
 from mupi.commands.train.plain_fields import run_fields
 from mupi.data import DatasetName
-from mupi.features import Atoms, Features, Hermite, RandomFeatures
-from mupi.nets import CENTERED
+from mupi.features import Features
 
-FeatureName = Literal["atoms", "hermite", "random"]
-NetworkName = Literal["pi", "mup", "standard"]
-ArchName = Literal["mlp", "cnn", "resnet", "transformer"]
-ActivationName = Literal["relu", "leaky-relu", "abs", "erf", "gelu", "tanh", "sin", "cos", "quadratic", "centred"]
-
-ACTIVATIONS: dict[ActivationName, Activation] = {
-    "relu": ReLU(),
-    "leaky-relu": LeakyReLU(),
-    "abs": Abs(),
-    "erf": Erf(),
-    "gelu": GELU(),
-    "tanh": Tanh(),
-    "sin": Sin(),
-    "cos": Cos(),
-    # Of the ReLU's degrees 0, 1 and 2 with weights 1/2π, 1/4, 1/4π, the latter two at equal weight.
-    "quadratic": NormalizedPolynomial.with_weights(0.0, 0.25, 0.25),
-    "centred": CENTERED,
-}
-
-HERMITE = Only(network=("pi",), features=("hermite",))
-HIGHER = Only(network=("pi",), features=("hermite",), degree=range(3, 100))
-PERCEPTRON = Only(network=("mup", "standard"), arch=("mlp",))
 PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET))
 
-FLOATS = (
-    "lr", "lr_first", "lr_last", "lr_bias", "drop", "weight_decay", "momentum", "input_scale", "output_scale",
-    "bias_scale", "readout_init", "sigma_w", "sigma_first",
-)  # fmt: skip
+FLOATS = ("lr", "lr_first", "lr_last", "lr_bias", "drop", "weight_decay", "momentum")
 
 # Where and for how long a run goes on: it may be resumed with other values, since no epoch depends on them.
 FREE_ON_RESUME = frozenset({"epochs", "name", "runs_dir", "data_dir", "device", "threads", "keep_epochs"})
@@ -51,8 +35,7 @@ FREE_ON_RESUME = frozenset({"epochs", "name", "runs_dir", "data_dir", "device", 
 class TrainConfig:
     """Train a network on a data set.
 
-    There are no defaults but those of a protocol: start from one of `mupi.commands.train.presets` with
-    `dataclasses.replace`.
+    There are no defaults but those of a protocol: start from one of `mupi.commands.train.presets` with `changed`.
     """
 
     dataset: DatasetName
@@ -67,40 +50,8 @@ class TrainConfig:
     shift: int
     """Move each training image by up to this many pixels in each direction, anew in every epoch; 0 for none."""
 
-    network: NetworkName
-    """`pi` is the π-limit or a finite π-net, by the choice of features; `mup` and `standard` are finite perceptrons
-    in the maximal update and in the standard parametrization."""
-    features: Annotated[FeatureName, Only(network=("pi",))]
-    """pi: the feature map. `atoms` is the exact π-limit, whose memory grows; `hermite` the π-limit to a small error at
-    constant memory; `random` the finite π-net."""
-    degree: Annotated[int, HERMITE]
-    """hermite: the highest degree that is kept."""
-    subspace: Annotated[int | None, HERMITE]
-    """hermite: how many directions degree 2 is kept in; None for all."""
-    subspace_high: Annotated[int | None, HIGHER]
-    """hermite: the same of each higher degree; None for as many."""
-    width: Annotated[int, Only(network=("mup", "standard")), Only(features=("random",))]
-    """The width of a finite network: mup, standard, and pi with random features."""
-    activation: ActivationName
-    """φ; `quadratic` is the one with kernel |b||g|(q/4 + q²/4), `centred` with |b||g|(q/4 + q²); for both hermite of
-    degree 2 is exact."""
-    rank: Annotated[int, Only(network=("pi",))]
-    """pi: r, the rank of each junction."""
-    depth: int
-    """L, the number of hidden layers."""
-    input_scale: Annotated[float, Only(arch=("mlp", "resnet")), Only(arch=("cnn",), network=("pi",))]
-    """Multiplier of the first layer's output."""
-    output_scale: float
-    """Multiplier of the readout's output."""
-    bias_scale: float
-    """Multiplier of all biases; 0 for none."""
-    readout_init: Annotated[float, Only(network=("pi",)), Only(arch=("mlp",))]
-    """Size of the initial readout: pi, entries of standard deviation readout-init/rank; mup and standard, of
-    readout-init·sigma-w in place of sigma-w. 0 for a network that starts at 0."""
-    sigma_w: Annotated[float, PERCEPTRON]
-    """mup, standard: initial weights are N(0, sigma-w²/n)."""
-    sigma_first: Annotated[float | None, PERCEPTRON]
-    """mup, standard: sigma of the first layer; None for sigma-w/√d."""
+    network: Network
+    """What is trained."""
 
     epochs: int
     """Passes over the training images."""
@@ -126,9 +77,6 @@ class TrainConfig:
     """Momentum."""
     seed: Seed
     """Decides the initial network, the subset of the data, the order of the images and how they are moved."""
-    arch: ArchName = "mlp"
-    """The architecture; of cnn, resnet and transformer there are the pi networks, of cnn the mup network too. For them
-    depth is the number of convolutions, of branches, and of blocks."""
     data_seed: Annotated[Seed | None, *PART] = None
     """Draws the subset of the data, its classes and the held-out images; None for what the seed decides."""
     classes: int | None = None
@@ -166,14 +114,14 @@ class TrainConfig:
         Raises:
             ValueError: With the field's name.
         """
-        for field in ("epochs", "batch_size", "rank", "depth", "width"):
+        for field in ("epochs", "batch_size"):
             positive_int(field, getattr(self, field))
-        for field in ("drop_epoch", "threads", "classes", "files", "subspace", "subspace_high"):
+        for field in ("drop_epoch", "threads", "classes", "files"):
             if getattr(self, field) is not None:
                 positive_int(field, getattr(self, field))
         for field in FLOATS:
-            if getattr(self, field) is not None:
-                non_negative(field, getattr(self, field))
+            non_negative(field, getattr(self, field))
+        check_network(self.network)
         if not self.momentum < 1:
             fail("momentum", "less than 1", self.momentum)
         for field in ("lr_first", "lr_last", "lr_bias"):
@@ -185,8 +133,6 @@ class TrainConfig:
             fail("label_smoothing", "between 0 and 1", self.label_smoothing)
         if self.shift < 0:
             fail("shift", "a number of pixels ≥ 0", self.shift)
-        if self.network not in {"mlp": ("pi", "mup", "standard"), "cnn": ("pi", "mup")}.get(self.arch, ("pi",)):
-            fail("arch", f"one that there is for network {self.network}", self.arch, "leave --network out")
         if self.resume and self.overwrite:
             fail("resume", "without overwrite", "both", "leave one of them out")
 
@@ -198,30 +144,60 @@ class TrainConfig:
     @property
     def kind(self) -> str:
         """The kind of network and its size, for a file's name."""
-        arch = "" if self.arch == "mlp" else f"{self.arch}-"
-        if self.network != "pi":
-            return f"{arch}{self.network}-n{self.width}"
-        return f"{arch}{self.features}-r{self.rank}" + (f"-n{self.width}" if self.features == "random" else "")
+        plain = plain_network(self.network)
+        arch = "" if plain["arch"] == "mlp" else f"{plain['arch']}-"
+        if plain["network"] != "pi":
+            return f"{arch}{plain['network']}-n{plain['width']}"
+        return f"{arch}{plain['features']}-r{plain['rank']}" + (f"-n{plain['width']}" if "width" in plain else "")
 
     @property
-    def feature_map(self) -> Features:
-        """What ``features`` names."""
-        match self.features:
-            case "atoms":
-                return Atoms()
-            case "hermite":
-                if self.subspace_high is None:
-                    return Hermite(degree=self.degree, subspace=self.subspace)
-                higher = dict.fromkeys(range(3, self.degree + 1), self.subspace_high)
-                return Hermite(degree=self.degree, subspace={2: self.subspace or self.rank, **higher})
-            case "random":
-                return RandomFeatures(width=self.width)
+    def features(self) -> Features | None:
+        """The network's feature map; None for one that is not projected."""
+        return self.network.features if isinstance(self.network, Projected) else None
+
+    def changed(
+        self, *, kind: type[AnyNetwork] | None = None, otherwise: tuple[AnyNetwork, ...] = (), **changes: Any
+    ) -> "TrainConfig":
+        """With other values, of this configuration's own fields or of its network's.
+
+        Args:
+            kind: The class of the network, if it is to be another; it has the old one's values as far as it takes them.
+            otherwise: Networks that have what the old one has not.
+            changes: By the names of fields.
+        """
+        network = changes.pop("network", self.network)
+        names = {field.name for field in fields(kind or network)}
+        inner = {name: changes.pop(name) for name in list(changes) if name in names}
+        network = replace(network, **inner) if kind is None else converted(network, kind, *otherwise, **inner)
+        return replace(self, network=network, **changes)
 
     def as_plain(self) -> dict[str, Any]:
-        """All that describes the run, as numbers and strings for a file."""
-        return run_fields(self)
+        """All that describes the run, as numbers and strings for a file: by the names of options."""
+        own = {name: value for name, value in run_fields(self).items() if name != "network"}
+        return own | plain_network(self.network)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "TrainConfig":
+        """The inverse of `as_plain`, and of what earlier versions wrote.
+
+        Raises:
+            KeyError: If a field is missing.
+            TypeError: If there is one that this version does not know.
+            ValueError: If there is no such network.
+        """
+        own = dict[str, Any]((name, value) for name, value in plain.items() if name not in NAMES)
+        if own.get("data_dir") is not None:
+            own["data_dir"] = Path(own["data_dir"])
+        own["runs_dir"] = Path(own["runs_dir"])
+        return cls(network=network_of(plain), **own)
 
     def identity(self) -> dict[str, Any]:
         """The part of `as_plain` that decides the numbers of each epoch."""
         decisive = {"epochs"} if self.anneal else set()
         return {name: value for name, value in self.as_plain().items() if name not in FREE_ON_RESUME - decisive}
+
+
+def current(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What an earlier version wrote, or a part of it, without the options of other networks than the one it is of."""
+    own = {name: value for name, value in saved.items() if name not in NAMES}
+    return own | plain_network(network_of(saved))

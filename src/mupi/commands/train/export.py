@@ -14,6 +14,7 @@ from tyro.conf import Positional
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_room
 from mupi.commands.options import SET, File, Only, Seed
+from mupi.commands.train.networks import PiPerceptron
 from mupi.commands.train.restore import restore, restore_epoch
 from mupi.commands.train.run import read_config
 from mupi.commands.train.size import perceptron_bytes
@@ -71,11 +72,12 @@ def export(config: ExportConfig) -> Path:
     module: nn.Module = net
     if config.width is not None:
         positive_int("--width", config.width)
-        if (run.network, run.arch) != ("pi", "mlp") or isinstance(run.feature_map, RandomFeatures):
+        if not isinstance(run.network, PiPerceptron) or isinstance(run.features, RandomFeatures):
             fail("--width", "left out for a finite network, and for other architectures than mlp", config.width)
-        require_room("--width", perceptron_bytes(data.train_x.shape[1], config.width, run.depth, len(data.classes)))
+        depth = run.network.depth
+        require_room("--width", perceptron_bytes(data.train_x.shape[1], config.width, depth, len(data.classes)))
         module = plain(sample(net, config.width, generator=torch.Generator().manual_seed(config.seed)))
-    elif run.network == "pi" and isinstance(run.feature_map, Atoms):
+    elif isinstance(run.features, Atoms):
         fail("--width", "given for a network with atoms, which is no finite program", "none", "try --width 2048")
     whole, pixels = OfPixels(module, data), data.raw(data.test_x)
     x = pixels[:CHECKED_IMAGES]

@@ -1,9 +1,12 @@
 """The papers' protocols, and those of the digits: configurations to start from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from mupi.activations import ReLU
 from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import MuPerceptron, PiPerceptron, StandardPerceptron
 from mupi.data import DatasetName
+from mupi.features import Hermite, RandomFeatures
 
 CIFAR10 = TrainConfig(
     dataset="cifar10",
@@ -11,21 +14,16 @@ CIFAR10 = TrainConfig(
     validation=None,
     flip=False,
     shift=0,
-    network="pi",
-    features="hermite",
-    degree=2,
-    subspace=100,
-    subspace_high=None,
-    width=2048,
-    activation="relu",
-    rank=400,
-    depth=2,
-    input_scale=1.0,
-    output_scale=0.5,
-    bias_scale=0.5,
-    readout_init=1.0,
-    sigma_w=2**0.5,
-    sigma_first=None,
+    network=PiPerceptron(
+        features=Hermite(2, subspace=100),
+        rank=400,
+        depth=2,
+        activation=ReLU(),
+        input_scale=1.0,
+        output_scale=0.5,
+        bias_scale=0.5,
+        readout_init=1.0,
+    ),
     epochs=50,
     batch_size=8,
     lr=1.0,
@@ -39,13 +37,12 @@ CIFAR10 = TrainConfig(
     momentum=0.0,
     seed=0,
 )
-"""The π-limit of Yang, Santacroce & Hu (2022), who reach 61.5 %: theirs is ``features="atoms"``. The default here, of
+"""The π-limit of Yang, Santacroce & Hu (2022), who reach 61.5 %: theirs is ``features=Atoms()``. The default here, of
 constant memory, is near it."""
 
-DIGITS = replace(
-    CIFAR10,
+DIGITS = CIFAR10.changed(
     dataset="digits",
-    subspace=None,
+    features=Hermite(2),
     rank=64,
     epochs=6,
     batch_size=16,
@@ -75,10 +72,8 @@ class Presets:
 
 CIFAR10_PRESETS = Presets(
     pi_limit=CIFAR10,
-    pi_net=replace(
-        CIFAR10,
-        features="random",
-        width=2048,
+    pi_net=CIFAR10.changed(
+        features=RandomFeatures(2048),
         batch_size=32,
         lr=0.5,
         lr_first=0.2,
@@ -91,9 +86,8 @@ CIFAR10_PRESETS = Presets(
         weight_decay=1.6e-4,
         drop_epoch=35,
     ),
-    mu_net=replace(
-        CIFAR10,
-        network="mup",
+    mu_net=CIFAR10.changed(
+        kind=MuPerceptron,
         width=2048,
         batch_size=32,
         lr=1.0,
@@ -108,9 +102,8 @@ CIFAR10_PRESETS = Presets(
         weight_decay=1.6e-4,
         drop_epoch=40,
     ),
-    sp_net=replace(
-        CIFAR10,
-        network="standard",
+    sp_net=CIFAR10.changed(
+        kind=StandardPerceptron,
         width=2048,
         batch_size=32,
         lr=0.1,
@@ -134,10 +127,9 @@ Their code starts every weight of the μ-net from N(0, 2/fan-in), which at width
 
 DIGITS_PRESETS = Presets(
     pi_limit=DIGITS,
-    pi_net=replace(DIGITS, features="random", width=512, bias_scale=1.0),
-    mu_net=replace(
-        DIGITS,
-        network="mup",
+    pi_net=DIGITS.changed(features=RandomFeatures(512), bias_scale=1.0),
+    mu_net=DIGITS.changed(
+        kind=MuPerceptron,
         width=512,
         lr_first=0.2,
         lr_last=16.0,
@@ -146,9 +138,8 @@ DIGITS_PRESETS = Presets(
         bias_scale=1.0,
         sigma_first=1.15,
     ),
-    sp_net=replace(
-        DIGITS,
-        network="standard",
+    sp_net=DIGITS.changed(
+        kind=StandardPerceptron,
         width=512,
         lr=0.3,
         lr_first=1.0,
@@ -173,12 +164,11 @@ of the π-limit .0900, with lr ½ and sigma-first 1 .0788. π-net, 5 trials: tho
 paper's, not tuned.
 """
 
-IMAGENET32 = replace(
-    CIFAR10,
+IMAGENET32 = CIFAR10.changed(
     dataset="imagenet32",
     classes=250,
     rank=200,
-    subspace=None,
+    features=Hermite(2),
     output_scale=1.0,
     readout_init=0.0,
     epochs=40,
@@ -191,13 +181,13 @@ IMAGENET32 = replace(
     weight_decay=1e-4,
     data_seed=0,
 )
-"""The network whose features Yang, Santacroce & Hu (2022) transfer to CIFAR-10; theirs is ``features="atoms"``."""
+"""The network whose features Yang, Santacroce & Hu (2022) transfer to CIFAR-10; theirs is ``features=Atoms()``."""
 
 IMAGENET32_PRESETS = Presets(
     pi_limit=IMAGENET32,
-    pi_net=replace(IMAGENET32, features="random"),
-    mu_net=replace(IMAGENET32, network="mup", sigma_first=0.25),
-    sp_net=replace(IMAGENET32, network="standard", lr=0.1, clip=1.0),
+    pi_net=IMAGENET32.changed(features=RandomFeatures(2048)),
+    mu_net=IMAGENET32.changed(kind=MuPerceptron, sigma_first=0.25),
+    sp_net=IMAGENET32.changed(kind=StandardPerceptron, lr=0.1, clip=1.0),
     ridge=1e-4,
 )
 """The finite networks have the π-limit's rates; σ_1 = √(r/d) gives the μ-net's first layer the π-limit's size.
@@ -207,8 +197,7 @@ chance at .01 and begins to learn at .1, as do π-net and μ-net; without clippi
 net's rate and norm are ours, not tuned.
 """
 
-DRAWINGS = replace(
-    IMAGENET32,
+DRAWINGS = IMAGENET32.changed(
     dataset="omniglot-background",
     classes=None,
     epochs=10,
@@ -222,9 +211,9 @@ DRAWINGS = replace(
 
 DRAWINGS_PRESETS = Presets(
     pi_limit=DRAWINGS,
-    pi_net=replace(DRAWINGS, features="random"),
-    mu_net=replace(DRAWINGS, network="mup", sigma_first=0.5, lr=0.1, lr_first=1.0, lr_last=1.0, clip=None),
-    sp_net=replace(DRAWINGS, network="standard", lr=0.1, lr_first=1.0, lr_last=1.0, clip=1.0),
+    pi_net=DRAWINGS.changed(features=RandomFeatures(2048)),
+    mu_net=DRAWINGS.changed(kind=MuPerceptron, sigma_first=0.5, lr=0.1, lr_first=1.0, lr_last=1.0, clip=None),
+    sp_net=DRAWINGS.changed(kind=StandardPerceptron, lr=0.1, lr_first=1.0, lr_last=1.0, clip=1.0),
     ridge=1e-4,
 )
 """Of ours; none but the π-net's rates was compared with others."""

@@ -4,7 +4,7 @@ import os
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.config import TrainConfig, current
 from mupi.training.damaged import understood
 from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.folder_name import folder_name
@@ -28,6 +28,7 @@ def run_folder(config: TrainConfig) -> RunFolder[EpochMetrics]:
         identity=config.identity(),
         record=EpochMetrics,
         counted_by="epoch",
+        current=current,
         writer=WRITER,
         outputs=("curves.png", "cost.png"),
         defaults={
@@ -50,10 +51,8 @@ def read_config(directory: Path) -> TrainConfig:
     # A run that was moved is where it is found, not where it was; `.` and `..` do not say what it is called.
     found = directory if directory.name.strip(".") else Path(os.path.abspath(directory))
     with understood(path, otherwise):
-        saved |= dict(name=found.name, runs_dir=found.parent)
-        if saved["data_dir"] is not None:
-            saved["data_dir"] = Path(saved["data_dir"])
-        config = TrainConfig(**saved)
+        config = TrainConfig.from_plain(saved | dict(name=found.name, runs_dir=found.parent))
         check_fields(config)
+        check_fields(config.network)
         config.check()
     return config

@@ -1,7 +1,8 @@
 """How much memory a network takes at the least, told before it is made."""
 
 from mupi.activations import Activation
-from mupi.commands.train.config import ACTIVATIONS, TrainConfig
+from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import FinitePerceptron, PiPerceptron, Projected
 from mupi.data import Dataset
 from mupi.features import Atoms, Features, Hermite, RandomFeatures
 from mupi.features.symmetric import power_size
@@ -15,14 +16,16 @@ def size(config: TrainConfig, data: Dataset) -> tuple[str, int]:
 
     Of another architecture than perceptrons, whose layers look at several positions at once, it takes more.
     """
-    d, classes, depth = data.train_x.shape[1], len(data.classes), config.depth
-    if config.arch != "mlp":
+    network, d, classes = config.network, data.train_x.shape[1], len(data.classes)
+    depth = network.depth
+    if not isinstance(network, PiPerceptron | FinitePerceptron):
         d = data.image_shape[0]
-    if config.network == "pi":
-        needed = projected_bytes(d, config.rank, depth, classes, config.feature_map, ACTIVATIONS[config.activation])
-        field = "width" if config.features == "random" and config.width > config.rank else "rank"
+    if isinstance(network, Projected):
+        features, rank = network.features, network.rank
+        needed = projected_bytes(d, rank, depth, classes, features, network.activation)
+        field = "width" if isinstance(features, RandomFeatures) and features.width > rank else "rank"
     else:
-        needed, field = perceptron_bytes(d, config.width, depth, classes), "width"
+        needed, field = perceptron_bytes(d, network.width, depth, classes), "width"
     return "depth" if depth > MANY_LAYERS else field, needed
 
 

@@ -147,7 +147,7 @@ def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: Pe
     peak = memory.growth()
     errors = []
     # The other feature maps have no error, which would take long to find out with many atoms.
-    if isinstance(config.feature_map, Hermite):
+    if isinstance(config.features, Hermite):
         errors = error_report(net, data.test_x[:ERROR_REPORT_IMAGES])
     return EpochMetrics(
         epoch=state.epoch + 1,

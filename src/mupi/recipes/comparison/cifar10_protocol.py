@@ -12,8 +12,10 @@ from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.options import DataFolder, NotAbove, Only, WrittenFolder, option
 from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import ACTIVATIONS, PiPerceptron, by_degree, width_of
 from mupi.commands.train.presets import CIFAR10, CIFAR10_PRESETS
 from mupi.commands.train.restore import restore
+from mupi.features import Atoms, Hermite
 from mupi.kernels import centered_alignment
 from mupi.nets import PiMLP
 from mupi.recipes.comparison.compare import error_table, line, table
@@ -47,11 +49,9 @@ class Cifar10Config:
     epochs: Annotated[int, Only(parts=("relu", "quadratic", "augmented", "kernel"))] = 40
     """Passes over the images in these three; learning rate and clipping norm drop after four fifths, and in the last
     eighth of the quadratic ones the rate falls to 0."""
-    rank: int = CIFAR10.rank
+    rank: int = 400
     """r."""
-    subspace: Annotated[int | None, Only(parts=("relu", "quadratic", "augmented", "speed", "exact", "kernel"))] = (
-        CIFAR10.subspace
-    )
+    subspace: Annotated[int | None, Only(parts=("relu", "quadratic", "augmented", "speed", "exact", "kernel"))] = 100
     """Directions that degree 2 is kept in; None for all."""
     batch_size: int | None = None
     """Images a step; None for 16 with the quadratic kernel, for which held-out images chose it, and 32 with ReLU."""
@@ -89,8 +89,7 @@ class Cifar10Config:
 
     def adapted(self, preset: TrainConfig, epochs: int, **changes: Any) -> TrainConfig:
         """A preset with the data and the machine of this command, for so many epochs."""
-        start = replace(
-            preset,
+        start = preset.changed(
             batch_size=self.batch_size or 32,
             train_size=self.train_size,
             data_seed=0,
@@ -100,13 +99,12 @@ class Cifar10Config:
             device=self.device,
             data_dir=self.data_dir,
         )
-        return replace(start, **changes)
+        return start.changed(**changes)
 
     def relu(self, epochs: int, **changes: Any) -> TrainConfig:
         """The paper's network; the larger batch wants another weight decay."""
-        return self.adapted(
-            CIFAR10, epochs, **{"rank": self.rank, "subspace": self.subspace, "weight_decay": 6e-5, **changes}
-        )
+        own = {"rank": self.rank, "features": Hermite(2, subspace=self.subspace), "weight_decay": 6e-5}
+        return self.adapted(CIFAR10, epochs, **own | changes)
 
     def quadratic(self, **changes: Any) -> TrainConfig:
         """The network with kernel |b||g|(q/4 + q²/4), with its own rates."""
@@ -118,7 +116,7 @@ class Cifar10Config:
             bias_scale=1.0,
             anneal=self.epochs // 8,
         )
-        return self.relu(self.epochs, **{"activation": "quadratic", **best, **changes})
+        return self.relu(self.epochs, **{"activation": ACTIVATIONS["quadratic"], **best, **changes})
 
 
 def cifar10(config: Cifar10Config) -> None:
@@ -176,13 +174,15 @@ def augmented_runs(config: Cifar10Config) -> dict[str, TrainConfig]:
 def speed_runs(config: Cifar10Config) -> dict[str, TrainConfig]:
     """One epoch each, one after the other."""
     μ_net = config.adapted(CIFAR10_PRESETS.mu_net, 1)
-    return {"π-limit": config.relu(1), f"μ-net, n = {μ_net.width}": μ_net}
+    return {"π-limit": config.relu(1), f"μ-net, n = {width_of(μ_net.network)}": μ_net}
 
 
 def truncation_runs(config: Cifar10Config) -> dict[str, TrainConfig]:
     """Less and more of the kernel."""
-    runs = {f"degree 2 in {p}": config.relu(config.short_epochs, subspace=p) for p in (40, 100, 200)}
-    high = config.relu(config.short_epochs, subspace=100, degree=4, subspace_high=20)
+    runs = {
+        f"degree 2 in {p}": config.relu(config.short_epochs, features=Hermite(2, subspace=p)) for p in (40, 100, 200)
+    }
+    high = config.relu(config.short_epochs, features=Hermite(4, subspace=by_degree(4, 100, 20)))
     return runs | {"degree 2 in 100, 4 in 20": high}
 
 
@@ -191,9 +191,9 @@ def exact_runs(config: Cifar10Config) -> dict[str, TrainConfig]:
     images = min(config.exact_images, config.train_size or config.exact_images)
     run = config.relu(config.exact_epochs, train_size=images)
     return {
-        "Atoms": replace(run, features="atoms"),
-        f"degree 2 in {run.subspace or run.rank}": run,
-        "degree 2 in full": replace(run, subspace=None),
+        "Atoms": run.changed(features=Atoms()),
+        f"degree 2 in {config.subspace or config.rank}": run,
+        "degree 2 in full": run.changed(features=Hermite(2)),
     }
 
 
@@ -231,7 +231,8 @@ def train_all(runs: Mapping[str, TrainConfig], seeds: int, directory: Path, cons
 
 def feature_count(run: TrainConfig) -> int:
     """Features of a hidden layer of a run's network."""
-    weight = PiMLP(1, 1, run.rank, 1, features=run.feature_map).readout.weight
+    assert isinstance(run.network, PiPerceptron)
+    weight = PiMLP(1, 1, run.network.rank, 1, features=run.network.features).readout.weight
     return sum(p.numel() for p in weight.parameters())
 
 

@@ -1,7 +1,7 @@
 """`mupi compare`: kernels, finite networks and infinite ones that learn features, in one table."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,10 +11,12 @@ from rich.table import Table
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.options import DataFolder, Name, Only, WrittenFolder, option
-from mupi.commands.train.config import ACTIVATIONS, TrainConfig
+from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import narrowed, width_of
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.presets import PRESETS
 from mupi.data import DatasetName
+from mupi.features import Atoms
 from mupi.kernels import NNGP, NTK
 from mupi.recipes.comparison.contestants import KernelContestant, NetContestant, beside
 from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
@@ -100,17 +102,17 @@ class CompareConfig:
         """A preset with what is asked for here."""
         epochs = preset.epochs if self.epochs is None else self.epochs
         drop = preset.drop_epoch if self.epochs is None else max(1, round(0.8 * epochs))
-        return replace(
-            preset,
+        width = {} if self.width is None else narrowed(preset.network, self.width)
+        return preset.changed(
             train_size=self.train_size,
             validation=self.validation,
             data_seed=0,
             epochs=epochs,
             drop_epoch=drop,
-            width=self.width or preset.width,
             threads=self.threads,
             device=self.device,
             data_dir=self.data_dir,
+            **width,
         )
 
 
@@ -163,7 +165,7 @@ def contestants(config: CompareConfig) -> list[KernelContestant | NetContestant]
     found: list[KernelContestant | NetContestant] = []
     for name, label, kernel in (("nngp", "NNGP", NNGP), ("ntk", "NTK", NTK)):
         if name in config.models:
-            k = kernel(limit.depth, ACTIVATIONS[limit.activation])
+            k = kernel(limit.network.depth, limit.network.activation)
             found.append(KernelContestant(label, k, presets.ridge, beside(directory, name, limit)))
     for name, label, preset in (
         ("sp-net", "SP net", presets.sp_net),
@@ -172,11 +174,11 @@ def contestants(config: CompareConfig) -> list[KernelContestant | NetContestant]
     ):
         if name in config.models:
             net = config.adapted(preset)
-            found.append(NetContestant(f"{label}, n = {net.width}", beside(directory, name, net)))
+            found.append(NetContestant(f"{label}, n = {width_of(net.network)}", beside(directory, name, net)))
     if "pi-limit" in config.models:
         found.append(NetContestant("π-limit, Hermite", beside(directory, "pi-limit", limit)))
         if config.with_atoms:
-            exact = beside(directory, "pi-limit-exact", replace(limit, features="atoms"))
+            exact = beside(directory, "pi-limit-exact", limit.changed(features=Atoms()))
             found.append(NetContestant("π-limit, Atoms", exact))
     return found
 

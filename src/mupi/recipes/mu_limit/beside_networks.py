@@ -16,7 +16,7 @@ from torch import Tensor
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder, option
-from mupi.commands.train.config import ACTIVATIONS, ActivationName
+from mupi.commands.train.networks import ACTIVATIONS, ActivationName
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load

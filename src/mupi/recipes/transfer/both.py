@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import PiPerceptron, narrowed
+from mupi.features import Atoms, Hermite
 from mupi.recipes.comparison.contestants import NetContestant
 from mupi.recipes.transfer.config import TARGETS, BothConfig, EvaluateConfig, Model, pretraining_protocol
 from mupi.recipes.transfer.evaluate import evaluate
@@ -46,9 +49,16 @@ def pretraining(config: BothConfig, model: Model) -> TrainConfig:
     drop = preset.drop_epoch
     if drop is not None and config.pretrain_epochs is not None:
         drop = max(1, round(drop * epochs / preset.epochs))
-    return replace(
-        preset,
-        features="atoms" if model == "pi-limit" and config.exact else preset.features,
+    network: dict[str, Any] = {}
+    match preset.network:
+        case PiPerceptron(features=Hermite()):
+            if config.exact or config.subspace is not None:
+                network["features"] = Atoms() if config.exact else Hermite(2, subspace=config.subspace)
+        case _ if config.width is not None:
+            network |= narrowed(preset.network, config.width)
+    if config.rank is not None and isinstance(preset.network, PiPerceptron):
+        network["rank"] = config.rank
+    return preset.changed(
         classes=None if classes == "all" else classes,
         files=config.pretrain_files,
         train_size=config.pretrain_size,
@@ -56,11 +66,9 @@ def pretraining(config: BothConfig, model: Model) -> TrainConfig:
         epochs=epochs,
         drop_epoch=drop,
         lr=preset.lr if config.pretrain_lr is None else config.pretrain_lr,
-        rank=config.rank or preset.rank,
-        subspace=config.subspace or preset.subspace,
-        width=config.width or preset.width,
         device=how.device,
         threads=how.threads,
         data_dir=how.data_dir,
         keep_epochs=True,
+        **network,
     )

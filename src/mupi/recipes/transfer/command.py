@@ -1,28 +1,27 @@
 """`mupi transfer pretrain`, `evaluate` and `both`."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from tyro.conf import subcommand
 
-from mupi.commands.train.config import TrainConfig
 from mupi.recipes.transfer.both import both
-from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, Model, PretrainConfig
+from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, PretrainConfig
 from mupi.recipes.transfer.evaluate import evaluate
 from mupi.recipes.transfer.pretrain import pretrain
 
 TransferConfig = PretrainConfig | EvaluateConfig | BothConfig
 
 
-def transfer_commands(model: Model, protocol: TrainConfig) -> Any:
-    """The type that the command line is read as.
+@dataclass(frozen=True)
+class Pretrain:
+    """Train a network and keep it after every epoch."""
 
-    Args:
-        model: Of `mupi transfer pretrain`, if it is not named.
-        protocol: The defaults of its other options.
-    """
-    default = PretrainConfig(model=model, training=protocol)
+
+def transfer_commands() -> Any:
+    """The type that the command line is read as, but for that of `mupi transfer pretrain`, which has its own reader."""
     return (
-        Annotated[PretrainConfig, subcommand("pretrain", default=default)]
+        Annotated[Pretrain, subcommand("pretrain")]
         | Annotated[EvaluateConfig, subcommand("evaluate")]
         | Annotated[BothConfig, subcommand("both")]
     )

@@ -53,7 +53,7 @@ def new_head(pretrained: Representation) -> Network:
     It starts at 0; if the classes are those of the pretraining it is the trained readout.
     """
     net, data = pretrained.net, pretrained.layer
-    config = replace(pretrained.config, readout_init=0.0)
+    config = pretrained.config.changed(readout_init=0.0)
     # The sizes are those of the pretraining but for the classes.
     made_for = replace(pretrained.source, name=data.name, classes=data.classes)
     (generator,) = independent_generators(config.seed, 1)

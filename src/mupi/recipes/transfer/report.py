@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import Projected, StandardPerceptron, plain_network, width_of
+from mupi.features import Atoms, RandomFeatures
 from mupi.recipes.transfer.config import Part
 from mupi.recipes.transfer.plots import TransferCurves
 from mupi.recipes.transfer.score import Score
@@ -99,18 +101,19 @@ def grouped(evaluated: Sequence[Evaluated]) -> list[Group]:
 
 def label(run: TrainConfig) -> str:
     """What a model is called."""
-    return kind(run) if run.arch == "mlp" else f"{run.arch}: {kind(run)}"
+    arch = plain_network(run.network)["arch"]
+    return kind(run) if arch == "mlp" else f"{arch}: {kind(run)}"
 
 
 def kind(run: TrainConfig) -> str:
     """The same, but for its architecture."""
-    match run.network, run.features:
-        case "pi", "random":
-            return f"π-net, r = {run.rank}, n = {run.width}"
-        case "pi", features:
-            return f"π-limit, r = {run.rank}" + (", Atoms" if features == "atoms" else "")
-        case network, _:
-            return f"{'μ-net' if network == 'mup' else 'SP net'}, n = {run.width}"
+    match run.network:
+        case Projected(features=RandomFeatures(width), rank=rank):
+            return f"π-net, r = {rank}, n = {width}"
+        case Projected(features=features, rank=rank):
+            return f"π-limit, r = {rank}" + (", Atoms" if isinstance(features, Atoms) else "")
+        case network:
+            return f"{'SP net' if isinstance(network, StandardPerceptron) else 'μ-net'}, n = {width_of(network)}"
 
 
 def print_report(

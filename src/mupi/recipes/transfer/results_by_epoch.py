@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from mupi.checks import fail
 from mupi.commands.train.build import build_data
-from mupi.commands.train.config import ACTIVATIONS, TrainConfig
+from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.run import run_folder
 from mupi.data import Dataset, DatasetName
 from mupi.kernels import NNGP, NTK
@@ -69,7 +69,7 @@ class Evaluation:
         """Regression with the kernel of the infinite perceptron of the runs' depth and activation, without biases."""
         self.progress.update(self.bar, description=name)
         run = self.runs[0]
-        kernel = (NNGP if name.endswith("nngp") else NTK)(run.depth, ACTIVATIONS[run.activation])
+        kernel = (NNGP if name.endswith("nngp") else NTK)(run.network.depth, run.network.activation)
         score = cached(
             self.out / f"{name}.json",
             {"kernel": repr(kernel), "target": self.target, **self.how.data(), **self.how.settings("kernel")},

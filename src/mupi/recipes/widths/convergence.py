@@ -15,13 +15,13 @@ from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
 from mupi.commands.train.build import build_network, build_optimizer
-from mupi.commands.train.config import ACTIVATIONS, TrainConfig
+from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.presets import PRESETS
 from mupi.commands.train.size import perceptron_bytes, projected_bytes
 from mupi.commands.widths import doublings
 from mupi.data import Dataset, DatasetName, load
-from mupi.features import RandomFeatures
+from mupi.features import Atoms, RandomFeatures
 from mupi.nets import MLP, PiMLP, sample
 from mupi.progress import counted
 from mupi.recipes.widths.convergence_plots import plot_gaps, plot_losses
@@ -121,12 +121,12 @@ def _convergence(config: ConvergenceConfig, console: Console) -> list[WidthSweep
     data = load(config.dataset, config.data_dir)
     presets = PRESETS[config.dataset]
     mu_widths = doublings(config.min_width, config.mu_max_width)
-    d, classes, depth = data.train_x.shape[1], len(data.classes), presets.mu_net.depth
+    d, classes, depth = data.train_x.shape[1], len(data.classes), presets.mu_net.network.depth
     require_room("--mu-max-width", perceptron_bytes(d, mu_widths[-1], depth, classes))
-    φ = ACTIVATIONS[presets.pi_limit.activation]
+    φ = presets.pi_limit.network.activation
     for rank in config.ranks:
         widest = RandomFeatures(config.widths(rank)[-1])
-        require_room("--max-width", projected_bytes(d, rank, presets.pi_limit.depth, classes, widest, φ))
+        require_room("--max-width", projected_bytes(d, rank, presets.pi_limit.network.depth, classes, widest, φ))
     total = sum(1 + config.seeds * len(config.widths(rank)) for rank in config.ranks) + config.seeds * len(mu_widths)
     with counted(total, console) as begin:
         limit, mu_net = (replace(p, lr=config.rate * p.lr) for p in (presets.pi_limit, presets.mu_net))
@@ -142,7 +142,7 @@ def pi_sweep(
     config: ConvergenceConfig, preset: TrainConfig, rank: int, data: Dataset, begin: Callable[[str], None]
 ) -> WidthSweep:
     """π-nets of one rank against their π-limit."""
-    preset = replace(preset, features="atoms", rank=rank)
+    preset = preset.changed(features=Atoms(), rank=rank)
     start = build_network(preset, data, torch.Generator().manual_seed(0))
     begin(f"π-limit, r = {rank}")
     limit = trajectory(build_network(preset, data, torch.Generator().manual_seed(0)), preset, config, data)
@@ -174,7 +174,7 @@ def mu_sweep(
         runs = []
         for seed in range(config.seeds):
             begin(f"μ-net, n = {width}")
-            net = build_network(replace(preset, width=width), data, generator(width, seed))
+            net = build_network(preset.changed(width=width), data, generator(width, seed))
             runs.append(trajectory(net, preset, config, data))
         spread = spread_of(torch.stack([run.outputs for run in runs]))
         found.append(([run.losses.tolist() for run in runs], [spread]))

@@ -16,7 +16,7 @@ from mupi.commands.chosen import Chosen
 from mupi.commands.coordcheck import preserving_std
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
-from mupi.commands.train.config import ACTIVATIONS, ActivationName
+from mupi.commands.train.networks import ACTIVATIONS, ActivationName
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load
