@@ -6,7 +6,7 @@ from typing import get_type_hints
 
 import pytest
 
-from mupi.activations import ReLU
+from mupi.activations import Activation, ReLU
 from mupi.cli import COMMANDS, main
 from mupi.commands.machine import MOST_THREADS, require_device, set_threads
 from mupi.commands.options import NotAbove, Only
@@ -35,7 +35,7 @@ def test_options_say_what_they_apply_to_by_names_of_options(config):
         for mark in getattr(hints[field.name], "__metadata__", ()):
             others = set(mark.values) if isinstance(mark, Only) else set()
             assert others | ({mark.other} if isinstance(mark, NotAbove) else set()) <= names, field.name
-        assert not is_dataclass(field.default)
+        assert isinstance(field.default, Activation) or not is_dataclass(field.default)
 
 
 @pytest.mark.parametrize("choices", ["", "--features atoms", "--arch cnn --network mup", "--network standard"])

@@ -7,12 +7,12 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from mupi.activations import Activation
+from mupi.activations import Activation, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.chosen import Chosen, named
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
-from mupi.commands.train.networks import ACTIVATIONS, ActivationName
+from mupi.commands.train.networks import activation_name
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.commands.widths import doublings
@@ -37,7 +37,7 @@ class CoordCheckConfig(Chosen):
     """The images."""
     data_dir: DataFolder = None
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
-    activation: ActivationName = "tanh"
+    activation: Activation = Tanh()
     """φ. The theorems are for smooth ones; relu scales alike."""
     min_width: int = 64
     """The smallest width; each further one is twice as wide."""
@@ -100,7 +100,8 @@ def _coordcheck(config: CoordCheckConfig, console: Console) -> dict[str, Coordin
     for name, p in (config.parametrizations() or named(config.depth)).items():
         checks[name] = check(p, config, x, data.train_y, len(data.classes), console)
         steps, lr, _ = protocol(p, config)
-        titles[name] = f"L = {p.depth}, {config.activation}, {steps} step{'s' if steps > 1 else ''} at η = {lr:.2g}"
+        φ, several = activation_name(config.activation), "s" if steps > 1 else ""
+        titles[name] = f"L = {p.depth}, {φ}, {steps} step{several} at η = {lr:.2g}"
         console.print(checks[name].table(f"{name}: {titles[name]}"), p.verdict, "", highlight=False)
     path = config.out / "coordcheck.json"
     settings = plain_fields(config)
@@ -125,7 +126,7 @@ def check(
     console: Console | None = None,
 ) -> CoordinateCheck:
     """`coordinate_check` of the library's own networks in a parametrization."""
-    φ = ACTIVATIONS[config.activation]
+    φ = config.activation
     steps, lr, predicted = protocol(p, config)
     σ_w = preserving_std(φ)
 

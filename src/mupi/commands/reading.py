@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn, cast
 
 from mupi.activations import Activation
 from mupi.checks import fail
-from mupi.commands.train.networks import ACTIVATIONS
+from mupi.commands.train.networks import ACTIVATIONS, activation_name
 
 
 class ByDegree:
@@ -47,7 +47,7 @@ def read(kind: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
 def spelled_value(value: Any) -> str:
     """A value as the command line has it."""
     if isinstance(value, Activation):
-        return next((name for name, known in ACTIVATIONS.items() if known == value), repr(value))
+        return activation_name(value)
     if isinstance(value, Mapping):
         return ",".join(f"{degree}:{size}" for degree, size in value.items())
     return " ".join(map(spelled_value, value)) if isinstance(value, tuple) else str(value)

@@ -23,6 +23,7 @@ def cached(
     *,
     overwrite: bool = False,
     advice: str = REPLACE,
+    current: Callable[[dict[str, Any]], Mapping[str, Any]] = dict,
 ) -> R:
     """The result that the file holds; if there is none, compute it and keep it there.
 
@@ -33,6 +34,7 @@ def cached(
         parse: Makes of that what is returned.
         overwrite: Compute it in any case.
         advice: What to do where the file is of other settings, or damaged.
+        current: From settings as an earlier version has saved them to what this one would have.
 
     Raises:
         ValueError: If the file holds a result of other settings.
@@ -43,8 +45,10 @@ def cached(
         saved = read_sealed(path, advice)
         if not (saved.keys() == {"settings", "result"} and isinstance(saved["settings"], dict)):
             raise DamagedFile(f"`{path}` is damaged or of another version; {advice}")
-        for name in wanted | saved["settings"]:
-            if (found := saved["settings"].get(name)) != (value := wanted.get(name)):
+        with understood(path, advice):
+            settings = dict(current(saved["settings"]))
+        for name in wanted | settings:
+            if (found := settings.get(name)) != (value := wanted.get(name)):
                 raise ValueError(f"`{path}` is a result of {name} = {found!r}, not {value!r}; {advice}")
         with understood(path, advice):
             found = parse(saved["result"])

@@ -97,7 +97,7 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(config, press_ctrl_c
 
 @pytest.mark.parametrize("models", [("sp-net",), ("ntk",)])
 def test_results_of_another_configuration_are_refused_unless_overwritten(config, models):
-    config = replace(config, models=models)
+    config = replace(config, models=models, name="same")
     compare(config)
     with pytest.raises(ValueError, match=r"train_size.*(--name|--overwrite)"):
         compare(replace(config, train_size=50))

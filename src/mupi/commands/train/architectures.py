@@ -7,17 +7,21 @@ import torch
 from mupi.commands.train.build import build_network
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import (
+    FEATURES,
     ArchName,
     FinitePerceptron,
     MuConvolutional,
+    NetworkName,
     PiConvolutional,
     PiPerceptron,
     PiResidual,
     PiTransformer,
     kind_of,
+    plain_network,
 )
+from mupi.commands.train.presets import PROTOCOLS
 from mupi.data import Dataset
-from mupi.features import Hermite
+from mupi.features import Hermite, RandomFeatures
 from mupi.nets import CENTRED, small_cnn, small_mu_cnn, small_resnet, small_transformer
 from mupi.nets import Network as NetworkProtocol
 
@@ -93,3 +97,35 @@ def architecture_protocol(base: TrainConfig, arch: ArchName) -> TrainConfig:
         weight_decay=0.0,
         momentum=0.9,
     )
+
+
+def of_kind(preset: TrainConfig, network: NetworkName, arch: ArchName) -> TrainConfig:
+    """How a network of another kind is trained by default, where ``preset`` is the protocol.
+
+    Raises:
+        ValueError: If there is no such network.
+    """
+    kind, config = kind_of(network, arch), preset
+    if arch != plain_network(preset.network)["arch"]:
+        config = architecture_protocol(preset, arch)
+    if kind is not type(config.network):
+        # A rank, where the preset's network has none.
+        config = config.changed(kind=kind, otherwise=(PROTOCOLS[preset.dataset].network,))
+    return config
+
+
+def with_features(config: TrainConfig, name: str) -> TrainConfig:
+    """With another feature map of default size, unless the configuration has one of that name."""
+    kind = FEATURES[name]
+    if kind is type(config.features):
+        return config
+    if kind is RandomFeatures:
+        return config.changed(features=RandomFeatures(2048 if isinstance(config.network, PiPerceptron) else 256))
+    return config.changed(features=kind())
+
+
+def default_config(config: TrainConfig) -> TrainConfig:
+    """What `mupi train` trains of this kind if no other option is given."""
+    plain = plain_network(config.network)
+    default = of_kind(PROTOCOLS[config.dataset], plain["network"], plain["arch"])
+    return with_features(default, plain["features"]) if plain.get("features") in FEATURES else default

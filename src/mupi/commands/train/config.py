@@ -11,7 +11,6 @@ from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.options import SET, DataFolder, Name, Only, Seed, WrittenFolder
 from mupi.commands.train.networks import (
     NAMES,
-    AnyNetwork,
     Network,
     Projected,
     check_network,
@@ -92,7 +91,7 @@ class TrainConfig:
     """Keep the network after each epoch, and the untrained one, in the folder `epochs` of the run."""
 
     name: Name = None
-    """The run's folder in runs-dir; None for one made of data set, features, rank and seed."""
+    """The run's folder in runs-dir; None for one made of what differs from the defaults."""
     runs_dir: WrittenFolder = Path("runs")
     """Where runs are kept."""
     data_dir: DataFolder = None
@@ -155,9 +154,7 @@ class TrainConfig:
         """The network's feature map; None for one that is not projected."""
         return self.network.features if isinstance(self.network, Projected) else None
 
-    def changed(
-        self, *, kind: type[AnyNetwork] | None = None, otherwise: tuple[AnyNetwork, ...] = (), **changes: Any
-    ) -> "TrainConfig":
+    def changed(self, *, kind: Any = None, otherwise: Any = (), **changes: Any) -> "TrainConfig":
         """With other values, of this configuration's own fields or of its network's.
 
         Args:
@@ -195,6 +192,11 @@ class TrainConfig:
         """The part of `as_plain` that decides the numbers of each epoch."""
         decisive = {"epochs"} if self.anneal else set()
         return {name: value for name, value in self.as_plain().items() if name not in FREE_ON_RESUME - decisive}
+
+
+def current_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """`current` of the run that settings of a result hold."""
+    return {**saved, "run": current(saved["run"])}
 
 
 def current(saved: Mapping[str, Any]) -> dict[str, Any]:

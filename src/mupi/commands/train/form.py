@@ -4,13 +4,14 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 from mupi.checks import fail
 from mupi.commands.help import Option, documented, printed
+from mupi.commands.naming import differences, run_directory
 from mupi.commands.options import check_options, named, option
 from mupi.commands.reading import Directions, read
-from mupi.commands.train.architectures import architecture_protocol
+from mupi.commands.train.architectures import default_config, of_kind, with_features
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import (
     FEATURES,
@@ -20,7 +21,6 @@ from mupi.commands.train.networks import (
     NetworkName,
     Projected,
     by_degree,
-    kind_of,
     plain_network,
 )
 from mupi.commands.train.presets import PROTOCOLS
@@ -79,6 +79,10 @@ OF_FEATURES: dict[type[Features], dict[str, tuple[Any, str]]] = {
 """The options of each feature map."""
 
 
+TOLD = {"dataset", "network", "arch", "features", "rank", "width", "seed"}
+"""What every default name tells."""
+
+
 @dataclass(frozen=True)
 class Form:
     """What a command line may say.
@@ -130,7 +134,7 @@ class Form:
         values = {name: value for name, value in values.items() if name not in CHOICES}
         if self.default.features is not None:
             own = {name: values.pop(name) for name in OF_FEATURES.get(type(self.default.features), {})}
-            values["features"] = replace(self.default.features, **own)
+            values["features"] = replace(cast(Any, self.default.features), **own)
         return self.default.changed(**values), extra
 
 
@@ -169,7 +173,14 @@ def read_train(
     config, values = form.read(args, prog)
     if higher is not None:
         config = with_higher(config, higher)
-    return config, values
+    return config if config.name is not None else replace(config, name=default_name(config)), values
+
+
+def default_name(config: TrainConfig) -> str:
+    """What a run is called that was given no name: what it trains, and the options that differ from the defaults."""
+    options = differences(config.identity(), default_config(config).identity(), TOLD)
+    stem = f"{config.dataset}-{config.kind}"
+    return run_directory(config.runs_dir, stem, options, f"-seed{config.seed}", resume=config.resume).name
 
 
 def spelled(args: Sequence[str]) -> list[str]:
@@ -190,22 +201,10 @@ def chosen(args: Sequence[str], preset: TrainConfig) -> TrainConfig:
     """The defaults of the network and features that are asked for."""
     names = plain_network(preset.network)
     network, arch = (named(args, f"--{n}", names[n], get_args(CHOICES[n][0])) for n in ("network", "arch"))
-    kind, config = kind_of(network, arch), preset
-    if arch != names["arch"]:
-        config = architecture_protocol(preset, arch)
-    if kind is not type(config.network):
-        # A π-limit's rank, where the preset's network has none.
-        config = config.changed(kind=kind, otherwise=(PROTOCOLS[preset.dataset].network,))
-    if not issubclass(kind, Projected):
+    config = of_kind(preset, network, arch)
+    if config.features is None:
         return config
-    now = plain_network(config.network)["features"]
-    features = FEATURES[named(args, "--features", now, FEATURES)]
-    if features is not type(config.features):
-        if features is RandomFeatures:
-            config = config.changed(features=RandomFeatures(2048 if arch == "mlp" else 256))
-        else:
-            config = config.changed(features=features())
-    return config
+    return with_features(config, named(args, "--features", plain_network(config.network)["features"], FEATURES))
 
 
 def refuse_what_does_not_apply(args: Sequence[str], form: Form) -> None:

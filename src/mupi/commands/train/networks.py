@@ -143,9 +143,9 @@ KINDS: dict[tuple[NetworkName, ArchName], type[Network]] = {
 }
 """By the names that the command line and files have for them."""
 
-FEATURES: dict[FeatureName, type[Features]] = {"atoms": Atoms, "hermite": Hermite, "random": RandomFeatures}
+FEATURES: dict[str, type[Features]] = {"atoms": Atoms, "hermite": Hermite, "random": RandomFeatures}
 
-OF_FEATURES: dict[FeatureName, dict[str, Any]] = {
+OF_FEATURES: dict[str, dict[str, Any]] = {
     "atoms": {"storage": None},
     "hermite": {"degree": 2, "subspace": None, "renew_every": Hermite.renew_every, "window": Hermite.window},
     "random": {"width": 2048},
@@ -222,7 +222,7 @@ def plain_network(network: AnyNetwork) -> dict[str, Any]:
             case Features() as features:
                 plain |= plain_features(features)
             case Activation() as φ:
-                plain["activation"] = next((name for name, known in ACTIVATIONS.items() if known == φ), repr(φ))
+                plain["activation"] = activation_name(φ)
             case value:
                 plain[field.name] = value
     return plain
@@ -275,6 +275,11 @@ def features_of(plain: Mapping[str, Any]) -> Features:
 def by_degree(degree: int, second: int, higher: int) -> dict[int, int]:
     """Directions of degree 2, and of each higher one."""
     return {2: second, **dict.fromkeys(range(3, degree + 1), higher)}
+
+
+def activation_name(φ: Activation) -> str:
+    """What files and tables call it."""
+    return next((name for name, known in ACTIVATIONS.items() if known == φ), repr(φ))
 
 
 def known(field: str, name: str, values: Mapping[Any, Any]) -> Any:

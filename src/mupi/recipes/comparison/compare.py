@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_device, set_threads
+from mupi.commands.naming import differences, named_by
 from mupi.commands.options import DataFolder, Name, Only, WrittenFolder, option
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import narrowed, width_of
@@ -83,7 +84,10 @@ class CompareConfig:
     @property
     def directory(self) -> Path:
         """The folder of this comparison."""
-        return self.runs_dir / (self.name or f"compare-{self.dataset}")
+        if self.name is not None:
+            return self.runs_dir / self.name
+        options = {name: getattr(self, name) for name in ("train_size", "validation", "epochs", "width")}
+        return self.runs_dir / f"compare-{self.dataset}{named_by(differences(options, {}, ()))}"
 
     @property
     def with_atoms(self) -> bool:

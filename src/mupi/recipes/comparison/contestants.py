@@ -10,7 +10,7 @@ from typing import Any
 from mupi.commands.machine import set_threads
 from mupi.commands.own_process import in_own_process
 from mupi.commands.train.build import build_data, independent_generators
-from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.config import TrainConfig, current
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import MB, train_network
 from mupi.kernels import KernelRegression, MLPKernel
@@ -133,7 +133,7 @@ def finished(config: TrainConfig) -> list[EpochMetrics] | None:
     run = run_folder(config)
     if not (run.present and run.config_path.exists() and run.metrics_path.exists()):
         return None
-    saved = read_sealed(run.config_path)
+    saved = current(read_sealed(run.config_path))
     wanted = {**config.identity(), "epochs": config.epochs}
     metrics = run.metrics()
     if len(metrics) != config.epochs or any(saved.get(name) != value for name, value in wanted.items()):

@@ -9,7 +9,7 @@ import torch
 from mupi.checks import fail
 from mupi.commands.machine import set_threads
 from mupi.commands.own_process import in_own_process
-from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.config import TrainConfig, current_settings
 from mupi.commands.train.restore import restore
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import train_network
@@ -57,6 +57,7 @@ def kernel_by_epoch(config: TrainConfig, epochs: Iterable[int], train_images: in
             lambda run=run: asdict(score_after(run, train_images)),
             partial(of_fields, EpochScore),
             advice="remove it, or choose another --out",
+            current=current_settings,
         )
 
 

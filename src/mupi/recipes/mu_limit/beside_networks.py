@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor
 
+from mupi.activations import Activation, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder, option
-from mupi.commands.train.networks import ACTIVATIONS, ActivationName
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load
@@ -54,7 +54,7 @@ class MuLimitConfig:
     """Training images; every step takes all of them."""
     depth: int = 2
     """L, the number of hidden layers."""
-    activation: ActivationName = "tanh"
+    activation: Activation = Tanh()
     """φ."""
     lr: float = 0.7
     """η, on images of norm about 1."""
@@ -120,7 +120,7 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
 def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, console: Console) -> dict[int, float]:
     """`mu_limit` in a folder that is held."""
     free = {"widths", "seeds", "threads", "out", "data_dir"}  # which networks there are, not what they are
-    settings = {name: value for name, value in asdict(config).items() if name not in free}
+    settings = {name: value for name, value in plain_fields(config).items() if name not in free}
     keep_settings(config.out, settings)
     jobs: dict[str, Callable[[], dict[str, Tensor]]] = {
         "limit": lambda: limit_curves(config, Parametrization.mup(config.depth), x, y, test_x),
@@ -205,7 +205,7 @@ def limit_curves(config: MuLimitConfig, p: Parametrization, x: Tensor, y: Tensor
     """Train the limit of a parametrization."""
     limit = MuLimit(
         config.depth,
-        ACTIVATIONS[config.activation],
+        config.activation,
         p,
         lr=config.lr,
         momentum=config.momentum,
@@ -238,7 +238,7 @@ def finite_curves(
         1,
         width,
         config.depth,
-        activation=ACTIVATIONS[config.activation],
+        activation=config.activation,
         input_std=1.0,
         # Its own draws at each width: those of one seed would begin with the same numbers at all of them.
         generator=torch.Generator().manual_seed(1_000_000 * seed + width),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from mupi.checks import fail, non_negative, positive_int
+from mupi.commands.naming import differences, run_directory
 from mupi.commands.options import DataFolder, Name, Only, Within, WrittenFolder, option
 from mupi.commands.train.plain_fields import plain_fields
 
@@ -137,7 +138,12 @@ class OmniglotConfig:
 
     def directory(self, seed: int) -> Path:
         """A run's folder."""
-        return self.runs_dir / f"{self.name or f'omniglot-{self.paper}-{self.model}'}-seed{seed}"
+        if self.name is not None:
+            return self.runs_dir / f"{self.name}-seed{seed}"
+        default = OmniglotConfig(paper=self.paper, model=self.model).settled().identity()
+        options = differences(self.identity(), default, ("paper", "model"))
+        stem = f"omniglot-{self.paper}-{self.model}"
+        return run_directory(self.runs_dir, stem, options, f"-seed{seed}", resume=self.resume)
 
     def as_plain(self) -> dict[str, Any]:
         """All fields as numbers and strings for a file."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mupi.commands.machine import require_device, set_threads
+from mupi.commands.naming import differences, named_by
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import PiPerceptron, narrowed
 from mupi.features import Atoms, Hermite
@@ -30,7 +31,11 @@ def both(config: BothConfig) -> list[Evaluated]:
     set_threads(how.threads)
     require_device(how.device)
     target = how.target or TARGETS[config.dataset]
-    out = how.out or Path("runs") / f"transfer-{config.dataset}-{how.folder(target)}"
+    own = ("classes", "files", "size", "epochs", "lr")
+    options = {f"pretrain_{name}": getattr(config, f"pretrain_{name}") for name in own}
+    options |= {name: getattr(config, name) or None for name in ("rank", "subspace", "width", "exact")}
+    changed = named_by(differences(options, {}, ()))
+    out = how.out or Path("runs") / f"transfer-{config.dataset}{changed}-{how.folder(target)}"
     runs = []
     for model in config.models:
         name = model if config.arch == "mlp" else f"{config.arch}-{model}"

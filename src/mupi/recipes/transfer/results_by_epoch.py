@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from mupi.checks import fail
 from mupi.commands.train.build import build_data
-from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.config import TrainConfig, current_settings
 from mupi.commands.train.run import run_folder
 from mupi.data import Dataset, DatasetName
 from mupi.kernels import NNGP, NTK
@@ -97,6 +97,7 @@ class Evaluation:
                 lambda part=part: self.scoring.part(part, pretrained()).to_json(),
                 Score.from_json,
                 overwrite=self.how.overwrite,
+                current=current_settings,
             )
             self.progress.advance(self.bar)
         return scores

@@ -11,12 +11,12 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from mupi.activations import Activation, Tanh
 from mupi.checks import fail, positive_int
 from mupi.commands.chosen import Chosen
 from mupi.commands.coordcheck import preserving_std
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
-from mupi.commands.train.networks import ACTIVATIONS, ActivationName
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load
@@ -45,7 +45,7 @@ class LrTransferConfig(Chosen):
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     train_size: int | None = None
     """Train on a random subset of this many images; None for all."""
-    activation: ActivationName = "tanh"
+    activation: Activation = Tanh()
     """φ."""
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     """The values of n."""
@@ -163,7 +163,7 @@ def final_loss(
     generator: torch.Generator,
 ) -> float:
     """The loss on all training images after training; infinite if it diverges."""
-    φ = ACTIVATIONS[config.activation]
+    φ = config.activation
     net = MLP(
         x.shape[1],
         targets.shape[1],

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 
 from mupi.checks import fail, non_negative, positive_int
+from mupi.commands.naming import differences, run_directory
 from mupi.commands.options import DataFolder, Name, Seed, WrittenFolder
 from mupi.commands.train.plain_fields import run_fields
 from mupi.recipes.word2vec import wikifil
@@ -108,9 +109,11 @@ class Word2VecConfig:
     def directory(self) -> Path:
         """The run's folder."""
         start = "" if self.start == "gaussian" else f"-{self.start}"
-        return self.runs_dir / (
-            self.name or f"word2vec-{Path(self.text).name.split('.')[0]}-{self.width}{start}-seed{self.seed}"
-        )
+        if self.name is not None:
+            return self.runs_dir / self.name
+        stem = f"word2vec-{Path(self.text).name.split('.')[0]}-{self.width}{start}"
+        options = differences(self.identity(), Word2VecConfig().identity(), ("text", "width", "start", "seed"))
+        return run_directory(self.runs_dir, stem, options, f"-seed{self.seed}", resume=self.resume)
 
     @property
     def initial(self) -> Start:
