@@ -17,6 +17,7 @@ from mupi.activations import Tanh
 from mupi.commands.abc_verdict import AbcConfig, abc
 from mupi.commands.chosen import Chosen
 from mupi.commands.coordcheck import CoordCheckConfig, check, coordcheck, protocol
+from mupi.commands.train.networks import ACTIVATIONS
 from mupi.data import load_digits
 from mupi.nets import MLP, parameter_groups, parametrize
 from mupi.optim import SGD
@@ -74,7 +75,7 @@ AT_EVERY_DEPTH = {f"{name}, L = {depth}": make(depth) for name, make in STABLE.i
 def test_measured_exponents_are_the_predicted_ones_at_every_depth(name: str, activation: str, digits):
     """Widths 2⁶ … 2¹¹."""
     p = AT_EVERY_DEPTH.get(name, Parametrization.mean_field())
-    assert_as_predicted(p, replace(LARGE, activation=activation), digits)
+    assert_as_predicted(p, replace(LARGE, activation=ACTIVATIONS[activation]), digits)
 
 
 @pytest.mark.parametrize("p", [Parametrization.mup(2), Parametrization.ntk(2)], ids=["μP", "NTP"])
@@ -126,7 +127,7 @@ def test_sp_grows_as_predicted_to_first_order(activation, digits):
     steps, lr, predicted = protocol(p, SMALL)
     assert (steps, predicted.output_change) == (1, 1)
     assert lr == pytest.approx(4 / 512)
-    measured = exponents(p, replace(SMALL, activation=activation, seeds=5), digits)
+    measured = exponents(p, replace(SMALL, activation=ACTIVATIONS[activation], seeds=5), digits)
     assert measured["|Δf|", "f"][0] == pytest.approx(1, abs=0.15)
     assert measured["|Δh|", "layer 2"][0] == pytest.approx(0.5, abs=0.15)
 

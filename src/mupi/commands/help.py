@@ -11,9 +11,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from mupi.activations import Activation
 from mupi.commands.options import option
-from mupi.commands.reading import ACTIVATIONS, Directions, for_tyro, spelled_value
+from mupi.commands.reading import Directions, for_tyro, spelled_value
 
 WIDEST = 80
 INDENT = " " * 6
@@ -119,6 +118,9 @@ def _takes(hint: Any) -> str:
         str: "TEXT",
         Path: "PATH",
     }
+    from mupi.activations import Activation  # here, as mupi --help needs none
+    from mupi.commands.train.networks import ACTIVATIONS
+
     if hint is Activation:
         return "{" + ",".join(ACTIVATIONS) + "}"
     if get_origin(hint) is Literal:

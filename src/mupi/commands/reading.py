@@ -6,9 +6,7 @@ from contextlib import redirect_stderr
 from io import StringIO
 from typing import Annotated, Any, NoReturn, cast
 
-from mupi.activations import Activation
 from mupi.checks import fail
-from mupi.commands.train.networks import ACTIVATIONS, activation_name
 
 
 class ByDegree:
@@ -37,7 +35,8 @@ def read(kind: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
     said = StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(kind, args=list(args), prog=prog, registry=_registry(), **options)
+            registry = None if prog == "mupi" else _registry()
+            return tyro.cli(kind, args=list(args), prog=prog, registry=registry, **options)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -46,6 +45,9 @@ def read(kind: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
 
 def spelled_value(value: Any) -> str:
     """A value as the command line has it."""
+    from mupi.activations import Activation  # here and below, as mupi --help needs none of them
+    from mupi.commands.train.networks import activation_name
+
     if isinstance(value, Activation):
         return activation_name(value)
     if isinstance(value, Mapping):
@@ -83,6 +85,9 @@ def for_tyro(marks: Sequence[Any]) -> tuple[Any, ...]:
 def _registry() -> Any:
     """How tyro reads what is written by a name or in a form of our own."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    from mupi.activations import Activation
+    from mupi.commands.train.networks import ACTIVATIONS
 
     registry = ConstructorRegistry()
 
