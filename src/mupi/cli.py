@@ -149,8 +149,9 @@ def with_examples(kind: Any, args: Sequence[str], prog: str, command: Command, *
 
 
 def pretraining(args: Sequence[str], prog: str, command: Command) -> Any:
-    """What `mupi transfer pretrain` is read as; its defaults depend on data set and model."""
+    """What `mupi transfer pretrain` is read as; its defaults depend on data set, model and architecture."""
     from mupi.commands.train.form import read_train
+    from mupi.commands.train.networks import ArchName
     from mupi.recipes.transfer.config import Model, PretrainConfig, pretraining_protocol
 
     model = named(args, "--model", "pi-limit", get_args(Model))
@@ -160,7 +161,7 @@ def pretraining(args: Sequence[str], prog: str, command: Command) -> Any:
         prog,
         about,
         command.examples,
-        partial(pretraining_protocol, model),
+        partial(pretraining_protocol, model, arch=named(args, "--arch", "mlp", get_args(ArchName))),
         "imagenet32",
         [Option("model", Model, model, "Whose protocol the defaults are.")],
     )

@@ -14,8 +14,8 @@ from mupi.commands.train.restore import restore_epoch
 from mupi.commands.train.train import train_network
 from mupi.data import load_digits
 from mupi.features import Hermite, RandomFeatures
-from mupi.nets import CENTRED
 from mupi.kernels import NotPositiveDefiniteError
+from mupi.nets import CENTRED
 from mupi.recipes.comparison.choice import choose
 from mupi.recipes.transfer.logistic_probe import LogisticProbe
 from mupi.recipes.transfer.readout import Readout, new_head, train_readout

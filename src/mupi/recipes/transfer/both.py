@@ -7,7 +7,7 @@ from typing import Any
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.naming import differences, named_by
 from mupi.commands.train.config import TrainConfig
-from mupi.commands.train.networks import PiPerceptron, narrowed
+from mupi.commands.train.networks import Projected, narrowed
 from mupi.features import Atoms, Hermite
 from mupi.recipes.comparison.contestants import NetContestant
 from mupi.recipes.transfer.config import TARGETS, BothConfig, EvaluateConfig, Model, pretraining_protocol
@@ -56,12 +56,12 @@ def pretraining(config: BothConfig, model: Model) -> TrainConfig:
         drop = max(1, round(drop * epochs / preset.epochs))
     network: dict[str, Any] = {}
     match preset.network:
-        case PiPerceptron(features=Hermite()):
+        case Projected(features=Hermite()):
             if config.exact or config.subspace is not None:
                 network["features"] = Atoms() if config.exact else Hermite(2, subspace=config.subspace)
         case _ if config.width is not None:
             network |= narrowed(preset.network, config.width)
-    if config.rank is not None and isinstance(preset.network, PiPerceptron):
+    if config.rank is not None and isinstance(preset.network, Projected):
         network["rank"] = config.rank
     return preset.changed(
         classes=None if classes == "all" else classes,

@@ -8,8 +8,9 @@ from tyro.conf import Positional, arg
 
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.options import SET, DataFolder, Folder, Name, Only, Seed, option
-from mupi.commands.train.architectures import architecture_protocol
-from mupi.commands.train.config import ArchName, TrainConfig
+from mupi.commands.train.architectures import of_kind, with_features
+from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.networks import ArchName, plain_network
 from mupi.commands.train.presets import PRESETS
 from mupi.data import DatasetName
 
@@ -37,7 +38,11 @@ def pretraining_protocol(model: Model, dataset: DatasetName, arch: ArchName = "m
         return perceptron
     # Photographs of one size are trained on alike.
     like = "cifar10" if dataset == "imagenet32" else dataset
-    return replace(architecture_protocol(replace(perceptron, dataset=like), arch), dataset=dataset)
+    names = plain_network(perceptron.network)
+    config = of_kind(replace(perceptron, dataset=like), names["network"], arch)
+    if "features" in names:
+        config = with_features(config, names["features"])
+    return replace(config, dataset=dataset)
 
 
 @dataclass(frozen=True, kw_only=True)

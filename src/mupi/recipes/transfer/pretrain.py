@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from mupi.commands.train.config import TrainConfig
-from mupi.commands.train.networks import FinitePerceptron, PiPerceptron, plain_network
 from mupi.commands.train.train import train
 from mupi.recipes.transfer.config import PretrainConfig
 from mupi.training.epoch_metrics import EpochMetrics

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_optimizer, independent_generators
+from mupi.commands.train.networks import MuConvolutional
 from mupi.data import Dataset
 from mupi.nets import Network
 from mupi.recipes.transfer.representation import Representation
@@ -53,7 +54,9 @@ def new_head(pretrained: Representation) -> Network:
     It starts at 0; if the classes are those of the pretraining it is the trained readout.
     """
     net, data = pretrained.net, pretrained.layer
-    config = pretrained.config.changed(readout_init=0.0)
+    config = pretrained.config
+    if not isinstance(config.network, MuConvolutional):  # which starts at 0 in any case
+        config = config.changed(readout_init=0.0)
     # The sizes are those of the pretraining but for the classes.
     made_for = replace(pretrained.source, name=data.name, classes=data.classes)
     (generator,) = independent_generators(config.seed, 1)
