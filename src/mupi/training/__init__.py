@@ -2,7 +2,8 @@
 
 from mupi.training.augmentation import Augmentation
 from mupi.training.epoch_record import EpochRecord
+from mupi.training.records import columns
 from mupi.training.schedule import DropAndAnneal
 from mupi.training.trainer import Trainer
 
-__all__ = ["Augmentation", "DropAndAnneal", "EpochRecord", "Trainer"]
+__all__ = ["Augmentation", "DropAndAnneal", "EpochRecord", "Trainer", "columns"]
