@@ -106,7 +106,9 @@ def test_a_run_of_an_earlier_version_without_a_field_is_read_at_its_default(smal
 def test_a_cnn_is_trained_as_cnns_are():
     cnn, perceptron = (pretraining_protocol("mu-net", "imagenet32", arch) for arch in ("cnn", "mlp"))
     assert (type(cnn.network), cnn.dataset, cnn.classes) == (MuConvolutional, "imagenet32", perceptron.classes)
-    assert (cnn.flip, cnn.shift, cnn.lr) == (True, 4, pretraining_protocol("pi-limit", "cifar10", "cnn").lr)
+    limit = pretraining_protocol("pi-limit", "cifar10", "cnn")
+    assert (cnn.flip, cnn.shift, cnn.lr) == (True, 4, limit.lr)
+    assert cnn.network.bias_scale == limit.network.bias_scale, "the perceptron's is another, at which it diverges"
     assert pretraining_protocol("pi-limit", "digits", "resnet").flip is False
 
 

@@ -36,10 +36,10 @@ def pretraining_protocol(model: Model, dataset: DatasetName, arch: ArchName = "m
     perceptron = {"pi-limit": presets.pi_limit, "pi-net": presets.pi_net, "mu-net": presets.mu_net}[model]
     if arch == "mlp":
         return perceptron
-    # Photographs of one size are trained on alike.
+    # Photographs of one size are trained on alike, and all models at the rates of the π-limit.
     like = "cifar10" if dataset == "imagenet32" else dataset
     names = plain_network(perceptron.network)
-    config = of_kind(replace(perceptron, dataset=like), names["network"], arch)
+    config = of_kind(replace(presets.pi_limit, dataset=like), names["network"], arch)
     if "features" in names:
         config = with_features(config, names["features"])
     return replace(config, dataset=dataset)
