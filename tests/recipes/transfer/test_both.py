@@ -41,7 +41,7 @@ def test_all_models_are_pretrained_alike_but_for_their_protocols():
     assert pretraining(BothConfig(evaluation=EVALUATION, pretrain_classes="all"), "pi-limit").classes is None
     assert pretraining(BothConfig(evaluation=EVALUATION, exact=True), "pi-limit").features == Atoms()
     cnn = pretraining(BothConfig(evaluation=EVALUATION, arch="cnn", rank=5), "pi-net")
-    assert (cnn.rank, type(cnn.features), cnn.keep_epochs) == (5, RandomFeatures, True)
+    assert (cnn.network.rank, cnn.network.features, cnn.keep_epochs) == (5, RandomFeatures(256), True)
     drops = pretraining(BothConfig(evaluation=EVALUATION, dataset="cifar10", pretrain_epochs=10), "pi-limit")
     assert (drops.epochs, drops.drop_epoch) == (10, 8)
 
