@@ -116,7 +116,7 @@ class GptBlock(nn.Module):
 class Gpt(nn.Module):
     """nanoGPT: tokens and learned positions, fused q, k, v, and the readout tied to the embedding."""
 
-    def __init__(self, width, vocabulary=11, block_size=16, depth=2, heads=4, flash=True, tied=True):
+    def __init__(self, width, vocabulary=11, block_size=16, depth=1, heads=4, flash=True, tied=True):
         super().__init__()
         self.transformer = nn.ModuleDict({
             "wte": nn.Embedding(vocabulary, width),
@@ -147,7 +147,7 @@ class Encoder(nn.Module):
             width, 4, 2 * width, norm_first=norm_first, activation=activation, batch_first=batch_first
         )
         self.embed = nn.Linear(5, width)
-        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
         self.readout = nn.Linear(width, 2)
         self.batch_first, self.causal = batch_first, causal
 
@@ -214,3 +214,57 @@ class SwiGlu(nn.Module):
         y = self.norm(x)
         a, b = self.w13(y).chunk(2, dim=-1) if self.fused else (self.w1(y), self.w3(y))
         return self.out(x + self.w2(F.silu(a) * b))
+
+
+class MupBlock(nn.Module):
+    """A pre-norm block in μP's conventions: logits ⟨q, k⟩/d, branches scaled by 1/√(number of branches)."""
+
+    def __init__(self, width, heads, causal, scale, bias, gated):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=0.0, elementwise_affine=False)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=bias) for _ in range(4))
+        self.up = nn.Linear(width, 4 * width, bias=bias)
+        self.gate = nn.Linear(width, 4 * width, bias=bias) if gated else None
+        self.down = nn.Linear(4 * width, width, bias=bias)
+        self.heads, self.causal, self.scale = heads, causal, scale
+
+    def forward(self, x):
+        y = self.norm(x)
+        q, k, v = (w(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for w in (self.query, self.key, self.value))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal, scale=1 / q.shape[-1])
+        x = x + self.scale * self.out(y.transpose(1, 2).flatten(2))
+        y = self.norm(x)
+        h = F.gelu(self.up(y))
+        h = h if self.gate is None else h * self.gate(y)
+        return x + self.scale * self.down(h)
+
+
+class MupGpt(nn.Module):
+    def __init__(self, width, vocabulary, length, depth, heads, gated=False):
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.positions = nn.Parameter(torch.zeros(length, width))
+        scale = (2 * depth) ** -0.5
+        self.blocks = nn.ModuleList([MupBlock(width, heads, True, scale, False, gated) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width, eps=0.0, elementwise_affine=False)
+        self.out = nn.Linear(width, vocabulary, bias=False)
+
+    def forward(self, x):
+        x = self.tokens(x) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        return self.out(self.norm(x))
+
+
+class MupVit(nn.Module):
+    def __init__(self, width, patch, length, heads, gated=False):
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, patch, stride=patch)
+        self.positions = nn.Parameter(torch.zeros(length, width))
+        self.block = MupBlock(width, heads, False, 2**-0.5, True, gated)
+        self.norm = nn.LayerNorm(width, eps=0.0, elementwise_affine=False)
+        self.out = nn.Linear(width, 10)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2) + self.positions
+        return self.out(self.norm(self.block(x)).mean(1))

@@ -109,12 +109,20 @@ def aligned(x: Anything, y: Anything, of_x: str, of_y: str, s: str) -> tuple[str
     both = "".join(letter for letter in of_x if letter in of_y and letter != s)
     for letter in both:
         if axes(x)[of_x.index(letter)] != axes(y)[of_y.index(letter)]:
-            raise Unreadable("a product of axes that do not have the same meaning")
-    ours, theirs = (
-        "".join(a for a in one if a not in other and axes(v)[one.index(a)])
-        for one, other, v in ((of_x, of_y, x), (of_y, of_x, y))
-    )
-    return both, ours, theirs
+            raise Unreadable(
+                "a product of axes that do not have the same meaning", "give queries, keys and values as many heads"
+            )
+    return both, own_letter(x, of_x, of_y), own_letter(y, of_y, of_x)
+
+
+def own_letter(x: Anything, of_x: str, of_y: str) -> str:
+    """The letter of x only: positions, or what a head has."""
+    own = [letter for letter in of_x if letter not in of_y]
+    long = [letter for letter in own if axes(x)[of_x.index(letter)]]
+    if len(long) > 1 or not own:
+        raise Unreadable("a product of positions that is no matrix of queries and keys",
+                         "attend over one axis of positions")  # fmt: skip
+    return (long or own[-1:])[0]
 
 
 def scores(step: Step, x: Traced, y: Traced, of_x: str, of_y: str, s: str) -> tuple[Scores, str]:
@@ -132,9 +140,6 @@ def scores(step: Step, x: Traced, y: Traced, of_x: str, of_y: str, s: str) -> tu
     expected = whole(CHANNELS, (heads, heads))
     if tuple(replace(a, inner=(a.inner[0] // size[0], a.inner[1] // size[1])) for a in shared) != expected:
         raise Unreadable("a product in which heads meet each other")
-    if len(ours) != 1 or len(theirs) != 1:
-        raise Unreadable("a product of positions that is no matrix of queries and keys",
-                         "attend over one axis of positions")  # fmt: skip
     x, y = step.settled(x, [of_x.index(ours)]), step.settled(y, [of_y.index(theirs)])
     query, key = size_of(x.axes[of_x.index(ours)]), size_of(y.axes[of_y.index(theirs)])
     made = (*(x.axes[of_x.index(letter)] for letter in both), whole(POSITION, query), whole(KEYS, key))
@@ -149,16 +154,14 @@ def attended(step: Step, p: Scores, v: Traced, of_p: str, of_v: str, s: str) -> 
     if not step.shape(v).is_layer:
         raise Unreadable("attention whose values are no layer")
     both, ours, theirs = aligned(p, v, of_p, of_v, s)
-    keys = size_of(whole(KEYS, size_of(p.axes[of_p.index(s)])))
-    if p.axes[of_p.index(s)] != whole(KEYS, keys) or len(theirs) != 1:
+    if p.axes[of_p.index(s)] != keys_of(step, p):
         raise Unreadable("a sum over something else than the keys")
     if step.heads(v, v.axes[of_v.index(theirs)]) != p.heads:
         raise Unreadable("values of another number of heads")
     v = step.settled(v, [of_v.index(s)])
     operation = Attention(p.heads, p.causal, *logits(step, p))
     place = step.write(operation, p.query.place, p.key.place, v.place)
-    query = [p.axes[of_p.index(letter)] for letter in ours]
-    made = (*(v.axes[of_v.index(letter)] for letter in both), *query, v.axes[of_v.index(theirs)])
+    made = (*(v.axes[of_v.index(letter)] for letter in both), p.axes[of_p.index(ours)], v.axes[of_v.index(theirs)])
     return Traced(place, made, scaling=v.scaling), both + ours + theirs
 
 
@@ -170,14 +173,29 @@ def logits(step: Step, p: Scores) -> tuple[float, float]:
     return neat(p.scaling.factor * size**-p.scaling.exponent), p.scaling.exponent
 
 
-@translates(aten.softmax, aten._softmax, aten.special_softmax)
+@translates(aten.softmax, aten.special_softmax, aten.log_softmax)
 def softmax(step: Step, x: Anything, dim: int, *_: Any) -> Any:
     """Over the keys."""
-    if not isinstance(x, Scores):
+    if not isinstance(x, Scores) or step.called == "log_softmax":
         raise Unreadable(f"a softmax of {described(x)}", "return logits, and let the loss take the softmax")
-    if x.softmaxed or x.axes[dim] != whole(KEYS, size_of(x.axes[dim])):
+    if x.axes[dim] != keys_of(step, x) and not x.causal:
+        x = exchanged(x)
+    if x.softmaxed or x.axes[dim] != keys_of(step, x):
         raise Unreadable("a softmax over something else than attention's keys")
     return replace(x, softmaxed=True)
+
+
+def keys_of(step: Step, p: Scores) -> Axis:
+    """The axis of the keys."""
+    (count,) = step.shape(p.key).positions
+    return whole(KEYS, (count, count))
+
+
+def exchanged(p: Scores) -> Scores:
+    """Queries as keys, and keys as queries, which a product does not tell apart."""
+    names = {POSITION: KEYS, KEYS: POSITION}
+    swapped = tuple(tuple(replace(a, axis=names.get(a.axis, a.axis)) for a in axis) for axis in p.axes)
+    return replace(p, query=p.key, key=p.query, axes=swapped)
 
 
 @translates(aten.scaled_dot_product_attention)
@@ -234,7 +252,9 @@ def kept(step: Step, p: Scores, pairs: Tensor) -> Scores:
     query = next((i for i, axis in enumerate(p.axes) if axis and axis[0].axis == POSITION), None)
     key = next((i for i, axis in enumerate(p.axes) if axis and axis[0].axis == KEYS), None)
     if query is None or key is None:
-        return p  # one query and one key
+        if bool(pairs.all()):
+            return p
+        raise Unreadable("a mask of one query or one key", "leave it out")
     full = pairs.reshape((1,) * (len(sizes) - pairs.ndim) + tuple(pairs.shape))
     order = [query, key, *(i for i in range(len(sizes)) if i not in (query, key))]
     full = full.permute(order).reshape(full.shape[query], full.shape[key], -1)

@@ -3,9 +3,11 @@
 import copy
 import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import torch
@@ -51,9 +53,11 @@ def capture(make_model: Callable[[int], nn.Module], x: Tensor, experiment: Exper
         exported(make_model, x, width, batch)
         for width, batch in zip(experiment.widths, experiment.batches, strict=True)
     )
+    names = [{name: p.ndim for name, p in export.parameters.items()} for export in (first, second)]
+    if names[0] != names[1]:
+        fail(MAKE, "a function whose modules have the same parameters at every width", "others at another width",
+             "a depth that depends on the width has no limit")  # fmt: skip
     nodes = paired(first.program.graph, second.program.graph)
-    if {name: p.ndim for name, p in first.parameters.items()} != {n: p.ndim for n, p in second.parameters.items()}:
-        fail(MAKE, "a function whose modules have the same parameters at every width", "others at another width")
     owners: dict[int, str] = {}
     for name, p in first.parameters.items():
         owners.setdefault(id(p), name)
@@ -65,6 +69,9 @@ def capture(make_model: Callable[[int], nn.Module], x: Tensor, experiment: Exper
     }
     constants = first.constants, second.constants
     numbers = {place: (constants[0][place], constants[1].get(place)) for place in constants[0]}
+    if not any(a != b for sizes in shapes.values() for a, b in sizes):
+        fail(MAKE, "a function whose modules have weights that grow with the width", "the same sizes at two widths",
+             "pass lambda n: Net(width=n)")  # fmt: skip
     return Capture(experiment, nodes, parameters, numbers, shapes, first.built)
 
 
@@ -103,12 +110,14 @@ def exported(make_model: Callable[[int], nn.Module], x: Tensor, width: int, batc
             program = torch.export.export(copied, (inputs,), strict=False)
         except Exception as error:
             # torch.export raises whatever the module does, and errors of its own of many lines.
-            fail(
-                "trace(make_model, x)",
-                "a module that torch.export can follow, without control flow that depends on numbers",
-                f"{type(error).__name__} ({failed_at(error)}: {one_line(error)})",
-                "write it without asking for numbers, and x as the module takes it",
-            )
+            came, hint = f"{type(error).__name__}: {one_line(error)}", f"pass x as the module takes it; {shown(inputs)}"
+            if "DataDependent" in type(error).__name__:
+                came, hint = "one that asks for the numbers of a tensor", "let no control flow depend on them"
+            fail(f"trace(make_model, x): {failed_at(error)}", "a line that torch.export can follow", came, hint)
+    assert program.call_spec.out_spec is not None
+    if not program.call_spec.out_spec.is_leaf():
+        fail("trace(make_model, x)", "a module that returns one tensor", "a tuple, list or dict", "wrap it in a module "
+             "that does")  # fmt: skip
     return Export(
         program,
         dict(copied.named_parameters(remove_duplicate=False)),
@@ -174,13 +183,20 @@ def without_fast_paths() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """torch writes tracebacks of its own to the log before it raises; the message says what they say."""
+    """torch writes tracebacks and graphs of its own before it raises; the message says what they say."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
+
+
+def shown(x: Tensor) -> str:
+    """A batch in a message."""
+    return f"it was given shape {tuple(x.shape)} and {x.dtype}"
 
 
 def one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from mupi.architecture.coordinates import Add, Dropout, Multiply, Normalize
 from mupi.architecture.draft import Value
 from mupi.architecture.trace.attention_rules import masked, where_kept
 from mupi.architecture.trace.extents import ONE, Scaling
-from mupi.architecture.trace.formula import Formula, X
+from mupi.architecture.trace.formula import Formula, X, closed
 from mupi.architecture.trace.layout import BATCH, CHANNELS, Axes, Unreadable, size_of
 from mupi.architecture.trace.moments import added_to_moment, centered, normalized, powered
 from mupi.architecture.trace.shape_rules import parts, rearranged
@@ -41,16 +41,16 @@ def scaled(step: Step, x: Anything, by: Scaling) -> Any:
     """A value times a number."""
     if isinstance(x, Traced) and step.shape(x).channels is None:
         raise Unreadable("a product with integers", "embed them first (nn.Embedding)")
-    if isinstance(x, Traced | Parameter) or (isinstance(x, Scores) and not x.softmaxed and not x.causal):
-        if grows(step, x):
-            raise Unreadable("a product that copies a value along an axis")
-        if by.factor == 0:
-            raise Unreadable("a product with 0")
-        waits = isinstance(x, Traced) and x.formula != X and x.scaling == Scaling() and by.exponent == 0
-        if waits and isinstance(x, Traced) and x.formula.closed is None:
-            return replace(x, formula=Formula("mul.Tensor", (x.formula, by.factor)))
-        return replace(x, scaling=x.scaling * by)
-    raise Unreadable(f"a product of {described(x)} with a number")
+    if not isinstance(x, Traced | Parameter | Scores):
+        raise Unreadable(f"a product of {described(x)} with a number")
+    if isinstance(x, Scores) and (x.softmaxed or (x.causal and by.factor < 0)):
+        raise Unreadable("a product of probabilities, or of masked products, with a number")
+    if by.factor == 0 or grows(step, x):
+        raise Unreadable("a product with 0" if by.factor == 0 else "a product that copies a value along an axis")
+    waits = isinstance(x, Traced) and x.formula != X and x.scaling == Scaling() and by.exponent == 0
+    if waits and isinstance(x, Traced) and closed(x.formula) is None:
+        return replace(x, formula=Formula("mul.Tensor", (x.formula, by.factor)))
+    return replace(x, scaling=x.scaling * by)
 
 
 @translates(aten.mul)
@@ -245,6 +245,9 @@ def pointwise(step: Step, *arguments: Any) -> Any:
         given.append(folded(x) if isinstance(x, Traced) else fixed)
     overload = f"{step.called}.{operator_name(step.first.target)[2]}"
     options = tuple(sorted((k, v) for k, v in step.options.items() if v is not None))
+    if step.called in ("maximum", "minimum") and any(isinstance(a, float) for a in given):
+        overload = "clamp_min.default" if step.called == "maximum" else "clamp_max.default"
+        given.sort(key=lambda a: isinstance(a, float))
     made = Formula(overload, tuple(given), options)
     return Traced(first.place, first.axes, made)
 

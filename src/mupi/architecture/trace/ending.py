@@ -3,7 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from math import lcm, prod
 from typing import Any
+
+import numpy as np
 
 from mupi.architecture.architecture import Architecture
 from mupi.architecture.description import Description, Node
@@ -126,9 +129,9 @@ def parameters(step: Step, net: Description, uses: dict[int, Uses]) -> tuple[Par
         for kind, (parameter, axes) in used.items():
             entry = found.setdefault(parameter.name, (role_of(net, place, kind), []))
             entry[1].append(use(step, net.nodes[place].name, kind, parameter, axes))
-    for name, (_, entries) in found.items():
-        disjoint(name, entries)
     sizes = {name: tuple(step.size(pair) for pair in shape) for name, shape in shapes.items() if name in found}
+    for name, (_, entries) in found.items():
+        disjoint(name, sizes[name], entries)
     return tuple(Parameter(name, sizes[name], *fields(found[name])) for name in shapes if name in found)
 
 
@@ -163,22 +166,28 @@ def offset(step: Step, pair: tuple[int, int]) -> Size:
     return 0 if pair == (0, 0) else step.size(pair)
 
 
-def disjoint(name: str, uses: Iterable[Use]) -> None:
+def disjoint(name: str, axes: tuple[Size, ...], uses: Iterable[Use]) -> None:
     """Refuse parts of a parameter that overlap: they would be weights of their own in a description."""
-    cuts = {use.cuts for use in uses}
-    one = {tuple((c.axis, c.size, c.faster) for c in cut) for cut in cuts}
-    if len(cuts) < 2:
+    parts = {use.cuts for use in uses}
+    sizes = [*axes, *(size for cuts in parts for c in cuts for size in (c.size, c.faster, c.start, c.stop))]
+    width = lcm(*(size.times.denominator for size in sizes if isinstance(size, Width)))
+    if len(parts) == 1:
         return
-    if len(one) == 1 and all(len(cut) == 1 for cut in cuts):
-        spans = sorted((at(cut[0].start), at(cut[0].stop)) for cut in cuts)
-        if all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False)):
-            return
-    if len(one) == 1 and len({(c[-1].start, c[-1].stop) for c in cuts}) == len(cuts) and all(len(c) > 1 for c in cuts):
-        return
-    fail("trace(make_model, x)", "a module whose parameters are used in parts that do not overlap", name,
-         "use a parameter as a whole, or in parts that follow one another")  # fmt: skip
+    count = prod(at(size, width) for size in axes)
+    read = np.zeros(count, dtype=np.int8)
+    for cuts in parts:
+        part = np.arange(count).reshape([at(size, width) for size in axes])
+        for c in cuts:
+            before, after = part.shape[: c.axis], part.shape[c.axis + 1 :]
+            apart = part.reshape(*before, -1, at(c.size, width), at(c.faster, width), *after)
+            kept = np.arange(at(c.start, width), at(c.stop, width))
+            part = apart.take(kept, c.axis + 1).reshape(*before, -1, *after)
+        read[part] += 1
+    if read.max(initial=0) > 1:
+        fail("trace(make_model, x)", "a module whose parameters are used in parts that do not overlap", name,
+             "use a parameter as a whole, or in parts that follow one another")  # fmt: skip
 
 
-def at(size: Size) -> float:
-    """A size to compare with others: a number is none beside a multiple of the width."""
-    return float(size.times) * 1e9 if isinstance(size, Width) else float(size)
+def at(size: Size, width: int) -> int:
+    """A size where n is the width."""
+    return int(size.times * width) if isinstance(size, Width) else size

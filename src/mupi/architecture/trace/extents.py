@@ -42,7 +42,7 @@ class Scaling:
     def __mul__(self, other: "Scaling") -> "Scaling":
         return Scaling(neat(self.factor * other.factor), self.exponent + other.exponent)
 
-    def __pow__(self, power: float) -> "Scaling":
+    def __pow__(self, power: int | float) -> "Scaling":
         return Scaling(neat(self.factor**power), self.exponent * power)
 
 

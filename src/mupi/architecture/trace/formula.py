@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -44,38 +45,6 @@ class Formula:
         parts += [f"{name}={value}" for name, value in self.options]
         return f"{self.operation.split('.')[0]}({', '.join(parts)})"
 
-    @property
-    def activation(self) -> Activation:
-        """It as an activation, in closed form where there is one.
-
-        Raises:
-            ValueError: If it is none: see `mupi.activations.as_activation`.
-        """
-        return self.closed or as_activation(self, f"trace(make_model, x): {self.__name__}")
-
-    @property
-    def closed(self) -> Activation | None:
-        """A function that PyTorch has itself, of x and no other formula; None for others."""
-        if not self.operation:
-            return Identity()
-        polynomial = coefficients(self)
-        if polynomial is not None:
-            return Polynomial(polynomial)
-        if self.arguments[0] != X or any(isinstance(a, Formula) for a in self.arguments[1:]):
-            return None
-        numbers = tuple(a for a in self.arguments[1:] if a is not None)
-        if self.operation == "leaky_relu.default":
-            return LeakyReLU(float(numbers[0])) if numbers else LeakyReLU(0.01)
-        if self.operation == "clamp.default" and self.arguments[1:] == (0,) or self.operation == "clamp_min.default":
-            return as_activation(functional.relu) if numbers == (0,) else None
-        named = dict(self.options)
-        if self.operation == "gelu.default" and named.get("approximate", "none") == "none":
-            return as_activation(functional.gelu)
-        defaults, function = FUNCTIONS.get(self.operation, ((), None))
-        if function is None or named or numbers not in ((), defaults):
-            return None
-        return as_activation(function)
-
 
 X = Formula()
 
@@ -109,6 +78,34 @@ sqrt rsqrt reciprocal sgn sign special_erf special_expit pow maximum minimum gt 
 
 COORDINATEWISE = frozenset(NAMES.split())
 """Operations on each coordinate by itself; what is no activation (√x, 1/x) is refused when it becomes one."""
+
+
+@lru_cache(256)
+def closed(formula: Formula) -> Activation | None:
+    """The activation of a function that PyTorch has itself, of x and no other formula; None for others."""
+    if not formula.operation:
+        return Identity()
+    polynomial = coefficients(formula)
+    if polynomial is not None:
+        return Polynomial(polynomial)
+    if formula.arguments[0] != X or any(isinstance(a, Formula) for a in formula.arguments[1:]):
+        return None
+    numbers = tuple(a for a in formula.arguments[1:] if a is not None)
+    if formula.operation == "leaky_relu.default":
+        return LeakyReLU(float(numbers[0])) if numbers else LeakyReLU(0.01)
+    if (
+        formula.operation == "clamp.default"
+        and formula.arguments[1:] == (0,)
+        or formula.operation == "clamp_min.default"
+    ):
+        return as_activation(functional.relu) if numbers == (0,) else None
+    named = dict(formula.options)
+    if formula.operation == "gelu.default" and named.get("approximate", "none") == "none":
+        return as_activation(functional.gelu)
+    defaults, function = FUNCTIONS.get(formula.operation, ((), None))
+    if function is None or named or numbers not in ((), defaults):
+        return None
+    return as_activation(function)
 
 
 def coefficients(formula: Formula) -> tuple[float, ...] | None:

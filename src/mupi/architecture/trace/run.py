@@ -1,7 +1,7 @@
 """`trace`: a PyTorch module becomes an `Architecture`."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from mupi.architecture.trace.extents import Experiment
 from mupi.architecture.trace.formula import COORDINATEWISE
 from mupi.architecture.trace.layout import Unreadable, whole
 from mupi.architecture.trace.translation import Step, Translation, rule_of
-from mupi.architecture.trace.values import Constant, Parameter, Traced, Varying
+from mupi.architecture.trace.twins import random_states_kept
+from mupi.architecture.trace.values import Anything, Constant, Parameter, Traced, Varying
 from mupi.checks import fail, positive_int
 from mupi.torch_internals import OPERATOR, schema
 
@@ -34,7 +35,7 @@ assert all((attention_rules, average_rules, moments, shape_rules, weight_rules))
 
 
 def trace(
-    make_model: Callable[[int], nn.Module], x: Tensor | np.ndarray, *, widths: tuple[int, int] = WIDTHS
+    make_model: Callable[[int], nn.Module], x: Tensor | np.ndarray, *, widths: Sequence[int] = WIDTHS
 ) -> Architecture:
     """Read the architecture of a PyTorch module, without training it, changing it, or memory for its weights.
 
@@ -68,13 +69,15 @@ def trace(
         fail("trace(x=...)", "a tensor or array of numbers or tokens, its first axis the batch", came)
     if any(size == 0 for size in example.shape[1:]):
         fail("trace(x=...)", "with at least one entry on each axis", f"shape {tuple(example.shape)}")
-    if not isinstance(widths, tuple) or len(widths) != 2 or widths[0] == widths[1]:
-        fail("trace(widths=...)", "two different widths", repr(widths))
+    if len(widths) != 2 or widths[0] == widths[1]:
+        fail("trace(widths=...)", "two different widths", str(widths))
     sizes = tuple(positive_int("trace(widths=...)", w) for w in widths)
     experiment = Experiment((sizes[0], sizes[1]), BATCHES)
     if sizes[0] * BATCHES[1] == sizes[1] * BATCHES[0]:
         fail("trace(widths=...)", f"in another ratio than {BATCHES[0]} to {BATCHES[1]}", widths, "take a and 2·a")
-    return translated(capture(make_model, example, experiment), example)
+    with random_states_kept():
+        graphs = capture(make_model, example, experiment)
+    return translated(graphs, example)
 
 
 def translated(graphs: Capture, x: Tensor) -> Architecture:
@@ -157,11 +160,8 @@ def result(step: Step, values: dict[fx.Node, Any], needed: set[fx.Node]) -> Any:
         return part() if callable(part) else part
     if not isinstance(first.target, OPERATOR):
         raise Unreadable(f"{first.target}")
-    flat = [x for a in given for x in (a if isinstance(a, list) else [a])]
-    if (
-        not any(isinstance(x, fx.Node) for x in first.all_input_nodes)
-        or all(isinstance(x, Constant) for x in flat if not isinstance(x, int | float | str | bool | Varying | None))
-    ) and not any(hasattr(x, "axes") or hasattr(x, "of") for x in [*flat, *options.values()]):
+    flat = [x for a in (*given, *options.values()) for x in (a if isinstance(a, list) else [a])]
+    if not any(isinstance(x, Anything) and not isinstance(x, Constant) for x in flat):
         return folded(step, given, options)
     if step.called in SHAPE_ONLY:
         return filled(step, given, options)

@@ -71,6 +71,9 @@ class BuiltAt:
         if child is None or id(child) in self.at:
             return
         frame = sys._getframe(1)
+        # Up to torch, which calls this, and on to who called torch.
+        while frame is not None and not frame.f_code.co_filename.startswith(OTHERS[0]):
+            frame = frame.f_back
         while frame is not None and not is_users(frame.f_code.co_filename):
             frame = frame.f_back
         if frame is not None:

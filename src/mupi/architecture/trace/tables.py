@@ -19,7 +19,8 @@ def table(step: Step, x: Parameter, dims: Sequence[int] | None = None, channel: 
         channel: The axis of the channels; None for the infinite one, or the last.
     """
     if channel is None:
-        wide = [d for d, axis in enumerate(x.axes) if isinstance(step.size(size_of(axis)), Width)]
+        own = [d for d, axis in enumerate(x.axes) if all(atom.axis != BATCH for atom in axis)]
+        wide = [d for d in own if isinstance(step.size(size_of(x.axes[d])), Width)]
         if len(wide) > 1:
             raise Unreadable("a parameter with two axes of the width that is no weight", "use it in a product")
         ends = [d for d, axis in enumerate(x.axes) if axis and axis[0].axis != BATCH]
@@ -41,5 +42,13 @@ def table(step: Step, x: Parameter, dims: Sequence[int] | None = None, channel: 
 
 def described(x: object) -> str:
     """A value that is none, in a message."""
-    kinds = {"Constant": "a fixed tensor", "Parameter": "a parameter", "Scores": "attention scores"}
-    return kinds.get(type(x).__name__, f"a {type(x).__name__.lower()}")
+    kinds = {
+        "Traced": "a value",
+        "Parameter": "a parameter",
+        "Constant": "a fixed tensor",
+        "Scores": "attention's products",
+        "Moment": "a mean over the width",
+        "Centered": "a value less its mean over the width",
+        "Padded": "a padded value",
+    }
+    return kinds.get(type(x).__name__, repr(x))

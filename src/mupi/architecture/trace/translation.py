@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import torch
 from torch import fx
 
+from mupi.activations import Activation, as_activation
 from mupi.architecture.coordinates import Activate, Dropout, Scale
 from mupi.architecture.draft import Draft, Value
 from mupi.architecture.operation import Input, Operation
@@ -14,7 +15,7 @@ from mupi.architecture.positions import Permute, Reshape
 from mupi.architecture.shape import Shape, Size, Width
 from mupi.architecture.trace.capture import Capture
 from mupi.architecture.trace.extents import Pair, Scaling, over
-from mupi.architecture.trace.formula import Formula, X
+from mupi.architecture.trace.formula import Formula, X, closed
 from mupi.architecture.trace.layout import (
     BATCH,
     CHANNELS,
@@ -131,7 +132,9 @@ class Step:
         """A number or a multiple of n, of an axis of channels."""
         found = self.translation.capture.experiment.size(pair)
         if found is None:
-            widths = self.translation.capture.experiment.widths
+            widths, batches = self.translation.capture.experiment.widths, self.translation.capture.experiment.batches
+            if pair[0] * batches[1] == pair[1] * batches[0]:
+                raise Unreadable("an axis whose size is that of the batch", "samples must not see each other")
             raise Unreadable(
                 f"an axis of {pair[0]} at width {widths[0]} and {pair[1]} at width {widths[1]}",
                 "make every size that depends on the width a multiple of it",
@@ -189,14 +192,22 @@ class Step:
         """The value itself, with nothing pending."""
         place = x.place
         if x.formula != X:
-            closed = x.formula.closed
-            if closed is None and x.scaling.exponent == 0 and x.scaling.factor != 1:
+            known = closed(x.formula)
+            if known is None and x.scaling.exponent == 0 and x.scaling.factor != 1:
                 folded = Formula("mul.Tensor", (x.formula, x.scaling.factor))
                 return self.plain(replace(x, formula=folded, scaling=Scaling()))
-            place = self.write(Activate(closed or x.formula.activation), place)
+            place = self.write(Activate(known or self.activation(x.formula)), place)
         if x.scaling != Scaling():
             place = self.write(Scale(x.scaling.factor, x.scaling.exponent), place)
         return Traced(place, x.axes)
+
+    @staticmethod
+    def activation(formula: Formula) -> Activation:
+        """The activation of a formula that PyTorch has no name for."""
+        try:
+            return as_activation(formula, "activation")
+        except ValueError as error:
+            raise Unreadable("a function that is no activation: " + str(error).partition(" must be ")[2]) from None
 
     def apply(self, operation: Operation, *values: Traced) -> Traced:
         """An operation of values that have their axes in order: batch, positions, channels."""

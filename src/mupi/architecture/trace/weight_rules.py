@@ -41,6 +41,7 @@ def dense(
         read: Its axis of inputs.
         bias: A bias, of outputs.
     """
+    x = table(step, x) if isinstance(x, Parameter) else x
     if not isinstance(x, Traced):
         raise Unreadable(f"a weight that reads {described(x)}")
     if weight.scaling != Scaling() and bias is not None:
