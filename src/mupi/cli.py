@@ -5,16 +5,17 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import make_dataclass
 from functools import partial, reduce
+from io import BytesIO, TextIOWrapper
 from operator import or_
 from typing import Annotated, Any, get_args
 
 from mupi.checks import fail
 from mupi.command_list import COMMANDS, RECIPES, Command
 from mupi.commands.exits import Exit, explained
-from mupi.commands.help import Option, shown_examples
+from mupi.commands.help import Option, narrow, shown_examples
 from mupi.commands.options import check_arguments, check_options, named
 from mupi.commands.reading import read
 from mupi.extras import require
@@ -140,11 +141,14 @@ def list_recipes(args: Sequence[str]) -> None:
 
 
 def with_examples(kind: Any, args: Sequence[str], prog: str, command: Command, **options: Any) -> Any:
-    """`read`, whose help ends with examples."""
+    """`read`, whose help is no wider than a screen and ends with examples."""
+    said = TextIOWrapper(BytesIO(), encoding="utf-8")
     try:
-        return read(kind, args, prog, **options)
+        with redirect_stdout(said):
+            return read(kind, args, prog, **options)
     except SystemExit:
-        print(shown_examples(command.examples))
+        said.seek(0)
+        print(narrow(said.read()), shown_examples(command.examples), sep="\n")
         raise
 
 

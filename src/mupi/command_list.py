@@ -144,7 +144,7 @@ RECIPES = {
         "mu_limit",
         (
             "mupi recipe mu-limit --images 16 --seeds 2",
-            "mupi recipe mu-limit --depths 1 2 --activation erf",
+            "mupi recipe mu-limit --depth 1 --activation erf",
         ),
     ),
     "transfer": Command(
@@ -204,7 +204,7 @@ RECIPES = {
         "analogies",
         (
             "mupi recipe analogies runs/a",
-            "mupi recipe analogies vectors.bin --max-words 30000",
+            "mupi recipe analogies vectors.bin --data-dir .",
         ),
     ),
     "neighbours": Command(

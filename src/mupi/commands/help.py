@@ -93,6 +93,13 @@ def printed(
     return "\n".join([*lines, "", shown_examples(examples)])
 
 
+def narrow(text: str) -> str:
+    """With lines that are too long for a screen broken."""
+    width = min(WIDEST, shutil.get_terminal_size().columns)
+    lines = [textwrap.wrap(line, width) if len(line) > WIDEST else [line] for line in text.splitlines()]
+    return "\n".join(line for broken in lines for line in broken)
+
+
 def shown_examples(examples: Sequence[str]) -> str:
     """As help ends."""
     return "\n".join(["examples:", *(f"  {example}" for example in examples)])

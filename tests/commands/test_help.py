@@ -1,0 +1,83 @@
+"""Help: its first screen, its second, and examples that are read; tables that fit."""
+
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from mupi.cli import main
+from mupi.command_list import COMMANDS, RECIPES, Command
+
+ALL = COMMANDS | RECIPES
+EXAMPLES = [(name, example) for name, command in ALL.items() for example in command.examples]
+
+
+def printed(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main(args)
+    assert stopped.value.code == 0
+    return capsys.readouterr().out
+
+
+def options(text: str) -> Iterator[str]:
+    """Those that a help of ours shows."""
+    return (line.split()[0] for line in text.splitlines() if line.startswith("  --"))
+
+
+@pytest.mark.parametrize("choices", [[], ["--features", "random"], ["--network", "mup"], ["--arch", "cnn"]], ids=str)
+def test_the_first_screen_of_train_has_a_dozen_options_and_the_second_all(choices, capsys):
+    first = printed(["train", *choices, "--help"], capsys)
+    every = printed(["train", *choices, "--help-all"], capsys)
+    assert 8 <= len(list(options(first))) <= 12
+    assert set(options(first)) < set(options(every))
+    groups = [line for line in first.splitlines() if line and line[0] != " "]
+    assert {"data", "network", "optimizer", "schedule", "run", "examples:"} <= set(groups)
+    assert all(len(line) <= 80 for line in [*first.splitlines(), *every.splitlines()])
+
+
+def test_options_of_other_networks_are_not_shown(capsys):
+    shown = set(options(printed(["train", "--network", "mup", "--help-all"], capsys)))
+    assert "--sigma-w" in shown and not {"--rank", "--features"} & shown
+    shown = set(options(printed(["train", "--features", "atoms", "--help-all"], capsys)))
+    assert "--rank" in shown and not {"--degree", "--width"} & shown
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_ends_with_examples_and_fits(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = printed([name, "--help"], capsys).splitlines()
+    assert lines[-3:] == ["examples:", *(f"  {example}" for example in ALL[name].examples)]
+    assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize("name, example", EXAMPLES, ids=lambda value: value)
+def test_an_example_is_read(name, example, monkeypatch):
+    program, *args = shlex.split(example)
+    assert program == "mupi" and name in args[:2]
+    found, load = [], Command.load
+    monkeypatch.setattr(Command, "load", lambda command: (load(command)[0], found.append))
+    if name in ("train", "plot"):
+        monkeypatch.setattr("mupi.cli.print", lambda *args: None, raising=False)
+    try:
+        assert main(args) == 0
+    except (AttributeError, TypeError):
+        # `train` goes on with what its function returns, of which there is nothing here.
+        assert name == "train"
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "given, same",
+    [
+        ("cifar10 --lr 2", "--dataset cifar10 --lr 2"),
+        ("features:atoms --network.rank 3", "--features atoms --rank 3"),
+        ("features:hermite --features.degree 3", "--features hermite --degree 3"),
+        ("--degree 4 --subspace 9 --subspace-high 2", "--degree 4 --subspace 2:9,3:2,4:2"),
+        ("--degree 3 --subspace-high=2", "--degree 3 --subspace 2:64,3:2"),
+    ],
+)
+def test_other_spellings_mean_the_same(given, same):
+    from mupi.commands.train.form import read_train
+
+    first, second = (read_train(line.split(), "mupi train", "", ())[0] for line in (given, same))
+    assert first == second
