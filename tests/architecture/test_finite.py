@@ -225,12 +225,36 @@ def test_a_perceptron_is_the_mlp_of_the_library_bit_for_bit(p):
     ours = MLP(7, 3, 16, 3, parametrization=p, generator=seeded(), dtype=F64, **options)
     mine = perceptron(7, 3, depth=3).finite(16, parametrization=p, generator=seeded(), dtype=F64, **options)
     x = randn(5, 7)
+    assert isinstance(ours, FiniteNetwork) and [layer.layer for layer in ours.layers] == [1, 2, 3, 4]
     assert_equal(mine(x), ours(x))
-    assert_equal(mine.feature_kernel(x, x[:2]), ours.feature_kernel(x, x[:2]))
     assert mine.state_dict().keys() == ours.state_dict().keys()
     groups = [[(g["name"], g["lr"], len(g["params"])) for g in net.parameter_groups(0.1, 2.0)] for net in (mine, ours)]
     assert groups[0] == groups[1]
     assert_equal(trained(mine, x, weight_decay=0.1), trained(ours, x, weight_decay=0.1))
+
+
+def test_numbers_are_those_of_the_mlp_before_it_was_a_reading():
+    """Of a network with draws of all kinds, after five steps of SGD with momentum, decay and clipping."""
+    net = MLP(
+        8, 3, 24, 3, parametrization=Parametrization.standard(3, c=1), bias_scale=0.5, sigma_b=1.0, activation=GELU(),
+        generator=seeded(), dtype=F64,
+    )  # fmt: skip
+    x = randn(12, 8, seed=1)
+    optimizer = SGD(net.parameter_groups(0.3, first=0.5, weight_decay=0.05), momentum=0.5, clip=1.0)
+    for _ in range(5):
+        cross_entropy(net(x), torch.arange(12) % 3).backward()
+        optimizer.step()
+    expected = [float.fromhex(h) for h in ("-0x1.2a48d005d6b20p-8", "0x1.32a9b9bfdaf9bp-2", "0x1.690df20d074cbp-2")]
+    assert_close(net(x)[0].detach(), torch.tensor(expected, dtype=F64), rtol=1e-12)
+
+
+def test_a_module_may_be_replaced():
+    """What is registered is what computes: adapters and the like are put in a layer's place."""
+    net = perceptron(3, 2, depth=1).finite(8, generator=seeded(), dtype=F64)
+    net.layers[1] = torch.nn.Linear(8, 5, dtype=F64)
+    net.layers[0] = torch.nn.Linear(3, 8, dtype=F64)
+    x = randn(4, 3)
+    assert_close(net.hidden(x)[0], net.layers[0](x))
 
 
 def test_tied_weights_are_one_parameter_with_a_multiplier_for_each_role():

@@ -1,7 +1,9 @@
 """The finite network of a description, in any abc-parametrization."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,18 +14,19 @@ from mupi.architecture.coordinates import Activate
 from mupi.architecture.description import Description, Node
 from mupi.architecture.exponents import place_layers
 from mupi.architecture.finite_readout import FiniteReadout, last_hidden
-from mupi.architecture.finite_rules import Place, finite
+from mupi.architecture.finite_rules import Place, Tied, finite
 from mupi.architecture.inputs import read_inputs
 from mupi.architecture.scaled_groups import scaled_groups
 from mupi.architecture.scaling import Scaled, Scaling
 from mupi.arrays import takes_numpy
 from mupi.checks import non_negative, positive_int
 from mupi.conventions import Conventional, function, without_address
+from mupi.layers.network import Network
 from mupi.parametrization import LearningRates, Parametrization, Roles
 
 
 @takes_numpy
-class FiniteNetwork(Conventional):
+class FiniteNetwork(Conventional, Network):
     """A described network of width n in an abc-parametrization (Yang & Hu 2021), by the roles of its parameters.
 
     Each weight is W = α n^{−a} w with w ~ N(0, σ² n^{−2b}/m), where m·n (or m, of an input) is its fan-in: m counts
@@ -94,7 +97,7 @@ class FiniteNetwork(Conventional):
         scale = {"input": input_scale, "hidden": hidden_scale, "readout": output_scale}
         std = {"readout": sigma_w if readout_std is None else readout_std}
         embed_std = sigma_w if embed_std is None else embed_std
-        self._steps: list[Callable[..., Tensor]] = []
+        self._steps: list[Callable[..., Tensor] | tuple[str, ...]] = [()]  # of modules, where they are registered
         owners: dict[str, tuple[nn.Module, Scaling]] = {}
         for i, node in enumerate(net.nodes[1:], 1):
             role = net.role(i) or "vector"
@@ -107,10 +110,11 @@ class FiniteNetwork(Conventional):
                 place = _tie(place, node, *owners[node.owner])
             step = finite(node, place, *(net.shapes[j] for j in node.inputs))
             self._steps.append(step)
-            if isinstance(step, nn.Module) and (step.has_parameters if isinstance(step, Scaled) else True):
-                if all(step is not module for module, _ in owners.values()):
-                    _register(self, node.name, step)
-                owners.setdefault(node.owner, (step, scaling))
+            if isinstance(step, nn.Module):
+                owner, _ = owners.setdefault(node.owner, (step, scaling))
+                name = node.owner if step is owner else node.name
+                _register(self, name, step)
+                self._steps[i] = tuple(name.split("."))
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`; each module with parameters compares its multipliers."""
@@ -133,13 +137,17 @@ class FiniteNetwork(Conventional):
             ValueError: If ``x`` has other sizes or another dtype, a NaN or infinity, or integers out of range.
         """
         inputs, batch = self._read(x)
-        return self._evaluate({0: inputs})[-1].expand(len(inputs), *self._out).reshape(*batch, *self._out)
+        out = self._sizes(len(self.description) - 1)
+        return self._evaluate({0: inputs})[-1].expand(len(inputs), *out).reshape(*batch, *out)
 
-    def hidden(self, x: Tensor) -> list[Float[Tensor, "batch *positions n"]]:
-        """What each activation is applied to, in order; last what `readout` takes."""
+    def hidden(self, x: Tensor) -> list[Float[Tensor, "*batch n"]]:
+        """What each activation is applied to, in order; last what `readout` takes.
+
+        Raises:
+            ValueError: If there is no layer that all outputs are a function of.
+        """
         inputs, batch = self._read(x)
-        net = self.description
-        last, _ = last_hidden(net)
+        net, (last, _) = self.description, self._cut
         read = [net.nodes[i].inputs[0] for i in range(last) if isinstance(net.nodes[i].operation, Activate)]
         places = [i for i in dict.fromkeys(read) if net.shapes[i].is_layer and i != last]
         values = self._evaluate({0: inputs}, last)
@@ -147,21 +155,17 @@ class FiniteNetwork(Conventional):
         return [v.expand(len(inputs), *v.shape[1:]).reshape(*batch, *v.shape[1:]) for v in kept]
 
     @property
-    def readout(self) -> FiniteReadout:
+    def readout(self) -> FiniteReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The outputs as a function of the last of `hidden`.
 
         Raises:
             ValueError: If there is no layer that all outputs are a function of.
         """
-        return FiniteReadout(self.description, self._evaluate)
-
-    def features(self, x: Tensor) -> Float[Tensor, "*batch k"]:
-        """What the readout's weight reads, over √(number of coordinates): of averages, the averages."""
-        return self.readout.features(self.hidden(x)[-1])
-
-    def feature_kernel(self, x1: Tensor, x2: Tensor) -> Float[Tensor, "*pairs"]:
-        """The inner products of `features`: the mean over coordinates, (n, m), or (n, *positions, m, *positions)."""
-        return self.readout.kernel(self.features(x1), self.features(x2))
+        net, (_, place) = self.description, self._cut
+        (read,) = net.nodes[place].inputs
+        layer = self._step(place)
+        assert isinstance(layer, nn.Module)
+        return FiniteReadout(net, self._cut, layer, self._sizes(read)[-1], self._evaluate)
 
     def parameter_groups(
         self,
@@ -190,18 +194,28 @@ class FiniteNetwork(Conventional):
         modules = (module for module in self.modules() if isinstance(module, Scaled))
         return scaled_groups(modules, lr, first, last, bias, weight_decay, rates=rates)
 
-    @property
-    def _out(self) -> tuple[int, ...]:
-        sizes = self.description.output.axes
-        return tuple(size if isinstance(size, int) else size.at(self.width) for size in sizes)
+    @cached_property
+    def _cut(self) -> tuple[int, int]:
+        return last_hidden(self.description)
+
+    def _sizes(self, place: int) -> tuple[int, ...]:
+        """Axes of a node's value."""
+        axes = self.description.shapes[place].axes
+        return tuple(size if isinstance(size, int) else size.at(self.width) for size in axes)
+
+    def _step(self, place: int) -> Callable[..., Tensor]:
+        """What a node does; of modules those that are registered now, which may have been replaced."""
+        step = self._steps[place]
+        return _at(self, step) if isinstance(step, tuple) else step
 
     def _evaluate(self, known: dict[int, Tensor], upto: int | None = None) -> list[Any]:
         """The values of all nodes, up to one, from some that are known; those before are None."""
         net, start = self.description, min(known)
         values: list[Any] = [known.get(i) for i in range(start + 1)]
         for i in range(start + 1, len(net) if upto is None else upto + 1):
-            node = net.nodes[i]
-            values.append(self._steps[i - 1](*(values[j] for j in node.inputs)))
+            node, step = net.nodes[i], self._step(i)
+            read = [values[j] for j in node.inputs]
+            values.append(step(*read, _at(self, node.owner.split("."))) if isinstance(step, Tied) else step(*read))
         return values
 
     def _read(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
@@ -220,7 +234,14 @@ def _tie(place: Place, node: Node, owner: nn.Module, theirs: Scaling) -> Place:
 
 def _register(net: nn.Module, name: str, module: nn.Module) -> None:
     """Under a dotted name, which may be that of a method: names in a state dict are the description's."""
-    *path, last = name.split(".")
+    parts = name.split(".")
+    for part, after in pairwise(parts):
+        net = net._modules.setdefault(part, nn.ModuleList() if after.isdigit() else nn.Module())  # pyright: ignore
+    net._modules[parts[-1]] = module
+
+
+def _at(net: nn.Module, path: Sequence[str]) -> Any:
+    """The module under a name."""
     for part in path:
-        net = net._modules.setdefault(part, nn.Module())  # pyright: ignore[reportAssignmentType]
-    net._modules[last] = module
+        net = net._modules[part]  # pyright: ignore[reportAssignmentType]
+    return net

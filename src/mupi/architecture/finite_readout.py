@@ -1,23 +1,22 @@
 """The last hidden layer of a finite network, and its outputs as a function of it."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from mupi.architecture.coordinates import Activate, Dropout, Scale
 from mupi.architecture.description import Description
 from mupi.architecture.positions import AveragePool, Flatten, Permute, Reshape, Select
 from mupi.checks import fail
+from mupi.layers import pairwise
 
 PASSED = AveragePool | Dropout | Flatten | Permute | Reshape | Scale | Select
 """What may stand between the last activation and the readout's weight."""
 
 
-@lru_cache
 def last_hidden(net: Description) -> tuple[int, int]:
     """Places of the layer that all outputs are a function of, and of the readout's weight.
 
@@ -43,42 +42,67 @@ def last_hidden(net: Description) -> tuple[int, int]:
     return place, readout
 
 
-class FiniteReadout:
-    """The outputs of a finite network from its last hidden layer: see `mupi.nets.Network`.
+class FiniteReadout(nn.Module):
+    """The outputs of a finite network from its last hidden layer, a view of it: its parameters are the network's.
 
     Args:
-        net: The description of the network.
+        net: The description.
+        cut: Places of the layer and of the readout's weight: see `last_hidden`.
+        layer: The readout's weight.
+        width: Coordinates that it reads.
         evaluate: The values of all nodes up to one, or of all, from some that are known.
     """
 
-    def __init__(self, net: Description, evaluate: Callable[..., list[Any]]):
-        self.net, self.evaluate = net, evaluate
-        self.place, self.weight = last_hidden(net)
+    def __init__(
+        self, net: Description, cut: tuple[int, int], layer: nn.Module, width: int, evaluate: Callable[..., list[Any]]
+    ):
+        super().__init__()
+        self.net, (self.start, self.place), self.layer, self.width = net, cut, layer, width
+        self.evaluate = evaluate
+        self.training = layer.training
 
-    def __call__(self, h: Float[Tensor, "*batch n"]) -> Float[Tensor, "*outputs"]:
+    @property
+    def rank(self) -> None:
+        """None: it takes the pre-activations themselves."""
+        return None
+
+    @property
+    def weight(self) -> Float[Tensor, "d_out n"]:
+        """The linear map's."""
+        return cast(Tensor, self.layer.weight)
+
+    @property
+    def bias(self) -> Float[Tensor, " d_out"] | None:
+        """The linear map's."""
+        return getattr(self.layer, "bias", None)
+
+    def forward(self, h: Float[Tensor, "*batch n"]) -> Float[Tensor, "*outputs"]:
         """f, from h^L."""
         inputs, batch = self._flat(h)
-        out = self.evaluate({self.place: inputs})[-1]
+        out = self.evaluate({self.start: inputs})[-1]
         return out.reshape(*batch, *out.shape[1:])
 
     def features(self, h: Float[Tensor, "*batch n"]) -> Float[Tensor, "*averaged k"]:
         """What the weight reads, over √(number of coordinates)."""
-        (read,) = self.net.nodes[self.weight].inputs
+        (read,) = self.net.nodes[self.place].inputs
         inputs, batch = self._flat(h)
-        value = self.evaluate({self.place: inputs}, read)[-1]
-        return value.reshape(*batch, *value.shape[1:]) / value.shape[-1] ** 0.5
+        value = self.evaluate({self.start: inputs}, read)[-1]
+        return value.reshape(*batch, *value.shape[1:]) / self.width**0.5
 
-    def kernel(self, features1: Tensor, features2: Tensor) -> Float[Tensor, "*pairs"]:
+    def kernel(
+        self, features1: Float[Tensor, "*rows1 k"], features2: Float[Tensor, "*rows2 k"]
+    ) -> Float[Tensor, "*pairs"]:
         """Inner products of features."""
-        k = features1.shape[-1]
-        kernel = features1.reshape(-1, k) @ features2.reshape(-1, k).T
-        return kernel.reshape(*features1.shape[:-1], *features2.shape[:-1])
+        return pairwise(lambda f1, f2: f1 @ f2.T, features1, features2)
 
-    def diagonal(self, features: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:
-        """Each with itself."""
+    def diagonal(self, features: Float[Tensor, "*rows k"]) -> Float[Tensor, "*rows"]:
+        """The inner product of each with itself."""
         return features.square().sum(-1)
 
+    def read_alike(self, other: "FiniteReadout") -> None:
+        """As `mupi.PiLinear.read_alike`; here neurons are all that there is."""
+
     def _flat(self, h: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        axes = self.net.shapes[self.place].axes
+        axes = self.net.shapes[self.start].axes
         batch = tuple(h.shape[: h.ndim - len(axes)])
         return h.reshape(prod(batch), *h.shape[len(batch) :]), batch

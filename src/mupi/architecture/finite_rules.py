@@ -6,13 +6,22 @@ from functools import partial
 from math import prod
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation
 from mupi.architecture.coordinates import Activate, Add, Center, Dropout, Multiply, Normalize, Scale
 from mupi.architecture.positions import Attention, AveragePool, Flatten, Join, Permute, Reshape, Select
 from mupi.architecture.rules import Refused, Rules
-from mupi.architecture.scaled import ScaledConv, ScaledEmbedding, ScaledLinear, ScaledNorm, ScaledTable, convolve
+from mupi.architecture.scaled import (
+    ScaledConv,
+    ScaledEmbedding,
+    ScaledLinear,
+    ScaledNorm,
+    ScaledTable,
+    convolve,
+    normalized,
+)
 from mupi.architecture.scaling import Scaled, Scaling
 from mupi.architecture.shape import Shape, Size, Width
 from mupi.architecture.weights import Conv, Dense, Embed, Table
@@ -116,6 +125,8 @@ def _normalize(operation: Normalize, place: Place, read: Shape) -> Step:
     if owner is not None and not isinstance(owner, ScaledNorm):
         raise Refused(f"its parameters are those of a {type(owner).__name__}")
     size, o = place.size(read.channels), operation
+    if not o.gain and not o.shift:
+        return partial(normalized, o.subtract, o.eps)
     s = replace(place.scaling, scale=1.0, bias_scale=1.0)
     return owner or ScaledNorm(size, o.subtract, o.eps, o.gain, o.shift, s)
 
@@ -161,10 +172,16 @@ def _dropout(operation: Dropout, place: Place, read: Shape) -> Step:
 @finite.register(AveragePool)
 def _average_pool(operation: AveragePool, place: Place, read: Shape) -> Step:
     if not operation.size:
-        return partial(torch.mean, dim=tuple(range(1, 1 + len(read.positions))))
+        return mean_over_positions
     if len(operation.size) > 3:
         raise Refused("torch averages over blocks of one, two or three axes", "write it as several")
     return partial(_blocks, operation)
+
+
+def mean_over_positions(x: Float[Tensor, "batch *positions n"]) -> Float[Tensor, "batch n"]:
+    """The mean over all axes but the first and the last."""
+    # Along the last axes, as convolutions have positions: gradients of the other order have other roundings.
+    return x.movedim(-1, 1).mean(tuple(range(2, x.ndim))) if x.ndim > 2 else x
 
 
 def _blocks(operation: AveragePool, x: Tensor) -> Tensor:
@@ -249,10 +266,10 @@ class Tied(Scaled):
     """An operation whose weight is another's; a bias is the other's if that has one, else its own.
 
     Args:
-        owner: The module whose weight is used.
-        operation: The operation on values and the weight.
+        owner: Whose weight; the network gives it in each call, since a module may be replaced.
+        operation: Of values and weight.
         tie: What the owner's multiplier is multiplied by.
-        bias: Whether it has a bias.
+        bias: Whether it has one.
         scaling: Of a weight in its place.
     """
 
@@ -262,13 +279,11 @@ class Tied(Scaled):
         super().__init__()
         self.scale_by(scaling)
         self.weight_multiplier = owner.weight_multiplier * tie
-        self._owner = [owner]  # in a list, so that its parameters stand in the state dict once
         self.operation, self.has_bias = operation, bias
         self.bias = scaling.draw_bias(len(owner.weight)) if bias and owner.bias is None else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, owner: Scaled) -> Tensor:
         """See the class."""
-        (owner,) = self._owner
         out = self.weight_multiplier * self.operation(x, owner.weight)
         bias = owner.bias if self.bias is None else self.bias
         return out if not self.has_bias or bias is None else out + self.bias_multiplier * bias

@@ -5,7 +5,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mupi.architecture.scaling import Scaled, Scaling
+from mupi.arrays import takes_numpy
 from mupi.parametrization import Parametrization
+from mupi.torch_internals import is_batched
 
 
 class ScaledConv(Scaled):
@@ -55,6 +57,8 @@ def convolve(
         both = [side for pad in reversed(padding) for side in (pad, pad)]
         x, padding = nn.functional.pad(x, both, mode="circular"), (0,) * len(padding)
     operation = nn.functional.conv1d if weight.ndim == 3 else nn.functional.conv2d
+    if weight.ndim == 4 and not is_batched(x):
+        x = x.contiguous(memory_format=torch.channels_last)
     return operation(x, weight, stride=stride, padding=padding).movedim(1, -1)
 
 
@@ -122,11 +126,7 @@ class ScaledNorm(Scaled):
 
     def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
         """See the class."""
-        if self.subtract:
-            x = x - x.mean(-1, keepdim=True)
-        variance = x.square().mean(-1, keepdim=True)
-        variance = variance + self.eps if self.eps else variance
-        x = x * variance.clamp_min(torch.finfo(x.dtype).tiny).rsqrt()
+        x = normalized(self.subtract, self.eps, x)
         return self.plus_bias(x if self.weight is None else self.weight_multiplier * self.weight * x)
 
     def extra_repr(self) -> str:
@@ -134,6 +134,16 @@ class ScaledNorm(Scaled):
         return f"{'LayerNorm' if self.subtract else 'RMSNorm'}, eps={self.eps:g}"
 
 
+def normalized(subtract: bool, eps: float, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    """x/√(mean x² + eps) along the last axis, its mean perhaps subtracted first; of zeros, zeros."""
+    if subtract:
+        x = x - x.mean(-1, keepdim=True)
+    variance = x.square().mean(-1, keepdim=True)
+    variance = variance + eps if eps else variance
+    return x * variance.clamp_min(torch.finfo(x.dtype).tiny).rsqrt()
+
+
+@takes_numpy
 class ScaledLinear(Scaled, nn.Linear):
     """x ↦ scale·(n^{-a} w x + bias_scale·n^{-a_β} β), with w ~ N(0, std² n^{-2b}), β ~ N(0, bias_std² n^{-2b_β}).
 
@@ -170,7 +180,7 @@ class ScaledLinear(Scaled, nn.Linear):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ):
-        # torch's own initialisation would draw from the global generator: made on "meta", then replaced.
+        # torch's own initialization would draw from the global generator: made on "meta", then replaced.
         super().__init__(d_in, d_out, bias=bias_scale != 0, device="meta", dtype=dtype)
         role = {0: "finite", 1: "input", parametrization.depth + 1: "readout"}.get(layer, "hidden")
         scaling = Scaling(
@@ -179,6 +189,10 @@ class ScaledLinear(Scaled, nn.Linear):
         self.scale_by(scaling)
         self.weight = scaling.draw(d_out, d_in)
         self.bias = scaling.draw_bias(d_out) if bias_scale else None
+
+    def extra_repr(self) -> str:
+        """Shown in the module's printed form."""
+        return f"{nn.Linear.extra_repr(self)}, layer={self.layer}, weight_multiplier={self.weight_multiplier:.4g}"
 
     def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """See the class."""

@@ -98,11 +98,6 @@ class Scaled(nn.Module):
         self.weight_multiplier, self.bias_multiplier = scaling.multiplier, scaling.bias_multiplier
 
     @property
-    def has_parameters(self) -> bool:
-        """Whether it has a weight or a bias of its own."""
-        return self.weight is not None or self.bias is not None
-
-    @property
     def layer(self) -> int:
         """Which weight of a perceptron it is; 0 if it is none."""
         return self.scaling.layer

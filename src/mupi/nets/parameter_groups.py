@@ -2,12 +2,13 @@
 
 from torch import nn
 
+from mupi.architecture.scaled_groups import scaled_groups
+from mupi.architecture.scaling import Scaled
 from mupi.arrays import takes_numpy
 from mupi.checks import fail
 from mupi.layers.network import Network
 from mupi.layers.pi_groups import pi_groups
 from mupi.layers.pi_layers import PiLayer
-from mupi.nets.mlp import ScaledLinear, scaled_groups
 from mupi.parametrization import LearningRates
 
 
@@ -47,7 +48,7 @@ def parameter_groups(
         ValueError: For another model, a negative or non-finite value, or a multiplier of a layer that has no name.
     """
     multipliers = (lr, first, last, bias, weight_decay)
-    scaled = [module for module in model.modules() if isinstance(module, ScaledLinear)]
+    scaled = [module for module in model.modules() if isinstance(module, Scaled)]
     has_pi_layers = any(isinstance(module, PiLayer) for module in model.modules())
     if scaled and not has_pi_layers:
         return scaled_groups(scaled, *multipliers, rates=rates)
