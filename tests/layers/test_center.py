@@ -1,4 +1,4 @@
-"""`Centre`: the mean over the batch and positions, its running average, and what it is of finitely many channels."""
+"""`Center`: the mean over the batch and positions, its running average, and what it is of finitely many channels."""
 
 import pytest
 import torch

@@ -54,7 +54,7 @@ class Architecture(Description):
         """The Tensor Program of its forward pass, to run at a width, to take to its limit, and to explain.
 
         Args:
-            x: Inputs.
+            x: Inputs of the network, one row each.
             options: Those of `ForwardProgram`: ``sigma_w``, ``sigma_b``, ``embed_std``.
         """
         return ForwardProgram(self, x, **options)

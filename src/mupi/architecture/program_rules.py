@@ -71,7 +71,7 @@ class Initial:
     """The outputs of a weight that reads data: jointly Gaussian vectors.
 
     Attributes:
-        vector: Its columns.
+        vector: The outputs, one column for each input and position.
         uses: For each use, by the node's name, which columns and their axes.
     """
 

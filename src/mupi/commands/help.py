@@ -68,7 +68,7 @@ def printed(
     """The help of a command.
 
     Args:
-        prog: It.
+        prog: The command as the user writes it, such as `mupi train`.
         about: What it does.
         options: What it takes.
         groups: The options' names by group.

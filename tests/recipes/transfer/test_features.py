@@ -15,7 +15,7 @@ from mupi.commands.train.train import train_network
 from mupi.data import load_digits
 from mupi.features import Hermite, RandomFeatures
 from mupi.kernels import NotPositiveDefiniteError
-from mupi.nets import CENTRED
+from mupi.nets import CENTERED
 from mupi.recipes.comparison.choice import choose
 from mupi.recipes.transfer.logistic_probe import LogisticProbe
 from mupi.recipes.transfer.readout import Readout, new_head, train_readout
@@ -28,9 +28,9 @@ KINDS = {
     "hermite": dict(features=Hermite(2, subspace=4)),
     "random": dict(features=RandomFeatures(32)),
     "mup": dict(kind=MuPerceptron, width=32, lr=0.1),
-    "cnn": dict(kind=PiConvolutional, activation=CENTRED),
-    "random cnn": dict(kind=PiConvolutional, features=RandomFeatures(32), activation=CENTRED),
-    "mup cnn": dict(kind=MuConvolutional, width=32, activation=CENTRED, lr=0.5),
+    "cnn": dict(kind=PiConvolutional, activation=CENTERED),
+    "random cnn": dict(kind=PiConvolutional, features=RandomFeatures(32), activation=CENTERED),
+    "mup cnn": dict(kind=MuConvolutional, width=32, activation=CENTERED, lr=0.5),
 }
 
 

@@ -22,7 +22,7 @@ from mupi.commands.train.networks import (
 from mupi.commands.train.presets import PROTOCOLS
 from mupi.data import Dataset
 from mupi.features import Hermite, RandomFeatures
-from mupi.nets import CENTRED, small_cnn, small_mu_cnn, small_resnet, small_transformer
+from mupi.nets import CENTERED, small_cnn, small_mu_cnn, small_resnet, small_transformer
 from mupi.nets import Network as NetworkProtocol
 
 
@@ -81,7 +81,7 @@ def architecture_protocol(base: TrainConfig, arch: ArchName) -> TrainConfig:
     return base.changed(
         kind=kind_of("pi", arch),
         features=Hermite(2, subspace=16),
-        activation=CENTRED,
+        activation=CENTERED,
         rank=32,
         depth=2 if arch == "transformer" else 3,
         flip=photographs,

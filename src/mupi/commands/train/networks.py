@@ -9,7 +9,7 @@ import torch
 from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, NormalizedPolynomial, ReLU, Sin, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import Atoms, Features, Hermite, RandomFeatures
-from mupi.nets import CENTRED
+from mupi.nets import CENTERED
 
 NetworkName = Literal["pi", "mup", "standard"]
 ArchName = Literal["mlp", "cnn", "resnet", "transformer"]
@@ -27,7 +27,7 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
     "cos": Cos(),
     # Of the ReLU's degrees 0, 1 and 2 with weights 1/2π, 1/4, 1/4π, the latter two at equal weight.
     "quadratic": NormalizedPolynomial.with_weights(0.0, 0.25, 0.25),
-    "centred": CENTRED,
+    "centred": CENTERED,
 }
 
 
