@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
-from mupi.activations import Tanh
+from mupi.activations import GELU, Tanh
 from mupi.architecture import (
     Add,
     Attention,
