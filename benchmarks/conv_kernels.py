@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d
 
 import mupi
 from mupi.data import load
-from mupi.kernels import ConvNNGP, ConvNTK
+from mupi.nets import ConvNNGP, ConvNTK
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,6 @@ from mupi.activations import (
 from mupi.architecture.trace import trace
 from mupi.features import Atoms, Expansion, Features, Hermite, Random, RandomFeatures, Weight
 from mupi.kernels import (
-    NNGP,
-    NTK,
-    ConvNNGP,
-    ConvNTK,
     EmpiricalNNGP,
     EmpiricalNTK,
     FeatureRegression,
@@ -50,6 +46,10 @@ from mupi.layers import (
 )
 from mupi.nets import (
     MLP,
+    NNGP,
+    NTK,
+    ConvNNGP,
+    ConvNTK,
     LinearMuLimit,
     MuCNN,
     Patches,

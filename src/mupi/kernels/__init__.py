@@ -1,8 +1,9 @@
-"""Kernels of infinitely wide networks, and learning with them."""
+"""Learning with kernels, and kernels of finite networks; those of infinitely wide ones are read from architectures."""
+
+import sys
+from typing import Any
 
 from mupi.kernels.alignment import centered_alignment
-from mupi.kernels.conv import ConvNNGP, ConvNTK
-from mupi.kernels.conv_kernel import ConvKernel
 from mupi.kernels.cosine import CosineKernel
 from mupi.kernels.cross_entropy_flow import CrossEntropyFlow
 from mupi.kernels.dirichlet import DirichletClassification
@@ -13,9 +14,6 @@ from mupi.kernels.given import Kernel
 from mupi.kernels.labels import centered_one_hot
 from mupi.kernels.likelihood import maximize_likelihood
 from mupi.kernels.linearized import Linearized
-from mupi.kernels.mlp_kernel import MLPKernel
-from mupi.kernels.nngp import NNGP
-from mupi.kernels.ntk import NTK
 from mupi.kernels.regression import KernelRegression
 from mupi.kernels.ridge_system import NotPositiveDefiniteError
 from mupi.kernels.tangent import EmpiricalNTK
@@ -25,9 +23,6 @@ centred_alignment = centered_alignment
 centred_one_hot = centered_one_hot
 
 __all__ = [
-    "ConvKernel",
-    "ConvNNGP",
-    "ConvNTK",
     "CosineKernel",
     "CrossEntropyFlow",
     "DirichletClassification",
@@ -38,11 +33,18 @@ __all__ = [
     "KernelDynamics",
     "KernelRegression",
     "Linearized",
-    "MLPKernel",
-    "NNGP",
-    "NTK",
     "NotPositiveDefiniteError",
     "centered_alignment",
     "centered_one_hot",
     "maximize_likelihood",
 ]
+
+MOVED = ("ConvKernel", "ConvNNGP", "ConvNTK", "MLPKernel", "NNGP", "NTK")
+"""What earlier versions had here: kernels of architectures, which stand on this package, and now in `mupi.nets`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Names of earlier versions."""
+    if name in MOVED:
+        return getattr(sys.modules["mupi.nets"], name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,37 +14,6 @@ FLOAT64_RANGE = (1e-150, 1e150)
 HINT = "scale the inputs, or use float64"
 
 
-def check_variances(
-    argument: str,
-    x: Float[Tensor, "n channels *places"],
-    moment: Float[Tensor, "n ..."],
-    variances: Sequence[Float[Tensor, "n ..."]],
-    sigma_b: float,
-) -> None:
-    """Raise ``ValueError`` unless all layers' variances on the inputs are numbers that their dtype can work with.
-
-    Args:
-        argument: The inputs as the caller knows them.
-        x: The inputs, one row each, for the message.
-        moment: Their mean squares over the channels.
-        variances: K^1(x, x), …, K^L(x, x).
-        sigma_b: σ_b; above 0 it makes up for a mean square that is lost.
-    """
-    info = torch.finfo(x.dtype)
-    low, high = FLOAT64_RANGE if x.dtype == torch.float64 else (info.tiny, info.max)
-    values = torch.stack([moment if sigma_b == 0 else torch.ones_like(moment), *variances]).detach()
-    wrong = ~((values == 0) | ((values >= low) & (values <= high)))
-    if sigma_b == 0 and (values[0] == 0).any():
-        wrong[0] |= (values[0] == 0) & (x.detach() != 0).any(1)
-    if wrong.any():
-        fail(
-            argument,
-            f"of a size whose mean square, and variance in each layer, is 0 or {low:.0e} to {high:.0e} as {x.dtype}",
-            f"{float(values[wrong][0]):.3g}",
-            HINT,
-        )
-
-
 def check_sizes(
     argument: str,
     dtype: torch.dtype,

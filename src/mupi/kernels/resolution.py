@@ -31,14 +31,6 @@ def is_coarse(φ: Activation, variances: Sequence[Float[Tensor, "..."]]) -> bool
     return not all(float(v.detach().amax()) * eps <= MOST for v in variances if v.numel())
 
 
-def moved_apart(
-    var_u: Float[Tensor, "*#pairs"], moment: Float[Tensor, "*pairs"], var_v: Float[Tensor, "*#pairs"], sigma_w: float
-) -> Float[Tensor, "*pairs"]:
-    """``moment`` less what moves K^1 = σ_w²·``moment`` + σ_b² by twice the rounding that counts as parallel."""
-    step = 16 * torch.finfo(moment.dtype).eps * var_u.sqrt() * var_v.sqrt() / max(sigma_w**2, 1e-300)
-    return moment - step.copysign(moment)
-
-
 def unresolved(
     entries: Float[Tensor, "n m"],
     moved: Float[Tensor, "n m"],

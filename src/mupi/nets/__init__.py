@@ -5,11 +5,13 @@ from mupi.layers.network import Network
 from mupi.layers.pi_functions import error_report, feature_kernel, num_atoms, sample
 from mupi.layers.pi_network import PiNetwork
 from mupi.nets.centered import CENTERED
+from mupi.nets.conv_kernels import ConvKernel, ConvNNGP, ConvNTK
 from mupi.nets.linear_mu_limit import LinearMuLimit
 from mupi.nets.mlp import MLP, ScaledLinear, scaled_groups
 from mupi.nets.mu_cnn import MuCNN
 from mupi.nets.parameter_groups import parameter_groups
 from mupi.nets.parametrize import parametrize
+from mupi.nets.perceptron_kernels import NNGP, NTK, MLPKernel
 from mupi.nets.pi_cnn import PiCNN
 from mupi.nets.pi_mlp import PiMLP
 from mupi.nets.pi_resnet import PiResNet
@@ -22,10 +24,16 @@ CENTRED = CENTERED  # what earlier versions called it
 
 __all__ = [
     "CENTERED",
+    "ConvKernel",
+    "ConvNNGP",
+    "ConvNTK",
     "LinearMuLimit",
     "MLP",
+    "MLPKernel",
     "MuCNN",
     "Network",
+    "NNGP",
+    "NTK",
     "Patches",
     "PiCNN",
     "PiMLP",

@@ -1,29 +1,19 @@
-"""What the kernels of infinitely wide multilayer perceptrons have in common."""
+"""`NNGP` and `NTK`: kernels of infinitely wide perceptrons."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from mupi.activations import Activation, as_activation
-from mupi.activations.determinant import differentiated
+from mupi.architecture import Architecture, zoo
+from mupi.architecture.kernel import LimitKernel, kernel
 from mupi.arrays import takes_numpy
-from mupi.checks import is_eager, positive_int
-from mupi.kernels.bounds import bound_root, check_diagonal, check_entries, check_variances
-from mupi.kernels.inner_products import check_inputs, check_sigma, mean_square, shrunk, snap_parallel
-from mupi.kernels.resolution import check_only_equal, is_coarse, moved_apart, unresolved
-from mupi.kernels.tiles import row_blocks, tiles
-
-SYMMETRIC_ROWS = 512
-"""Rows of a block of a symmetric matrix, whose part right of the diagonal is computed in vain."""
-
-CHECKPOINT_ENTRIES = 2**20
-"""Entries of a block of rows that autograd goes through at a time, with some 30 temporaries of its size."""
+from mupi.checks import fail, non_negative, positive_int
+from mupi.kernels.inner_products import check_inputs, check_sigma
 
 
 @takes_numpy
@@ -36,8 +26,8 @@ class MLPKernel(ABC):
 
     K^1 = σ_w² ⟨x, x'⟩/d + σ_b²,  K^{l+1} = σ_w² E φ(u)φ(v) + σ_b²,  (u, v) ~ N(0, K^l on {x, x'}).
 
-    A kernel of the family maps the L + 1 variances of two inputs and ⟨x, x'⟩/d to an entry. Inputs have shape
-    (n, d). Beside the result, a call holds a few blocks of rows only; under autograd it recomputes them in the
+    It is ``zoo.perceptron(d, 1, depth, activation).nngp(sigma_w, sigma_b)``, or ``.ntk``, for inputs of shape (n, d)
+    with any d. Beside the result, a call holds a few blocks of rows only; under autograd it recomputes them in the
     backward pass. Angles below 4√eps count as 0. Derivatives of any order exist, by autograd and `torch.func`; those
     that diverge for a kinked φ at parallel inputs count as their mean over directions. Where a variance is so large
     that its rounding would show, all is computed in float64; for rectifiers and polynomials it never does.
@@ -70,15 +60,6 @@ class MLPKernel(ABC):
         assert isinstance(self.activation, Activation)
         return self.activation
 
-    @abstractmethod
-    def entries(
-        self,
-        var_u: Float[Tensor, "layers *#pairs"],
-        cov: Float[Tensor, "*#pairs"],
-        var_v: Float[Tensor, "layers *#pairs"],
-    ) -> Float[Tensor, "*#pairs"]:
-        """Entries from K^1(x, x), …, K^L(x, x) and those of x', and ⟨x, x'⟩/d."""
-
     def __call__(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"] | None = None) -> Float[Tensor, "n m"]:
         """The kernel of every row of ``x1`` with every row of ``x2``, by default ``x1``; differentiable.
 
@@ -88,18 +69,7 @@ class MLPKernel(ABC):
                 float64 tells their angles where the kernel depends on them.
         """
         check_inputs(type(self).__name__, x1, x2)
-        if differentiated(x1, x1 if x2 is None else x2):
-            return self._differentiable(x1, x1 if x2 is None else x2)
-        rows_1, rows_2 = self._both_rows(x1, x1 if x2 is None else x2)
-        out = x1.new_empty(len(rows_1.x), len(rows_2.x))
-        if rows_1 is rows_2:
-            self._symmetric(out, rows_1)
-        elif rows_1.x.dtype == out.dtype:
-            self._fill(torch.mm(rows_1.x, rows_2.x.T, out=out), rows_1, rows_2)
-        else:
-            for i in row_blocks(*out.shape):
-                out[i] = self._fill(rows_1.x[i] @ rows_2.x.T, rows_1[i], rows_2)
-        return out
+        return self.of(x1.shape[1])(x1, x2)
 
     def diagonal(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """k(x, x) of each row, in O(n d); differentiable.
@@ -107,126 +77,85 @@ class MLPKernel(ABC):
         Raises:
             ValueError: As in a call.
         """
-        name = type(self).__name__
-        check_inputs(name, x, None)
-        return self._rows(f"{name}(x)", x).diagonal.to(x.dtype)
+        check_inputs(type(self).__name__, x, None)
+        return self.of(x.shape[1]).diagonal(x)
 
-    def layer(
-        self, var_u: Float[Tensor, "*#pairs"], moment: Float[Tensor, "*#pairs"], var_v: Float[Tensor, "*#pairs"]
-    ) -> Float[Tensor, "*#pairs"]:
-        """K^l = σ_w²·``moment`` + σ_b² beside its variances, so that parallel pairs are exactly parallel."""
-        return snap_parallel(var_u, self.affine(moment), var_v)
+    def of(self, d: int) -> LimitKernel:
+        """The same, for inputs of width d."""
+        return self._read(zoo.perceptron(d, 1, self.depth, self.φ))
 
-    def affine(self, moment: Float[Tensor, "*pairs"]) -> Float[Tensor, "*pairs"]:
-        """σ_w²·``moment`` + σ_b²."""
-        return self.sigma_w**2 * moment + self.sigma_b**2
-
-    def _rows(self, argument: str, x: Float[Tensor, "n d"]) -> "Rows":
-        """What a call needs of every row; checked, but under a transform of `torch.func`. In float64 where it must."""
-        given, (x, scale) = x, shrunk(x)
-        moment = mean_square(x) / scale**2
-        var = [self.affine(moment)]
-        for _ in range(self.depth - 1):
-            var.append(self.affine(self.φ.dual(var[-1], var[-1], var[-1])))
-        if x.dtype != torch.float64 and is_coarse(self.φ, var):
-            rows = self._rows(argument, given.double())
-            if is_eager(x):
-                check_diagonal(argument, rows.diagonal.to(x.dtype))
-            return rows
-        variances = torch.stack(var)
-        rows = Rows(x, scale, variances, self.entries(variances, moment, variances))
-        if is_eager(x):
-            check_variances(argument, x, moment, var, self.sigma_b)
-            check_diagonal(argument, rows.diagonal)
-        return rows
-
-    def _both_rows(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> tuple["Rows", "Rows"]:
-        """Those of two sets of inputs, once if they are one, in one dtype."""
-        name = type(self).__name__
-        rows_1 = self._rows(f"{name}(x1)", x1)
-        if x1 is x2:
-            return rows_1, rows_1
-        rows_2 = self._rows(f"{name}(x2)", x2)
-        if rows_1.x.dtype == rows_2.x.dtype:
-            return rows_1, rows_2
-        return self._rows(f"{name}(x1)", x1.double()), self._rows(f"{name}(x2)", x2.double())
-
-    def _differentiable(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        """By blocks of rows, of which autograd stores the inputs only; at once where `torch.func` allows no such."""
-        if not (is_eager(x1) and is_eager(x2)):
-            return self._block(x1, x2)
-        blocks = list(row_blocks(len(x1), len(x2), entries=CHECKPOINT_ENTRIES))
-        if len(blocks) == 1:
-            return self._block(x1, x2)
-        parts = [checkpoint(self._block, x1[i], x2, use_reentrant=False, preserve_rng_state=False) for i in blocks]
-        return torch.cat(parts)  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-    def _block(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        rows_1, rows_2 = self._both_rows(x1, x2)
-        cov = rows_1.x @ rows_2.x.T / rows_1.divisor(rows_2)
-        out = self.entries(rows_1.variances[..., None], cov, rows_2.variances[:, None])
-        if is_eager(out):
-            check_entries(self._pairs, out, bound_root(rows_1.diagonal), bound_root(rows_2.diagonal))
-            if is_coarse(self.φ, (rows_1.variances, rows_2.variances)):
-                self._check_resolved(out, cov, rows_1, rows_2)
-        return out.to(x1.dtype)
-
-    def _symmetric(self, out: Float[Tensor, "n n"], rows: "Rows") -> None:
-        """The lower triangle by blocks of rows, and its mirror image."""
-        x = rows.x
-        for i in row_blocks(len(x), len(x), entries=SYMMETRIC_ROWS * len(x)):
-            left = slice(0, i.stop)
-            if x.dtype == out.dtype:
-                self._fill(torch.mm(x[i], x[left].T, out=out[i, left]), rows[i], rows[left])
-            else:
-                out[i, left] = self._fill(x[i] @ x[left].T, rows[i], rows[left])
-            out[: i.start, i] = out[i, : i.start].T
-            square = out[i, i]
-            square.copy_(square.tril() + square.tril(-1).T)
-
-    def _fill(self, gram: Float[Tensor, "n m"], rows_1: "Rows", rows_2: "Rows") -> Float[Tensor, "n m"]:
-        """Replace inner products by entries of the kernel, tile by tile, each checked while it is in the cache."""
-        divisor = rows_1.divisor(rows_2)
-        root_1, root_2 = bound_root(rows_1.diagonal), bound_root(rows_2.diagonal)
-        coarse = is_coarse(self.φ, (rows_1.variances, rows_2.variances))
-        for rows, columns in tiles(len(gram), gram.shape[1], gram.device):
-            cov = gram[rows, columns] / divisor
-            tile = self.entries(rows_1.variances[:, rows, None], cov, rows_2.variances[:, None, columns])
-            check_entries(self._pairs, tile, root_1[rows], root_2[columns])
-            if coarse:
-                self._check_resolved(tile, cov, rows_1[rows], rows_2[columns])
-            gram[rows, columns] = tile
-        return gram
-
-    def _check_resolved(
-        self, entries: Float[Tensor, "n m"], cov: Float[Tensor, "n m"], rows_1: "Rows", rows_2: "Rows"
-    ) -> None:
-        """Raise ``ValueError`` where rounding of inner products decides."""
-        with torch.no_grad():
-            var_u, var_v = rows_1.variances[..., None], rows_2.variances[:, None]
-            moved = self.entries(var_u, moved_apart(var_u[0], cov, var_v[0], self.sigma_w), var_v)
-            at = unresolved(entries, moved, rows_1.diagonal, rows_2.diagonal)
-            check_only_equal(self._pairs, at, rows_1.x, rows_2.x, self.sigma_b)
-
-    @property
-    def _pairs(self) -> str:
-        """Pairs of inputs, as messages call them."""
-        return f"{type(self).__name__}(x1, x2)"
+    @abstractmethod
+    def _read(self, net: Architecture) -> LimitKernel:
+        """The kernel of a network."""
 
 
+@takes_numpy
 @dataclass(frozen=True)
-class Rows:
-    """Inputs times ``scale``, and without it K^1(x, x), …, K^L(x, x) and k(x, x) of each."""
+class NNGP(MLPKernel):
+    """K^{L+1}: the network's output at initialisation is a Gaussian process with this covariance.
 
-    x: Float[Tensor, "n d"]
-    scale: float
-    variances: Float[Tensor, "layers n"]
-    diagonal: Float[Tensor, " n"]
+    K^1 = σ_w² ⟨x, x'⟩/d + σ_b²,  K^{l+1} = σ_w² E φ(u)φ(v) + σ_b² with (u, v) ~ N(0, K^l) (Lee et al. 2018; Matthews
+    et al. 2018). Arguments and conventions are those of `MLPKernel`.
 
-    def __getitem__(self, i: slice) -> "Rows":
-        """Some of them."""
-        return Rows(self.x[i], self.scale, self.variances[:, i], self.diagonal[i])
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    >>> kernel = mupi.NNGP(depth=1, activation=mupi.ReLU())
+    >>> (kernel(x, x) / kernel(x, x)[0, 0]).round(decimals=4).tolist()  # 1/π between orthogonal inputs
+    [[1.0, 0.3183], [0.3183, 1.0]]
+    """
 
-    def divisor(self, other: "Rows") -> float:
-        """What makes mean products over d of inner products."""
-        return self.x.shape[1] * self.scale * other.scale
+    def _read(self, net: Architecture) -> LimitKernel:
+        return kernel(net, "nngp", self.sigma_w, self.sigma_b, name="NNGP")
+
+
+@takes_numpy
+@dataclass(frozen=True)
+class NTK(MLPKernel):
+    """Θ^{L+1} = Σ_p η_p ∂f/∂p ∂f'/∂p over all parameters p, in NTK parametrization (Jacot, Gabriel & Hongler 2018).
+
+    With learning rates η·ω_l for W^l and η·β_l for the biases σ_b b^l, and kernels K^l of `NNGP`:
+
+    Θ^1 = ω_1 σ_w² ⟨x, x'⟩/d + β_1,
+    Θ^{l+1} = ω_{l+1} σ_w² E φ(u)φ(v) + β_{l+1} + σ_w² Θ^l ∘ E φ'(u)φ'(v),  (u, v) ~ N(0, K^l).
+
+    By default ω_l = 1 and β_l = σ_b²: b^l and W^l learn at one rate, and Θ^{l+1} = K^{l+1} + σ_w² Θ^l ∘ E φ'φ'. With
+    σ_b = 0 and β_l > 0 biases start at 0 and learn. If only the readout learns, at the default rates, Θ is the NNGP
+    kernel. Other arguments and conventions are those of `MLPKernel`.
+
+    The derivatives of E φ'φ' do not exist for a kinked φ at parallel inputs, where Θ has a cusp; their means over
+    directions are taken, the derivatives of the smooth part.
+
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    >>> kernel = mupi.NTK(depth=1, activation=mupi.Identity(), sigma_w=1.0)
+    >>> kernel(x, x).tolist()  # of two linear layers, each ⟨x, x'⟩/d
+    [[1.0, 0.0], [0.0, 1.0]]
+
+    Args:
+        weight_lr: ω_1, …, ω_{L+1}; None for ones.
+        bias_lr: β_1, …, β_{L+1}; None for σ_b² each.
+
+    Raises:
+        ValueError: As `MLPKernel`, or if there are not L + 1 multipliers ≥ 0 of a kind.
+    """
+
+    weight_lr: Sequence[float] | None = None
+    bias_lr: Sequence[float] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, default in (("weight_lr", 1.0), ("bias_lr", self.sigma_b**2)):
+            given = getattr(self, name)
+            rates = (default,) * (self.depth + 1) if given is None else tuple(given)
+            if len(rates) != self.depth + 1:
+                fail(
+                    f"NTK({name}=...)",
+                    f"{self.depth + 1} numbers, one for each of {self.depth} hidden layers and the readout",
+                    f"{len(rates)}",
+                )
+            for rate in rates:
+                non_negative(f"NTK({name}=...)", rate)
+            object.__setattr__(self, name, rates)
+
+    def _read(self, net: Architecture) -> LimitKernel:
+        assert self.weight_lr is not None and self.bias_lr is not None
+        rates = ({f"layers.{i}": rate for i, rate in enumerate(given)} for given in (self.weight_lr, self.bias_lr))
+        return kernel(net, "ntk", self.sigma_w, self.sigma_b, *rates, name="NTK")

@@ -18,7 +18,7 @@ from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.presets import PRESETS
 from mupi.data import DatasetName
 from mupi.features import Atoms
-from mupi.kernels import NNGP, NTK
+from mupi.nets import NNGP, NTK
 from mupi.recipes.comparison.contestants import KernelContestant, NetContestant, beside
 from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
 from mupi.recipes.comparison.results import Result, Summary, summarize

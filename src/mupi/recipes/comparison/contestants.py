@@ -13,7 +13,8 @@ from mupi.commands.train.build import build_data, independent_generators
 from mupi.commands.train.config import TrainConfig, current
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.train import MB, train_network
-from mupi.kernels import KernelRegression, MLPKernel
+from mupi.kernels import KernelRegression
+from mupi.nets import MLPKernel
 from mupi.progress import progress_display
 from mupi.recipes.comparison.results import Result
 from mupi.training.cached import cached

@@ -8,8 +8,7 @@ from torch import Tensor
 from mupi.activations import Activation, Identity, ReLU
 from mupi.data.omniglot import SIZE
 from mupi.features import Atoms, Features, Hermite, RandomFeatures
-from mupi.kernels import NNGP, NTK
-from mupi.nets import MLP, LinearMuLimit, PiMLP
+from mupi.nets import MLP, NNGP, NTK, LinearMuLimit, PiMLP
 from mupi.optim import SGD
 from mupi.recipes.omniglot.config import OmniglotConfig
 from mupi.recipes.omniglot.learners import Kernel, KernelLearner, Learner, ReadoutLearner, WholeLearner

@@ -13,7 +13,7 @@ from mupi.commands.train.build import build_data
 from mupi.commands.train.config import TrainConfig, current_settings
 from mupi.commands.train.run import run_folder
 from mupi.data import Dataset, DatasetName
-from mupi.kernels import NNGP, NTK
+from mupi.nets import NNGP, NTK
 from mupi.recipes.transfer.config import TARGETS, Baseline, EvaluationConfig, Part
 from mupi.recipes.transfer.representation import Representation
 from mupi.recipes.transfer.score import Score

@@ -10,7 +10,8 @@ from rich.progress import Progress
 
 from mupi.commands.train.train import MB
 from mupi.data import Dataset
-from mupi.kernels import Kernel, KernelRegression, MLPKernel, centered_one_hot
+from mupi.kernels import Kernel, KernelRegression, centered_one_hot
+from mupi.nets import MLPKernel
 from mupi.recipes.comparison.choice import Choice, choose, right
 from mupi.recipes.comparison.learned_kernel import ALIGNMENT_IMAGES, label_alignment
 from mupi.recipes.transfer.config import EvaluationConfig, Part
