@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 from jaxtyping import Float
@@ -81,12 +82,22 @@ class MLPKernel(ABC):
         return self.of(x.shape[1]).diagonal(x)
 
     def of(self, d: int) -> LimitKernel:
-        """The same, for inputs of width d."""
-        return self._read(zoo.perceptron(d, 1, self.depth, self.φ))
+        """The reading that it is for inputs of width d."""
+        try:
+            return _known(self, d)
+        except TypeError:  # an activation of a user's own that has no hash
+            return _read(self, d)
 
     @abstractmethod
     def _read(self, net: Architecture) -> LimitKernel:
         """The kernel of a network."""
+
+
+def _read(kernel: MLPKernel, d: int) -> LimitKernel:
+    return kernel._read(zoo.perceptron(d, 1, kernel.depth, kernel.φ))
+
+
+_known = lru_cache(maxsize=64)(_read)
 
 
 @takes_numpy
