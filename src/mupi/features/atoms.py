@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.activations import Activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager
 from mupi.compilers import outside_graphs
@@ -19,6 +18,7 @@ from mupi.features.expansion import (
     exact_sum,
     kernel_norm_squared,
 )
+from mupi.features.gate import Neuron, outputs
 from mupi.features.weight import Features, Weight
 from mupi.parameters import AtomList, AtomParameter, FactoredGradient, GuardedCoefficients, asked_for, own_precision
 
@@ -53,9 +53,7 @@ class Atoms(Features):
         if self.storage is not None and not self.storage.is_floating_point:
             fail("Atoms(storage=...)", "a floating dtype or None", self.storage)
 
-    def weight(
-        self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
-    ) -> "AtomWeight":
+    def weight(self, initial: Expansion, activation: Neuron, generator: torch.Generator | None = None) -> "AtomWeight":
         """See `Features.weight`; nothing here is random."""
         return AtomWeight(initial, activation, self.storage)
 
@@ -83,7 +81,7 @@ class AtomWeight(Weight, AtomList):
 
     smallest_block = 256
 
-    def __init__(self, initial: Expansion, activation: Activation, storage: torch.dtype | None):
+    def __init__(self, initial: Expansion, activation: Neuron, storage: torch.dtype | None):
         super().__init__(initial.b.shape[1], initial.a.shape[1], activation)
         self.storage = storage
         self.like = torch.empty(0, dtype=initial.c.dtype, device=initial.c.device)
@@ -136,7 +134,7 @@ class AtomWeight(Weight, AtomList):
             c, a, b = (t.to(z) for t in (block.c, block.a, block.b))
             for i in range(0, len(c), 4096):
                 rows = slice(i, i + 4096)
-                total.addmm_(self.activation(z @ b[rows].T), c[rows, None] * a[rows])
+                total.addmm_(outputs(self.activation, z, b[rows]), c[rows, None] * a[rows])
         return total / len(z) ** 0.5
 
     @property

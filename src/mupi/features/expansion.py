@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.activations import Activation
 from mupi.arrays import takes_numpy
+from mupi.features.gate import Gate, Neuron, dual, dual_00, gram, pulled_back
 
 TILE_ENTRIES = 2**15
 """Entries of the largest batch × atoms block held at a time: 128 KB in float32, which stays in a core's cache."""
@@ -40,29 +40,28 @@ class Expansion:
 
 
 def exact_sum(
-    activation: Activation, blocks: Iterable[Expansion], g: Float[Tensor, "n rank_in"], rank_out: int
+    activation: Neuron, blocks: Iterable[Expansion], g: Float[Tensor, "n rank_in"], rank_out: int
 ) -> Float[Tensor, "n rank_out"]:
     """Σ_m c_m a_m κ(b_m, g) over all blocks, without autograd."""
     out = g.new_zeros(len(g), rank_out)
     for rows, tile in _tiles(blocks, g):
-        var_b, cov, var_g = gram(tile.b, g[rows])
-        out[rows].addmm_(activation.dual_00(var_b, cov, var_g).mul_(tile.c), tile.a)
+        out[rows].addmm_(dual_00(activation, tile.b, g[rows]).mul_(tile.c), tile.a)
     return out
 
 
 def differentiable_sum(
-    activation: Activation, blocks: Iterable[Expansion], g: Float[Tensor, "n rank_in"], rank_out: int
+    activation: Neuron, blocks: Iterable[Expansion], g: Float[Tensor, "n rank_in"], rank_out: int
 ) -> Float[Tensor, "n rank_out"]:
     """`exact_sum` of operations that can be differentiated as often as κ; autograd keeps n × m numbers a block."""
     out = g.new_zeros(len(g), rank_out)
     for block in blocks:
         c, a, b = (t.to(g.dtype) for t in (block.c, block.a, block.b))
-        out = out + activation.dual(*gram(b, g)) @ (c[:, None] * a)
+        out = out + dual(activation, b, g) @ (c[:, None] * a)
     return out
 
 
 def exact_input_gradient(
-    activation: Activation,
+    activation: Neuron,
     blocks: Iterable[Expansion],
     g: Float[Tensor, "n rank_in"],
     delta: Float[Tensor, "n rank_out"],
@@ -72,6 +71,10 @@ def exact_input_gradient(
     With δγ = δ (c∘A)ᵀ and ∂κ/∂g = E[φ'φ'] b + E[φφ''] g:  (δγ ∘ E φ'φ') B + Σ_m (δγ ∘ E φφ'')_m g.
     """
     along_b = torch.zeros_like(g)
+    if isinstance(activation, Gate):
+        for rows, tile in _tiles(blocks, g):
+            along_b[rows] += pulled_back(activation, tile.b, g[rows], (delta[rows] @ tile.a.T).mul_(tile.c))
+        return along_b
     along_g = g.new_zeros(len(g), 1)
     for rows, tile in _tiles(blocks, g):
         var_b, cov, var_g = gram(tile.b, g[rows])
@@ -91,13 +94,6 @@ def kernel_norm_squared(
     step = max(1, TILE_ENTRIES // max(1, len(b)))
     parts = [((a[i : i + step] @ a.T) * kernel(b[i : i + step], b)).sum() for i in range(0, len(b), step)]
     return torch.stack(parts).sum() if parts else a.new_zeros(())
-
-
-def gram(
-    b: Float[Tensor, "m rank"], g: Float[Tensor, "n rank"]
-) -> tuple[Float[Tensor, " m"], Float[Tensor, "n m"], Float[Tensor, "n 1"]]:
-    """var_b, cov and var_g of the Gaussian pairs (⟨b, z⟩, ⟨g, z⟩), in the shapes that `Activation.dual` takes."""
-    return b.square().sum(-1), g @ b.T, g.square().sum(-1, keepdim=True)
 
 
 def _tiles(blocks: Iterable[Expansion], g: Tensor) -> Iterator[tuple[slice, Expansion]]:

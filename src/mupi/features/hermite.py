@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from mupi.compilers import outside_graphs
 from mupi.features.average_pool import AveragePool
 from mupi.features.directions import Directions
 from mupi.features.expansion import Expansion
+from mupi.features.gate import Gate, Neuron
 from mupi.features.recent import RecentAtoms
 from mupi.features.symmetric import hermite_tensor, power_size, rotate, symmetric_power
 from mupi.features.weight import Features, Weight
@@ -81,7 +83,7 @@ class Hermite(Features):
         return min(self.subspace, rank)
 
     def weight(
-        self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
+        self, initial: Expansion, activation: Neuron, generator: torch.Generator | None = None
     ) -> "HermiteWeight":
         """See `Features.weight`; the first directions are random, until data has been seen."""
         return HermiteWeight(self, initial, activation, generator)
@@ -98,21 +100,13 @@ class HermiteWeight(Weight, MatrixModule):
         self,
         features: Hermite,
         initial: Expansion,
-        activation: Activation,
+        activation: Neuron,
         generator: torch.Generator | None,
     ):
         super().__init__(initial.b.shape[1], initial.a.shape[1], activation)
         rank, like = self.rank_in, initial.b
         self.features = features
-        self.sizes: dict[int, int] = {}
-        for k in range(features.degree + 1):
-            p = features.directions(k, rank)
-            if not activation.has_degree(k) or p == 0:
-                continue
-            if p is not None:
-                start = torch.randn(rank, p, dtype=torch.float64, generator=generator)
-                self.register_buffer(f"directions_{k}", torch.linalg.qr(start).Q.to(like).contiguous())
-            self.sizes[k] = power_size(rank if p is None else p, k)
+        self.sizes = self._chosen(like, generator)
         if sum(self.sizes.values()) > MOST_FEATURES:
             fail(
                 "Hermite(degree=...)",
@@ -131,6 +125,25 @@ class HermiteWeight(Weight, MatrixModule):
                 self.weight.add_(self._features(b).T @ (c[:, None] * a))
         self._weight_version, self._renewal_version = version(self.weight), -1
         self._moved_unseen = False
+
+    @property
+    def _single(self) -> Activation:
+        """φ."""
+        assert not isinstance(self.activation, Gate), "a product of two is read by HermiteGateWeight"
+        return self.activation
+
+    def _chosen(self, like: Tensor, generator: torch.Generator | None) -> dict[Any, int]:
+        """How many features there are of each degree; draws the first directions of those that have any."""
+        sizes, φ = {}, self._single
+        for k in range(self.features.degree + 1):
+            p = self.features.directions(k, self.rank_in)
+            if not φ.has_degree(k) or p == 0:
+                continue
+            if p is not None:
+                start = torch.randn(self.rank_in, p, dtype=torch.float64, generator=generator)
+                self.register_buffer(f"directions_{k}", torch.linalg.qr(start).Q.to(like).contiguous())
+            sizes[k] = power_size(self.rank_in if p is None else p, k)
+        return sizes
 
     def forward(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch rank_out"]:
         """C ψ(g). In training it also looks at its inputs, for the directions and the error report."""
@@ -166,11 +179,11 @@ class HermiteWeight(Weight, MatrixModule):
 
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
         """κ_K(g, g')."""
-        (scale_1, unit_1), (scale_2, unit_2) = _polar(g1), _polar(g2)
+        (scale_1, unit_1), (scale_2, unit_2), φ = polar(g1), polar(g2), self._single
         total = g1.new_zeros(len(g1), len(g2))
         for k in self.sizes:
             cosine = self._project(unit_1, k) @ self._project(unit_2, k).T
-            c_1, c_2 = self.activation.hermite(k, scale_1), self.activation.hermite(k, scale_2)
+            c_1, c_2 = φ.hermite(k, scale_1), φ.hermite(k, scale_2)
             total = total + c_1 * c_2.T * cosine**k
         return total
 
@@ -226,7 +239,7 @@ class HermiteWeight(Weight, MatrixModule):
         if self.tracker is None:
             return
         old = self._projected()
-        new = self.tracker.renew(_polar(self.recent.expansion().b)[1], self.recent.seen, old)
+        new = self.tracker.renew(polar(self.recent.expansion().b)[1], self.recent.seen, old)
         carried: list[Tensor] = [self.weight]
         if self.weight.grad is not None and not isinstance(self.weight.grad, FactoredGradient):
             carried.append(self.weight.grad)
@@ -238,10 +251,10 @@ class HermiteWeight(Weight, MatrixModule):
             old[k].copy_(p)
 
     def _features(self, g: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n features"]:
-        scale, unit = _polar(g)
+        scale, unit = polar(g)
         pieces = []
         for k in self.sizes:
-            pieces += symmetric_power(self._project(unit, k), k, self.activation.hermite(k, scale))
+            pieces += symmetric_power(self._project(unit, k), k, self._single.hermite(k, scale))
         return torch.cat(pieces, 1) if pieces else g[:, :0]
 
     def _project(self, unit: Tensor, degree: int) -> Tensor:
@@ -327,7 +340,7 @@ class HermiteWeight(Weight, MatrixModule):
         self._weight_version, self._moved_unseen = version(self.weight), False
 
 
-def _polar(g: Float[Tensor, "n r"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n r"]]:
+def polar(g: Float[Tensor, "n r"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n r"]]:
     """|g| and g/|g|, with |g| held above the root of the smallest normal number.
 
     At g = 0 the direction is then 0 and its derivative finite, so that c_1(|g|) g/|g| keeps its slope E φ'(0).

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mupi.activations import Activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
 from mupi.features.average_pool import AveragePool
 from mupi.features.expansion import Expansion
+from mupi.features.gate import Neuron, outputs
 from mupi.features.weight import Features, Weight
 from mupi.parameters import MatrixModule, matmul
 
@@ -40,7 +40,7 @@ class RandomFeatures(Features):
         positive_int("RandomFeatures(width=...)", self.width)
 
     def weight(
-        self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
+        self, initial: Expansion, activation: Neuron, generator: torch.Generator | None = None
     ) -> "RandomWeight":
         """See `Features.weight`; draws Ω̃."""
         return self.at_junction(initial.b.shape[1], generator).weight(initial, activation)
@@ -61,11 +61,11 @@ class RandomJunction(Features):
     omega: Float[Tensor, "n rank_in"]
 
     def weight(
-        self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None
+        self, initial: Expansion, activation: Neuron, generator: torch.Generator | None = None
     ) -> "RandomWeight":
         """See `Features.weight`; nothing is left to draw."""
         omega = self.omega.to(initial.b)
-        psi = activation(initial.b @ omega.T) / len(omega) ** 0.5
+        psi = outputs(activation, initial.b, omega) / len(omega) ** 0.5
         return RandomWeight(omega, psi.T @ (initial.c[:, None] * initial.a), activation)
 
 
@@ -74,7 +74,7 @@ class RandomWeight(Weight, MatrixModule):
 
     omega: Float[Tensor, "n rank_in"]
 
-    def __init__(self, omega: Float[Tensor, "n rank_in"], weight: Float[Tensor, "n rank_out"], activation: Activation):
+    def __init__(self, omega: Float[Tensor, "n rank_in"], weight: Float[Tensor, "n rank_out"], activation: Neuron):
         super().__init__(omega.shape[1], weight.shape[1], activation)
         self.register_buffer("omega", omega)
         self.weight = nn.Parameter(weight)
@@ -134,7 +134,7 @@ class RandomWeight(Weight, MatrixModule):
         return f"Random(width={len(self.omega)})"
 
     def _features(self, g: Tensor) -> Tensor:
-        return self.activation(g @ self.omega.T) / len(self.omega) ** 0.5
+        return outputs(self.activation, g, self.omega) / len(self.omega) ** 0.5
 
 
 def whitened_gaussian(n: int, rank: int, generator: torch.Generator | None = None) -> Float[Tensor, "n rank"]:

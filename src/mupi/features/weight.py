@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.activations import Activation
 from mupi.conventions import Conventional, function
 from mupi.features.average_pool import AveragePool
-from mupi.features.expansion import Expansion, gram
+from mupi.features.expansion import Expansion
+from mupi.features.gate import Gate, Neuron, dual, dual_diagonal
 
 
 class Weight(Conventional, ABC):
@@ -23,7 +23,7 @@ class Weight(Conventional, ABC):
     (True, 4, 3)
     """
 
-    def __init__(self, rank_in: int, rank_out: int, activation: Activation):
+    def __init__(self, rank_in: int, rank_out: int, activation: Neuron):
         super().__init__()
         self.rank_in = rank_in
         self.rank_out = rank_out
@@ -45,7 +45,7 @@ class Weight(Conventional, ABC):
 
     def feature_kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
         """E φ(h)φ(h') over the coordinates h, h' of the layer's pre-activations: κ_φ(g, g') at infinite width."""
-        return self.activation.dual(*gram(g2, g1))
+        return dual(self.activation, g2, g1)
 
     @property
     def width(self) -> int | None:
@@ -62,8 +62,7 @@ class Weight(Conventional, ABC):
 
     def coordinate_diagonal(self, u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
         """E φ(h)² of what `coordinates` gives."""
-        variance = u.square().sum(1)
-        return self.activation.dual(variance, variance, variance)
+        return dual_diagonal(self.activation, u)
 
     @abstractmethod
     def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
@@ -82,7 +81,11 @@ class Weight(Conventional, ABC):
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`."""
-        return {"features": self.feature_map, "activation": function(self.activation, next(self.parameters()))}
+        like, φ = next(self.parameters()), self.activation
+        said: dict[str, Any] = {"features": self.feature_map}
+        if isinstance(φ, Gate):
+            return said | {"activation": function(φ.first, like), "gate": function(φ.second, like)}
+        return said | {"activation": function(φ, like)}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -122,11 +125,11 @@ class Features(ABC):
         return self
 
     @abstractmethod
-    def weight(self, initial: Expansion, activation: Activation, generator: torch.Generator | None = None) -> Weight:
+    def weight(self, initial: Expansion, activation: Neuron, generator: torch.Generator | None = None) -> Weight:
         """A weight that starts as the given sum of atoms (with dtype and device of ``initial``).
 
         Args:
             initial: The sum of atoms; it may be empty, its shapes still tell the ranks.
-            activation: The activation φ that the weight reads the junction through.
+            activation: The activation φ that the weight reads the junction through, or a product of two.
             generator: Randomness of the feature map itself, where it has any.
         """

@@ -25,7 +25,7 @@ class AveragedReadout(PiLinear):
     """
 
     def forward(
-        self, g: Float[Tensor, "*batch_and_positions rank_in"], pool: AveragePool | None = None
+        self, g: Float[Tensor, "*batch_and_positions rank_in"], pool: object = None
     ) -> Float[Tensor, "batch rank_out"]:
         """See the class.
 
@@ -63,7 +63,7 @@ class AveragedReadout(PiLinear):
         """E φ̄(h)² of each."""
         if self.width is not None:
             return self.weight.coordinate_diagonal(features)
-        return averaged_diagonal(self.weight.activation.dual, self._positions(features))
+        return averaged_diagonal(self.weight.activation, self._positions(features))
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`."""

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.features import Weight, exact_input_gradient, exact_sum
+from mupi.features import Weight, exact_input_gradient, exact_sum, own_error
 
 ATOMS_AT_A_TIME = 256
 
@@ -71,7 +71,7 @@ def layer_error(
         near_gradient += torch.autograd.grad(part, inputs, delta)[0]
         near += part.detach()
     # What both sides share does not show in their difference.
-    own = weight.activation.error(torch.cat([x.norm(dim=1) for x in (g, atoms.b.to(g))]))
+    own = own_error(weight.activation, g, atoms.b.to(g))
     output, gradient = relative_error(near, exact) + own[0], relative_error(near_gradient, exact_gradient) + own[1]
     return LayerError(name, output, gradient, len(atoms), own)
 

@@ -10,6 +10,7 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.conventions import Conventional
 from mupi.layers.grid import Grid, Pair, shorter
+from mupi.torch_internals import is_transformed
 
 
 @takes_numpy
@@ -81,7 +82,8 @@ class InputConv2d(Conventional):
         if x.ndim != 4 or x.shape[1] != channels:
             fail("x", f"of shape (batch, {channels}, height, width)", f"shape {tuple(x.shape)}")
         x = self.grid.wrapped(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        x = x.contiguous(memory_format=torch.channels_last)
+        if not is_transformed(x):
+            x = x.contiguous(memory_format=torch.channels_last)
         g = nn.functional.conv2d(x, self.weight, stride=self.grid.stride, padding=self.grid.zeros).permute(0, 2, 3, 1)
         if self.bias is not None:
             g = g + self.bias_scale * self.bias

@@ -1,6 +1,6 @@
 """`PiConv2d`: a convolution between junctions that every position of an image has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -8,17 +8,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mupi.activations import Activation, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, positive_int
 from mupi.conventions import Conventional
-from mupi.features import AveragePool, Expansion, Features, Weight
+from mupi.features import AveragePool, Expansion, Features, Neuron, Weight
 from mupi.layers.grid import Grid, Pair, pair, shorter
-from mupi.layers.pi_linear import check_options, check_ranks, pi_initialization
+from mupi.layers.pi_linear import check_options, check_ranks, neuron, pi_initialization
+from mupi.layers.reads_junction import ReadsJunction
 
 
 @takes_numpy
-class PiConv2d(Conventional):
+class PiConv2d(ReadsJunction, Conventional):
     """g'(p) = scale·(Σ_o C_o ψ̄(g)(stride·p+o) + bias_scale·β): an infinitely wide convolution of φ of a layer.
 
     Position p has channels ⟨g(p), z⟩, with the z of its junction the same at all positions; o runs over the kernel's
@@ -69,7 +69,7 @@ class PiConv2d(Conventional):
         padding: Pair | None = None,
         padding_mode: str = "zeros",
         features: Features,
-        activation: Activation | Callable[[Tensor], Tensor],
+        activation: Neuron | Callable[[Tensor], Tensor],
         bias: bool = True,
         scale: float = 1.0,
         bias_scale: float = 1.0,
@@ -92,7 +92,7 @@ class PiConv2d(Conventional):
         self.pool = AveragePool(*pair("PiConv2d(pool=...)", pool))
         self.scale = scale
         self.bias_scale = bias_scale
-        self.weight: Weight = features.weight(initial, as_activation(activation, "PiConv2d(activation=...)"), generator)
+        self.weight: Weight = features.weight(initial, neuron(activation, "PiConv2d(activation=...)"), generator)
         self.bias = nn.Parameter(initial.c.new_zeros(rank_out)) if bias and bias_scale else None
 
     @property
@@ -149,7 +149,7 @@ class PiConv2d(Conventional):
 
 
 def conv_initialization(
-    rank_in: int,
+    rank_in: int | Sequence[int],
     rank_out: int,
     kernel_size: Pair,
     std: float | None = None,
@@ -160,10 +160,9 @@ def conv_initialization(
     ``std`` None is 1/√(offsets·rank_in), with which the sum over offsets keeps the size of one offset's part.
     """
     offsets = prod(pair("conv_initialization(kernel_size=...)", kernel_size))
-    parts = [
-        pi_initialization(rank_in, rank_out, (offsets * rank_in) ** -0.5 if std is None else std, generator)
-        for _ in range(offsets)
-    ]
+    if std is None:
+        std = (offsets * (rank_in if isinstance(rank_in, int) else rank_in[0])) ** -0.5
+    parts = [pi_initialization(rank_in, rank_out, std, generator) for _ in range(offsets)]
     return Expansion(
         torch.cat([part.c for part in parts]),
         torch.block_diag(*(part.a for part in parts)),

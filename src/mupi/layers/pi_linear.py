@@ -1,22 +1,22 @@
 """`PiLinear`, the layer of every π-network, and π-initialisation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mupi.activations import Activation, as_activation
+from mupi.activations import as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, last_axis, non_negative, positive_int
 from mupi.conventions import Conventional
-from mupi.features import AveragePool, Expansion, Features, Weight
-from mupi.layers.positions import pairwise
+from mupi.features import AveragePool, Expansion, Features, Gate, Neuron, Weight
+from mupi.layers.reads_junction import ReadsJunction
 
 
 @takes_numpy
-class PiLinear(Conventional):
+class PiLinear(ReadsJunction, Conventional):
     """g ↦ scale·(C ψ(g) + bias_scale·β): an infinitely wide weight matrix applied to φ of a layer.
 
     A *junction* is a place of the network where infinitely many pre-activations stand: between the weights that write
@@ -51,7 +51,7 @@ class PiLinear(Conventional):
         rank_out: int,
         *,
         features: Features,
-        activation: Activation | Callable[[Tensor], Tensor],
+        activation: Neuron | Callable[[Tensor], Tensor],
         bias: bool = True,
         scale: float = 1.0,
         bias_scale: float = 1.0,
@@ -71,48 +71,27 @@ class PiLinear(Conventional):
         initial = initial.to(dtype or torch.get_default_dtype(), device)
         self.scale = scale
         self.bias_scale = bias_scale
-        self.weight: Weight = features.weight(initial, as_activation(activation, "PiLinear(activation=...)"), generator)
+        self.weight: Weight = features.weight(initial, neuron(activation, "PiLinear(activation=...)"), generator)
         self.bias = nn.Parameter(initial.c.new_zeros(rank_out)) if bias and bias_scale else None
 
     def forward(
-        self, g: Float[Tensor, "*batch rank_in"], pool: AveragePool | None = None
+        self, g: Float[Tensor, "*batch rank_in"], pool: AveragePool | Callable[[Tensor], Tensor] | None = None
     ) -> Float[Tensor, "*pooled rank_out"]:
-        """scale·(C ψ(g) + bias_scale·β); with ``pool``, of ψ(g) averaged over the last two axes before r."""
+        """scale·(C pool(ψ(g)) + bias_scale·β).
+
+        Args:
+            g: The junction at each position.
+            pool: The average over blocks of the last two axes before r, or any linear map between positions, which
+                commutes with C; None for none.
+        """
         last_axis("PiLinear.forward(g)", g, self.weight.rank_in, self.weight.dtype)
-        out = self.weight(g) if pool is None else self.weight.pooled(g, pool)
+        if isinstance(pool, AveragePool):
+            out = self.weight.pooled(g, pool)
+        else:
+            out = self.weight(g) if pool is None else pool(self.weight(g))
         if self.bias is not None:
             out = out + self.bias_scale * self.bias
         return self.scale * out
-
-    @property
-    def width(self) -> int | None:
-        """n of a finite network; None at infinite width."""
-        return self.weight.width
-
-    @property
-    def rank(self) -> int:
-        """r of the junction that it reads."""
-        return self.weight.rank_in
-
-    def features(self, g: Float[Tensor, "*batch rank_in"]) -> Float[Tensor, "*batch k"]:
-        """What the weight reads: φ(h)/√n in a finite network; at infinite width g, which stands for all coordinates."""
-        return self.weight.coordinates(g)
-
-    def kernel(
-        self, features1: Float[Tensor, "*batch1 k"], features2: Float[Tensor, "*batch2 k"]
-    ) -> Float[Tensor, "*pairs"]:
-        """E φ(h)φ(h') between `features`, of shape (*batch1, *batch2); over its neurons if it is finite."""
-        return pairwise(self.weight.coordinate_kernel, features1, features2)
-
-    def diagonal(self, features: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:
-        """E φ(h)² of each."""
-        return self.weight.coordinate_diagonal(features.flatten(0, -2)).reshape(features.shape[:-1])
-
-    @torch.no_grad()
-    def read_alike(self, other: "PiLinear") -> None:
-        """Take the neurons or the directions of another layer of the same junction; for a weight that is still 0."""
-        for name, buffer in other.weight.named_buffers(recurse=False):
-            self.weight.get_buffer(name).copy_(buffer)
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`."""
@@ -121,6 +100,11 @@ class PiLinear(Conventional):
     def extra_repr(self) -> str:
         """Shown in the module's printed form."""
         return f"scale={self.scale}, bias_scale={self.bias_scale}"
+
+
+def neuron(activation: Neuron | Callable[[Tensor], Tensor], argument: str) -> Neuron:
+    """`mupi.activations.as_activation`, which leaves a product of two as it is."""
+    return activation if isinstance(activation, Gate) else as_activation(activation, argument)
 
 
 def check_options(layer: str, features: Features, scale: float, bias_scale: float, init_std: float | None) -> None:
@@ -149,16 +133,19 @@ def check_ranks(layer: str, initial: Expansion, rank_in: int, rank_out: int) -> 
 
 
 def pi_initialization(
-    rank_in: int, rank_out: int, std: float | None = None, generator: torch.Generator | None = None
+    rank_in: int | Sequence[int], rank_out: int, std: float | None = None, generator: torch.Generator | None = None
 ) -> Expansion:
     """M_0 = rank_in atoms: c = 1, entries of a iid N(0, std²), rows of b uniform on the sphere; in float64.
 
-    ``std`` None is 1/√rank_in, with which ⟨g_out, z⟩ keeps the variance E κ² of order one; 0 gives no atoms.
+    ``std`` None is 1/√rank_in, with which ⟨g_out, z⟩ keeps the variance E κ² of order one; 0 gives no atoms. Of two
+    ranks, of a layer that reads a product, the first is the number of atoms, and b is on a sphere in each.
     """
+    ranks = [rank_in] if isinstance(rank_in, int) else list(rank_in)
     if std == 0:
         none = torch.zeros(0, dtype=torch.float64)
-        return Expansion(none, none.reshape(0, rank_out), none.reshape(0, rank_in))
-    a = torch.randn(rank_in, rank_out, dtype=torch.float64, generator=generator)
-    b = torch.randn(rank_in, rank_in, dtype=torch.float64, generator=generator)
-    c = torch.ones(rank_in, dtype=torch.float64)
-    return Expansion(c, a * (rank_in**-0.5 if std is None else std), nn.functional.normalize(b))
+        return Expansion(none, none.reshape(0, rank_out), none.reshape(0, sum(ranks)))
+    m = ranks[0]
+    a = torch.randn(m, rank_out, dtype=torch.float64, generator=generator)
+    b = [torch.randn(m, rank, dtype=torch.float64, generator=generator) for rank in ranks]
+    c = torch.ones(m, dtype=torch.float64)
+    return Expansion(c, a * (m**-0.5 if std is None else std), torch.cat([nn.functional.normalize(x) for x in b], 1))

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.features import Neuron, dual_within
+
 Kernel = Callable[[Tensor, Tensor], Tensor]
 """(n, k) and (m, k) to (n, m)."""
 
@@ -36,12 +38,9 @@ def averaged(
     return torch.cat(parts) if parts else g1.new_zeros(n, m)
 
 
-def averaged_diagonal(
-    dual: Callable[[Tensor, Tensor, Tensor], Tensor], g: Float[Tensor, "n positions r"]
-) -> Float[Tensor, " n"]:
-    """`averaged` of each with itself, for k = `mupi.Activation.dual` of the Gaussians that the vectors stand for."""
+def averaged_diagonal(φ: Neuron, g: Float[Tensor, "n positions r"]) -> Float[Tensor, " n"]:
+    """`averaged` of each with itself, for k = κ_φ."""
     parts = []
     for part in g.split(max(1, KERNEL_ENTRIES // max(1, g.shape[1] ** 2))):
-        variance = part.square().sum(-1)
-        parts.append(dual(variance[:, :, None], part @ part.mT, variance[:, None]).mean((1, 2)))
+        parts.append(dual_within(φ, part).mean((1, 2)))
     return torch.cat(parts) if parts else g.new_zeros(len(g))

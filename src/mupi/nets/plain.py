@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from mupi.activations import GELU, Activation, Identity, LeakyReLU, ReLU, Tanh
 from mupi.checks import fail
-from mupi.features import RandomWeight
+from mupi.features import Gate, RandomWeight
 from mupi.layers import DenseMatrix, PiLinear, relative_error
 from mupi.layers.evaluating import evaluating
 from mupi.layers.pi_layers import pi_layers
@@ -64,7 +64,8 @@ def plain(net: nn.Module) -> nn.Sequential:
     """
     first = getattr(net, "input", None)
     layers = [layer for layer in pi_layers(net).values() if isinstance(layer, PiLinear)]
-    if not isinstance(first, DenseMatrix) or len(layers) < len(pi_layers(net)):
+    gates = [layer for layer in layers if isinstance(layer.weight.activation, Gate)]
+    if not isinstance(first, DenseMatrix) or len(layers) < len(pi_layers(net)) or gates:
         must = "a chain of mupi.PiLinear after a DenseMatrix called `input`"
         fail("plain(net)", must, type(net).__name__, "other architectures are no chain of linear layers")
     weights: list[RandomWeight] = []
@@ -80,6 +81,7 @@ def plain(net: nn.Module) -> nn.Sequential:
     for layer, weight, omega in zip(layers, weights, omegas, strict=True):
         matrix = layer.scale * weight.weight.T / len(weight.weight) ** 0.5
         bias = None if layer.bias is None else layer.scale * layer.bias_scale * layer.bias
+        assert not isinstance(weight.activation, Gate)
         modules += [activation_module(weight.activation), linear(omega, matrix, bias)]
     chain = nn.Sequential(*modules)
     _refuse_other_outputs(net, first.weight, chain)
