@@ -7,13 +7,16 @@ turns a description into something that can be used: a file each, with a rule fo
 
 from mupi.architecture.architecture import Architecture
 from mupi.architecture.coordinates import Activate, Add, Center, Dropout, Multiply, Normalize, Scale
-from mupi.architecture.describe import activate, chain, describe, named, residual
+from mupi.architecture.describe import Part, activate, chain, describe, named, residual
 from mupi.architecture.description import Description, Node
 from mupi.architecture.draft import Draft, Value
 from mupi.architecture.finite import FiniteNetwork
 from mupi.architecture.finite_rules import Place, finite
 from mupi.architecture.operation import Input, Operation
 from mupi.architecture.parameters import Cut, Parameter, Use
+from mupi.architecture.pi_network import PiArchitecture
+from mupi.architecture.pi_plan import Step
+from mupi.architecture.pi_weights import pi
 from mupi.architecture.positions import Attention, AveragePool, Flatten, Join, Permute, Reshape, Select
 from mupi.architecture.program import ForwardProgram
 from mupi.architecture.program_rules import Writer, program
@@ -50,9 +53,11 @@ __all__ = [
     "Operation",
     "Parameter",
     "Outputs",
+    "Part",
     "Permute",
     "Place",
     "Refused",
+    "PiArchitecture",
     "Reshape",
     "Rules",
     "Scale",
@@ -60,6 +65,7 @@ __all__ = [
     "Scaling",
     "Select",
     "Shape",
+    "Step",
     "Table",
     "Use",
     "Value",
@@ -72,5 +78,6 @@ __all__ = [
     "finite",
     "named",
     "program",
+    "pi",
     "residual",
 ]

@@ -9,7 +9,9 @@ from mupi.architecture.description import Description
 from mupi.architecture.finite import FiniteNetwork
 from mupi.architecture.kernel import LimitKernel, Setting, kernel
 from mupi.architecture.program import ForwardProgram
+from mupi.architecture.pi_network import PiArchitecture
 from mupi.architecture.table import table
+from mupi.features import Features
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,35 @@ class Architecture(Description):
             options: Those of `ForwardProgram`: ``sigma_w``, ``sigma_b``, ``embed_std``.
         """
         return ForwardProgram(self, x, **options)
+
+    def pi(self, rank: int, features: Features | None = None, **options: Any) -> PiArchitecture:
+        """The π-limit of the network (Yang, Santacroce & Hu 2022), near it, or a finite π-net: an `nn.Module`.
+
+        A layer is described at each position by a vector g ∈ R^r: its coordinates are ⟨g, z⟩, z ~ N(0, I_r), of a z
+        that values which are added share (a *junction*). A weight that reads φ of a layer, or an average of it, is a
+        `mupi.PiLinear` or `mupi.PiConv2d`; one that reads data or g itself is an ordinary matrix; LayerNorm and
+        RMSNorm are g/|g|, with **one number** for a gain and a vector of R^r for a shift (see `mupi.layers.Norm`);
+        attention is a softmax of ⟨g_q, g_k⟩; a product φ(u)·u' of two layers has the product of two kernels; dropout
+        of a layer that a weight reads is the identity, since a mean over n coordinates is. Where two junctions meet
+        in a finite π-net (``features=mupi.RandomFeatures(n)``, or `PiNetwork.sample`) they have one Ω̃.
+
+        >>> n = Width()
+        >>> net = describe((64,), chain(Dense(n), ReLU(), Dense(n), ReLU(), Dense(10))).pi(rank=16)
+        >>> net(torch.zeros(5, 64)).shape
+        torch.Size([5, 10])
+
+        Args:
+            rank: r.
+            features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.RandomFeatures` (finite π-net); None
+                for `mupi.Hermite` of degree 2.
+            **options: ``rank_head``, r of an attention head; None for rank/heads. ``input_scale``, ``output_scale`` and
+                ``bias_scale``, α of the weights that read data (1), of the readout (½) and of biases and shifts (½;
+                0 leaves them out). Weights that read d numbers start with columns of norm 1, so that |g| is about
+                √(r/d)·|x|; ``input_scale=rank**-0.5`` makes coordinates of order one of entries of order one.
+                ``readout_std``, of the readout's initial a (0: the network starts at zero). ``generator``, ``dtype``,
+                ``device``.
+
+        Raises:
+            ValueError: For an argument out of its range, or an operation that has no π-limit, with the reason.
+        """
+        return PiArchitecture(self, rank, features, **options)
