@@ -160,7 +160,7 @@ class FiniteTransformer(Literal):
 
     def __call__(self, x: Tensor) -> Tensor:
         net, w, root = self.net, self.weights, self.n**0.5
-        size = net.input.patches.size
+        size = net.tokens.size
         patches = functional.unfold(x, size, stride=size).mT  # (batch, patches, channels·size²)
         h = root * (net.input.pixels.scale * patches @ w["input"].T + w["positions"].T)
         for i, (attention, matrix, layer) in enumerate(zip(net.attention, net.matrices, net.layers[:-1], strict=True)):

@@ -71,7 +71,7 @@ def batch(net, step):
 
 def image_shape(net):
     """Channels, height and width."""
-    return net.image_shape if hasattr(net, "image_shape") else net.input.patches.image_shape
+    return net.image_shape if hasattr(net, "image_shape") else net.tokens.image_shape
 
 
 def train(net, steps, lr=0.1):

@@ -1,33 +1,36 @@
 """`PiCNN`: the π-limit of a convolutional network, and its finite relatives, by choice of features."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
-from mupi.arrays import takes_numpy
-from mupi.checks import fail, non_negative, positive_int
-from mupi.features import Features
-from mupi.layers import (
-    AveragedReadout,
+from mupi.architecture import (
+    AveragePool,
     Center,
-    InputConv2d,
-    PiConv2d,
-    conv_initialization,
-    normalize,
-    pi_initialization,
+    Conv,
+    Dense,
+    Normalize,
+    Part,
+    Permute,
+    PiArchitecture,
+    Width,
+    chain,
+    describe,
+    named,
 )
-from mupi.layers.pi_layers import PiLayer
-from mupi.layers.pi_network import PiNetwork
+from mupi.arrays import takes_numpy
+from mupi.checks import fail, positive_int
+from mupi.features import Features
+from mupi.layers import Center as RunningCenter
+from mupi.layers import InputConv2d, odd_kernel
 from mupi.nets.centered import CENTERED, LEAN
-from mupi.nets.images import ImageShape, as_images, check_image_shape
+from mupi.nets.images import ImageShape, check_image_shape
 
 
 @takes_numpy
-class PiCNN(PiNetwork):
+class PiCNN(PiArchitecture):
     """A convolutional network in the π-limit, or near it.
 
     g¹ = N(input_scale·(A ∗ x + bias_scale·β¹)),  g^{l+1}(p) = N(Σ_o C^l_o ψ̄(g^l)(p+o) + bias_scale·β^{l+1}),
@@ -57,13 +60,10 @@ class PiCNN(PiNetwork):
         features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.RandomFeatures` (finite π-net); None for
             degree 2 in 16 directions.
         activation: φ; None for one with kernel |b||g|(q/4 + q²), which degree 2 has exactly.
-        input_scale: α of the first layer.
         output_scale: α of the readout.
-        bias_scale: α of all biases; 0 leaves them out.
-        readout_std: Standard deviation of the initial readout's a; 0 for a network that starts at zero.
-        generator: Draws the initial weights and whatever is random in the features; None for torch's own.
-        dtype: Floating dtype; None for the default.
-        device: Device; None for the default.
+        **options: Of `mupi.architecture.Architecture.pi`: ``input_scale`` and ``bias_scale``, α of the first layer (1)
+            and of all biases (½; 0 leaves them out); ``readout_std``, the standard deviation of the initial readout's
+            a (0, the default, for a network that starts at zero); ``generator``, ``dtype`` and ``device``.
 
     Raises:
         ValueError: For a size that is not a positive integer, a scale that is negative or not finite, an even kernel
@@ -71,7 +71,7 @@ class PiCNN(PiNetwork):
     """
 
     input: InputConv2d
-    replayable = True
+    layers: nn.ModuleList
 
     def __init__(
         self,
@@ -87,101 +87,59 @@ class PiCNN(PiNetwork):
         subtract_mean: bool = False,
         features: Features | None = None,
         activation: Activation | Callable[[Tensor], Tensor] | None = None,
-        input_scale: float = 1.0,
         output_scale: float = 1.0,
-        bias_scale: float = 0.5,
-        readout_std: float = 0.0,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
+        **options: Any,
     ):
-        super().__init__()
-        check_image_shape("PiCNN(image_shape=...)", image_shape)
-        for name, value in dict(d_out=d_out, rank=rank, kernel_size=kernel_size).items():
-            positive_int(f"PiCNN({name}=...)", value)
-        scales = dict(input_scale=input_scale, output_scale=output_scale, bias_scale=bias_scale)
-        for name, value in dict(**scales, readout_std=readout_std).items():
-            non_negative(f"PiCNN({name}=...)", value)
-        self.image_shape = image_shape
-        self.normalized = normalized
-        layer: dict[str, Any] = dict(
-            features=LEAN if features is None else features,
-            activation=CENTERED if activation is None else as_activation(activation, "PiCNN(activation=...)"),
-            bias_scale=bias_scale,
-            generator=generator,
-            dtype=dtype,
-            device=device,
-        )
-        self.input = InputConv2d(
-            image_shape[0],
-            rank,
-            input_kernel,
-            input_stride,
-            scale=input_scale,
-            bias_scale=bias_scale,
-            generator=generator,
-            dtype=dtype,
-            device=device,
-        )
+        check_images("PiCNN", image_shape, d_out, kernel_size, input_kernel, input_stride)
         check_pools("PiCNN", image_shape, input_stride, pools)
-        # As in `PiMLP`: all draws of the initial function come before those of feature maps.
-        initial = [conv_initialization(rank, rank, kernel_size, generator=generator) for _ in pools]
-        last = pi_initialization(rank, d_out, readout_std, generator)
-        convolutions = [
-            PiConv2d(rank, rank, kernel_size, pool=pool, initial=atoms, **layer)
-            for pool, atoms in zip(pools, initial, strict=True)
-        ]
-        self.centres = center_layers(1 + len(pools), rank, subtract_mean, dtype=dtype, device=device)
-        readout = AveragedReadout(rank, d_out, scale=output_scale, initial=last, **layer)
-        self.layers = nn.ModuleList([*convolutions, readout])
+        φ = CENTERED if activation is None else as_activation(activation, "PiCNN(activation=...)")
+        norm, parts = [Normalize(subtract=False)] if normalized else [], [first_conv(input_kernel, input_stride)]
+        for i, pool in enumerate([*pools, 0]):
+            parts += [named(f"centres.{i}", Center())] if subtract_mean else []
+            parts += [*norm, φ]
+            if pool:
+                parts += [AveragePool((pool, pool))] if pool > 1 else []
+                parts += [named(f"layers.{i}", same_conv(kernel_size))]
+        parts += [AveragePool(), named(f"layers.{len(pools)}", Dense(d_out))]
+        self.image_shape, self._said = image_shape, {
+            "image_shape": list(image_shape),
+            "pools": list(pools),
+            "input_stride": input_stride,
+            "normalized": normalized,
+            "subtract_mean": subtract_mean,
+        }  # fmt: skip
+        network = describe(image_shape, chain(*parts))
+        super().__init__(network, rank, LEAN if features is None else features, output_scale=output_scale, **options)
 
     def conventions(self) -> dict[str, Any]:
-        """See `Conventional`."""
-        return super().conventions() | {
-            "image_shape": list(self.image_shape),
-            "pools": [layer.pool.height for layer in self.layers if isinstance(layer, PiConv2d)],
-            "input_stride": self.input.stride,
-            "normalized": self.normalized,
-            "subtract_mean": isinstance(self.centres[0], Center),
-            "input_scale": self.input.scale,
-        }
+        """See `Conventional`; with what state dicts of earlier versions say of the network."""
+        return super().conventions() | self._said
 
-    @property
-    def readout(self) -> AveragedReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The last layer."""
-        return cast(AveragedReadout, self.layers[-1])
 
-    @property
-    def junctions(self) -> list[Sequence[PiLayer]]:
-        """One for each layer."""
-        return [[layer] for layer in self.pi_layers]
+def check_images(network: str, shape: ImageShape, d_out: int, kernel: int, input_kernel: int, stride: int) -> None:
+    """Raise ``ValueError`` for sizes that no network of images has."""
+    check_image_shape(f"{network}(image_shape=...)", shape)
+    sizes = dict(d_out=d_out, kernel_size=kernel, input_kernel=input_kernel, input_stride=stride)
+    for name, value in sizes.items():
+        positive_int(f"{network}({name}=...)", value)
+    for side in (kernel, input_kernel):
+        odd_kernel(network, side)
 
-    @property
-    def pi_layers(self) -> list[PiLayer]:
-        """The convolutions after the first layer, and the readout."""
-        return [cast(PiLayer, layer) for layer in self.layers]
 
-    def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch rows columns r"]]:
-        """g¹, …, g^L, on ever coarser grids; of images (batch, channels, height, width) or flattened ones."""
-        g = []
-        for layer, center in zip((self.input, *self.layers[:-1]), self.centres, strict=True):
-            g.append(center(layer(g[-1] if g else as_images(x, self.image_shape))))
-            if self.normalized:
-                g[-1] = normalize(g[-1])
-        return g
+def first_conv(side: int, stride: int) -> Part:
+    """Channels last, and the first convolution, with zeros around the image."""
+    conv = Conv(Width(), (side, side), (stride, stride), (side // 2, side // 2))
+    return chain(Permute((1, 2, 0)), named("input", conv))
 
-    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch d_out"]:
-        """f(x).
 
-        Raises:
-            ValueError: If ``x`` are no such images, or have a NaN or infinity.
-        """
-        return self.readout(self.hidden(x)[-1])
+def same_conv(side: int) -> Conv:
+    """A convolution with as many positions as it reads."""
+    return Conv(Width(), (side, side), padding=(side // 2, side // 2))
 
 
 def center_layers(number: int, rank: int, wanted: bool, **like: Any) -> nn.ModuleList:
     """A `Center` for each of some junctions, or what leaves g as it is."""
-    return nn.ModuleList([Center(rank, **like) if wanted else nn.Identity() for _ in range(number)])
+    return nn.ModuleList([RunningCenter(rank, **like) if wanted else nn.Identity() for _ in range(number)])
 
 
 def check_pools(network: str, image_shape: ImageShape, stride: int, pools: Sequence[int]) -> None:

@@ -1,25 +1,24 @@
 """`PiMLP`: the π-limit of a multilayer perceptron, and its finite relatives, by choice of features."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, ReLU, as_activation
+from mupi.architecture import Dense, PiArchitecture, Width, chain, describe, named
 from mupi.arrays import takes_numpy
-from mupi.checks import fail, finite, last_axis, non_negative, positive_int
-from mupi.features import Atoms, Expansion, Features, Hermite
-from mupi.layers import DenseMatrix, PiLinear, pi_initialization
-from mupi.layers.pi_layers import PiLayer
-from mupi.layers.pi_network import PiNetwork
+from mupi.checks import fail, positive_int
+from mupi.features import Atoms, Expansion, Features
+from mupi.layers import DenseMatrix
 
 AtomArrays = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
 @takes_numpy
-class PiMLP(PiNetwork):
+class PiMLP(PiArchitecture):
     """A perceptron with L hidden layers in the π-limit (Yang, Santacroce & Hu 2022), or near it.
 
     g¹ = input_scale·(x A + bias_scale·β¹),  g^{l+1} = C^l ψ(g^l) + bias_scale·β^{l+1},
@@ -40,21 +39,17 @@ class PiMLP(PiNetwork):
         depth: L ≥ 1, the number of hidden layers.
         features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.RandomFeatures` (finite π-net).
         activation: φ, an `Activation` or any callable.
-        input_scale: α of the first layer.
-        output_scale: α of the readout.
-        bias_scale: α of all biases; 0 leaves them out.
-        readout_std: Standard deviation of the initial readout's a (the paper's CIFAR-10 runs take 1/r); 0 for a
-            network that starts at zero.
-        generator: Draws the initial weights and whatever is random in the features; None for torch's own.
-        dtype: Floating dtype; None for the default.
-        device: Device; None for the default.
+        **options: Of `mupi.architecture.Architecture.pi`: ``input_scale``, ``output_scale`` and ``bias_scale``, α of
+            the first layer (1), of the readout (½) and of all biases (½; 0 leaves them out); ``readout_std``, the
+            standard deviation of the initial readout's a (the paper's CIFAR-10 runs take 1/r; 0, the default, for a
+            network that starts at zero); ``generator``, ``dtype`` and ``device``.
 
     Raises:
         ValueError: For a size that is not a positive integer or a scale that is negative or not finite.
     """
 
     input: DenseMatrix
-    replayable = True
+    layers: nn.ModuleList
 
     def __init__(
         self,
@@ -65,45 +60,15 @@ class PiMLP(PiNetwork):
         *,
         features: Features | None = None,
         activation: Activation | Callable[[Tensor], Tensor] | None = None,
-        input_scale: float = 1.0,
-        output_scale: float = 0.5,
-        bias_scale: float = 0.5,
-        readout_std: float = 0.0,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
+        **options: Any,
     ):
-        super().__init__()
-        for name, value in dict(d_in=d_in, d_out=d_out, rank=rank, depth=depth).items():
+        for name, value in dict(d_in=d_in, d_out=d_out, depth=depth).items():
             positive_int(f"PiMLP({name}=...)", value)
-        scales = dict(input_scale=input_scale, output_scale=output_scale, bias_scale=bias_scale)
-        for name, value in dict(**scales, readout_std=readout_std).items():
-            non_negative(f"PiMLP({name}=...)", value)
-        layer: dict[str, Any] = dict(
-            features=Hermite() if features is None else features,
-            activation=ReLU() if activation is None else as_activation(activation, "PiMLP(activation=...)"),
-            bias_scale=bias_scale,
-            generator=generator,
-            dtype=dtype,
-            device=device,
-        )
-        self.input = DenseMatrix(
-            d_in,
-            rank,
-            scale=input_scale,
-            bias_scale=bias_scale,
-            generator=generator,
-            dtype=dtype,
-            device=device,
-        )
-        # All draws of the initial atoms come before those of feature maps: with equal seeds, networks with different
-        # features start from the same atoms. They are the same function where both feature maps have it exactly; a
-        # subspace, a degree and a width leave out of it what `error_report` says.
-        initial = [pi_initialization(rank, rank, generator=generator) for _ in range(depth - 1)]
-        initial.append(pi_initialization(rank, d_out, readout_std, generator))
-        hidden = [PiLinear(rank, rank, initial=atoms, **layer) for atoms in initial[:-1]]
-        readout = PiLinear(rank, d_out, scale=output_scale, initial=initial[-1], **layer)
-        self.layers = nn.ModuleList([*hidden, readout])
+        φ = ReLU() if activation is None else as_activation(activation, "PiMLP(activation=...)")
+        hidden = [part for i in range(depth - 1) for part in (named(f"layers.{i}", Dense(Width())), φ)]
+        readout = named(f"layers.{depth - 1}", Dense(d_out))
+        network = describe((d_in,), chain(named("input", Dense(Width())), φ, *hidden, readout))
+        super().__init__(network, rank, features, **options)
 
     @classmethod
     def from_atoms(
@@ -158,59 +123,13 @@ class PiMLP(PiNetwork):
             generator=torch.Generator(),
             **like,
         )
-        for i, ((c, a, b, bias), old) in enumerate(zip(layers, net.pi_layers, strict=True)):
-            new = PiLinear(
-                old.weight.rank_in,
-                old.weight.rank_out,
-                features=Atoms(),
-                activation=old.weight.activation,
-                scale=old.scale,
-                bias_scale=bias_scale,
-                initial=Expansion(c, a, b),
-                **like,
-            )
-            _fill(new.bias, bias, f"PiMLP.from_atoms(layers[{i}]) bias")
-            net.layers[i] = new
+        for i, ((c, a, b, bias), layer) in enumerate(zip(layers, net.pi_layers, strict=True)):
+            layer.weight = Atoms().weight(Expansion(c, a, b), layer.weight.activation)
+            _fill(layer.bias, bias, f"PiMLP.from_atoms(layers[{i}]) bias")
         with torch.no_grad():
             net.input.weight.copy_(input_weight)
         _fill(net.input.bias, input_bias, "PiMLP.from_atoms(input_bias=...)")
         return net
-
-    def hidden(self, x: Float[Tensor, "*batch d"]) -> list[Float[Tensor, "*batch r"]]:
-        """g¹, …, g^L."""
-        last_axis("x", x, len(self.input.weight), self.input.weight.dtype)
-        finite("x", x)
-        g = [self.input(x)]
-        for layer in self.pi_layers[:-1]:
-            g.append(layer(g[-1]))
-        return g
-
-    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d_out"]:
-        """f(x).
-
-        Raises:
-            ValueError: If ``x`` has another last dimension, or a NaN or infinity.
-        """
-        return self.readout(self.hidden(x)[-1])
-
-    def conventions(self) -> dict[str, Any]:
-        """See `Conventional`."""
-        return super().conventions() | {"input_scale": self.input.scale}
-
-    @property
-    def readout(self) -> PiLinear:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The last layer."""
-        return cast(PiLinear, self.layers[-1])
-
-    @property
-    def junctions(self) -> list[Sequence[PiLayer]]:
-        """One for each layer."""
-        return [[layer] for layer in self.pi_layers]
-
-    @property
-    def pi_layers(self) -> list[PiLinear]:
-        """The hidden layers after the first, and the readout."""
-        return [cast(PiLinear, layer) for layer in self.layers]
 
 
 def _fill(bias: nn.Parameter | None, value: Tensor | None, argument: str) -> None:

@@ -1,34 +1,34 @@
 """`PiResNet`: the π-limit of a residual convolutional network, and its finite relatives."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
+from mupi.architecture import (
+    AveragePool,
+    Center,
+    Dense,
+    Normalize,
+    Part,
+    PiArchitecture,
+    chain,
+    describe,
+    named,
+    residual,
+)
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
-from mupi.features import AveragePool, Features
-from mupi.layers import (
-    AveragedReadout,
-    Center,
-    InputConv2d,
-    PiConv2d,
-    conv_initialization,
-    normalize,
-    pi_initialization,
-)
-from mupi.layers.pi_layers import PiLayer
-from mupi.layers.pi_network import PiNetwork
+from mupi.features import Features
+from mupi.layers import InputConv2d
 from mupi.nets.centered import CENTERED, LEAN
-from mupi.nets.images import ImageShape, as_images, check_image_shape
-from mupi.nets.pi_cnn import center_layers, check_pools
+from mupi.nets.images import ImageShape
+from mupi.nets.pi_cnn import check_images, check_pools, first_conv, same_conv
 
 
 @takes_numpy
-class PiResNet(PiNetwork):
+class PiResNet(PiArchitecture):
     """A residual convolutional network in the π-limit, or near it.
 
     g⁰ = input_scale·(A ∗ x + bias_scale·β),  g^l(p) = g^{l−1}(p) + branch_scale·(Σ_o C^l_o ψ(ḡ^{l−1}(p+o)) + bias),
@@ -55,20 +55,17 @@ class PiResNet(PiNetwork):
         subtract_mean: Whether g is centred before each normalisation, see `mupi.PiCNN`.
         features: `mupi.Hermite`, `mupi.Atoms` or `mupi.RandomFeatures`; None for degree 2 in 16 directions.
         activation: φ; None for one with kernel |b||g|(q/4 + q²), which degree 2 has exactly.
-        input_scale: α of the first layer.
         output_scale: α of the readout.
-        bias_scale: α of all biases; 0 leaves them out.
-        readout_std: Standard deviation of the initial readout's a; 0 for a network that starts at zero.
-        generator: Draws the initial weights and whatever is random in the features; None for torch's own.
-        dtype: Floating dtype; None for the default.
-        device: Device; None for the default.
+        **options: Of `mupi.architecture.Architecture.pi`: ``input_scale`` and ``bias_scale``, α of the first layer (1)
+            and of all biases (½; 0 leaves them out); ``readout_std``, the standard deviation of the initial readout's
+            a (0, the default, for a network that starts at zero); ``generator``, ``dtype`` and ``device``.
 
     Raises:
         ValueError: As `mupi.PiCNN`.
     """
 
     input: InputConv2d
-    replayable = True
+    layers: nn.ModuleList
 
     def __init__(
         self,
@@ -84,86 +81,40 @@ class PiResNet(PiNetwork):
         subtract_mean: bool = False,
         features: Features | None = None,
         activation: Activation | Callable[[Tensor], Tensor] | None = None,
-        input_scale: float = 1.0,
         output_scale: float = 1.0,
-        bias_scale: float = 0.5,
-        readout_std: float = 0.0,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
+        **options: Any,
     ):
-        super().__init__()
-        check_image_shape("PiResNet(image_shape=...)", image_shape)
-        for name, value in dict(d_out=d_out, rank=rank, kernel_size=kernel_size).items():
-            positive_int(f"PiResNet({name}=...)", value)
+        check_images("PiResNet", image_shape, d_out, kernel_size, input_kernel, input_stride)
         if not blocks:
             fail("PiResNet(blocks=...)", "a number of branches for each stage", blocks)
         for number in blocks:
             positive_int("PiResNet(blocks=...)", number)
         depth = sum(blocks)
-        branch = depth**-0.5 if branch_scale is None else branch_scale
-        scales = dict(input_scale=input_scale, output_scale=output_scale, branch_scale=branch)
-        for name, value in dict(**scales, bias_scale=bias_scale, readout_std=readout_std).items():
-            non_negative(f"PiResNet({name}=...)", value)
+        branch = non_negative("PiResNet(branch_scale=...)", depth**-0.5 if branch_scale is None else branch_scale)
         check_pools("PiResNet", image_shape, input_stride, [2] * (len(blocks) - 1))
-        self.image_shape = image_shape
-        self.blocks = tuple(blocks)
-        like: dict[str, Any] = dict(generator=generator, dtype=dtype, device=device)
-        self.input = InputConv2d(
-            image_shape[0], rank, input_kernel, input_stride, scale=input_scale, bias_scale=bias_scale, **like
-        )
-        initial = [conv_initialization(rank, rank, kernel_size, generator=generator) for _ in range(depth)]
-        last = pi_initialization(rank, d_out, readout_std, generator)
-        stream = (LEAN if features is None else features).at_junction(rank, generator)
         φ = CENTERED if activation is None else as_activation(activation, "PiResNet(activation=...)")
-        layer: dict[str, Any] = dict(features=stream, activation=φ, bias_scale=bias_scale, **like)
-        branches = [PiConv2d(rank, rank, kernel_size, scale=branch, initial=atoms, **layer) for atoms in initial]
-        self.centres = center_layers(1 + depth, rank, subtract_mean, dtype=dtype, device=device)
-        readout = AveragedReadout(rank, d_out, scale=output_scale, initial=last, **layer)
-        self.layers = nn.ModuleList([*branches, readout])
+
+        def normed(i: int) -> list[Part]:
+            centered: list[Part] = [named(f"centres.{i}", Center())] if subtract_mean else []
+            return [*centered, Normalize(subtract=False), φ]
+
+        parts, layer = [first_conv(input_kernel, input_stride)], 0
+        for stage, number in enumerate(blocks):
+            parts += [AveragePool((2, 2))] if stage else []
+            for _ in range(number):
+                conv = named(f"layers.{layer}", same_conv(kernel_size))
+                parts, layer = [*parts, residual(*normed(layer), conv, scale=branch)], layer + 1
+        parts += [*normed(depth), AveragePool(), named(f"layers.{depth}", Dense(d_out))]
+        self.image_shape, self.blocks, self._said = image_shape, tuple(blocks), {
+            "image_shape": list(image_shape),
+            "blocks": list(blocks),
+            "input_stride": input_stride,
+            "branch_scale": branch,
+            "subtract_mean": subtract_mean,
+        }  # fmt: skip
+        network = describe(image_shape, chain(*parts))
+        super().__init__(network, rank, LEAN if features is None else features, output_scale=output_scale, **options)
 
     def conventions(self) -> dict[str, Any]:
-        """See `Conventional`."""
-        return super().conventions() | {
-            "image_shape": list(self.image_shape),
-            "blocks": list(self.blocks),
-            "input_stride": self.input.stride,
-            "branch_scale": self.pi_layers[0].scale,
-            "subtract_mean": isinstance(self.centres[0], Center),
-            "input_scale": self.input.scale,
-        }
-
-    @property
-    def readout(self) -> AveragedReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The last layer."""
-        return cast(AveragedReadout, self.layers[-1])
-
-    @property
-    def pi_layers(self) -> list[PiLayer]:
-        """The branches and the readout."""
-        return [cast(PiLayer, layer) for layer in self.layers]
-
-    @property
-    def junctions(self) -> list[Sequence[PiLayer]]:
-        """One, which all layers read."""
-        return [self.pi_layers]
-
-    def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch rows columns r"]]:
-        """ḡ before each branch and before the readout; of images (batch, channels, height, width) or flattened ones."""
-        g = self.input(as_images(x, self.image_shape))
-        seen, layers, center, halve = [], iter(self.pi_layers), iter(self.centres), AveragePool(2)
-        for stage, number in enumerate(self.blocks):
-            if stage:
-                g = halve(g)
-            for _ in range(number):
-                seen.append(normalize(next(center)(g)))
-                g = g + next(layers)(seen[-1])
-        return [*seen, normalize(next(center)(g))]
-
-    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch d_out"]:
-        """f(x).
-
-        Raises:
-            ValueError: If ``x`` are no such images, or have a NaN or infinity.
-        """
-        return self.readout(self.hidden(x)[-1])
+        """See `Conventional`; with what state dicts of earlier versions say of the network."""
+        return super().conventions() | self._said

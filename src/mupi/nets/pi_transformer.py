@@ -1,25 +1,34 @@
 """`PiTransformer`: the π-limit of a transformer, and its finite relatives, by choice of features."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
+from mupi.architecture import Attention as SoftmaxAttention
+from mupi.architecture import (
+    AveragePool,
+    Dense,
+    Normalize,
+    Part,
+    PiArchitecture,
+    Value,
+    Width,
+    chain,
+    describe,
+    named,
+    residual,
+)
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.features import Features
-from mupi.layers import Attention, AveragedReadout, DenseMatrix, PiLinear, normalize, pi_initialization
-from mupi.layers.pi_layers import PiLayer
-from mupi.layers.pi_network import PiNetwork
 from mupi.nets.centered import CENTERED, LEAN
 from mupi.nets.tokens import Sequences
 
 
 @takes_numpy
-class PiTransformer(PiNetwork):
+class PiTransformer(PiArchitecture):
     """A pre-norm transformer in the π-limit, or near it.
 
     With ḡ = g/|g| (the limit of LayerNorm), for each block
@@ -45,17 +54,17 @@ class PiTransformer(PiNetwork):
         features: `mupi.Hermite`, `mupi.Atoms` or `mupi.RandomFeatures`; None for degree 2 in 16 directions.
         activation: φ; None for one with kernel |b||g|(q/4 + q²), which degree 2 has exactly.
         output_scale: α of the readout.
-        bias_scale: α of all biases; 0 leaves them out.
-        readout_std: Standard deviation of the initial readout's a; 0 for a network that starts at zero.
-        generator: Draws the initial weights and whatever is random in the features; None for torch's own.
-        dtype: Floating dtype; None for the default.
-        device: Device; None for the default.
+        **options: Of `mupi.architecture.Architecture.pi`: ``input_scale`` and ``bias_scale``, α of embeddings (1) and
+            of all biases (½; 0 leaves them out); ``readout_std``, the standard deviation of the initial readout's
+            a (0, the default, for a network that starts at zero); ``generator``, ``dtype`` and ``device``.
 
     Raises:
         ValueError: For a size that is not a positive integer or a scale that is negative or not finite.
     """
 
-    replayable = True
+    attention: nn.ModuleList
+    matrices: nn.ModuleList
+    layers: nn.ModuleList
 
     def __init__(
         self,
@@ -70,80 +79,39 @@ class PiTransformer(PiNetwork):
         features: Features | None = None,
         activation: Activation | Callable[[Tensor], Tensor] | None = None,
         output_scale: float = 1.0,
-        bias_scale: float = 0.5,
-        readout_std: float = 0.0,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
+        **options: Any,
     ):
-        super().__init__()
         if not isinstance(tokens, Sequences):
             fail("PiTransformer(tokens=...)", "mupi.Patches(...) or mupi.Tokens(...)", repr(tokens))
         for name, value in dict(d_out=d_out, rank=rank, depth=depth, heads=heads).items():
             positive_int(f"PiTransformer({name}=...)", value)
-        if rank_head is not None:
-            positive_int("PiTransformer(rank_head=...)", rank_head)
-        elif rank % heads:
+        if rank_head is None and rank % heads:
             fail("PiTransformer(heads=...)", f"a divisor of the rank {rank}", heads, "or give rank_head")
         branch = (2 * depth) ** -0.5 if branch_scale is None else branch_scale
-        scales = dict(branch_scale=branch, output_scale=output_scale, bias_scale=bias_scale)
-        for name, value in dict(**scales, readout_std=readout_std).items():
-            non_negative(f"PiTransformer({name}=...)", value)
-        like: dict[str, Any] = dict(generator=generator, dtype=dtype, device=device)
+        non_negative("PiTransformer(branch_scale=...)", branch)
+        φ = CENTERED if activation is None else as_activation(activation, "PiTransformer(activation=...)")
+        n, norm = Width(), Normalize(subtract=False)
+
+        def attend(i: int) -> Part:
+            def through(x: Value) -> Value:
+                read = (named(f"attention.{i}.{part}", Dense(n, False))(x) for part in ("query", "key", "value"))
+                mixed = SoftmaxAttention(heads, tokens.causal)(*read, name=f"attention.{i}")
+                return named(f"attention.{i}.out", Dense(n, False))(mixed)
+
+            return through
+
+        parts = [tokens.embedding(rank)]
+        for i in range(depth):
+            parts += [residual(norm, attend(i), scale=branch)]
+            matrix, layer = named(f"matrices.{i}", Dense(n)), named(f"layers.{i}", Dense(n))
+            parts += [residual(norm, matrix, norm, φ, layer, scale=branch)]
+        parts += [norm, φ, *([] if tokens.causal else [AveragePool()]), named(f"layers.{depth}", Dense(d_out))]
         self.tokens, self.heads, self.causal = tokens, heads, tokens.causal
-        self.input = tokens.embedding(rank, **like)
-        attention = [
-            Attention(rank, heads, rank_head or rank // heads, causal=tokens.causal, scale=branch, **like)
-            for _ in range(depth)
-        ]
-        matrices = [DenseMatrix(rank, rank, bias_scale=bias_scale, **like) for _ in range(depth)]
-        initial = [pi_initialization(rank, rank, generator=generator) for _ in range(depth)]
-        last = pi_initialization(rank, d_out, readout_std, generator)
-        layer: dict[str, Any] = dict(
-            features=LEAN if features is None else features,
-            activation=CENTERED if activation is None else as_activation(activation, "PiTransformer(activation=...)"),
-            bias_scale=bias_scale,
-            **like,
-        )
-        branches = [PiLinear(rank, rank, scale=branch, initial=atoms, **layer) for atoms in initial]
-        self.attention = nn.ModuleList(attention)
-        self.matrices = nn.ModuleList(matrices)
-        kind = PiLinear if tokens.causal else AveragedReadout
-        self.layers = nn.ModuleList([*branches, kind(rank, d_out, scale=output_scale, initial=last, **layer)])
+        self._said = {"tokens": str(tokens), "heads": heads, "branch_scale": branch}
+        network = describe(tokens.axes, chain(*parts), integers=tokens.integers)
+        options = dict(rank_head=rank_head, output_scale=output_scale) | options
+        super().__init__(network, rank, LEAN if features is None else features, **options)
 
     def conventions(self) -> dict[str, Any]:
-        """See `Conventional`."""
-        branch = self.pi_layers[0].scale
-        return super().conventions() | {"tokens": str(self.tokens), "heads": self.heads, "branch_scale": branch}
-
-    @property
-    def readout(self) -> PiLinear:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The last layer."""
-        return cast(PiLinear, self.layers[-1])
-
-    @property
-    def junctions(self) -> list[Sequence[PiLayer]]:
-        """One for each layer."""
-        return [[layer] for layer in self.pi_layers]
-
-    @property
-    def pi_layers(self) -> list[PiLinear]:
-        """The second weight of each block's perceptron, and the readout."""
-        return [cast(PiLinear, layer) for layer in self.layers]
-
-    def hidden(self, x: Tensor) -> list[Float[Tensor, "batch positions r"]]:
-        """The junction inside each block's perceptron, and the normalised stream that the readout reads."""
-        g, seen = self.input(x), []
-        for attention, matrix, layer in zip(self.attention, self.matrices, self.layers[:-1], strict=True):
-            g = g + attention(normalize(g))
-            seen.append(normalize(matrix(normalize(g))))
-            g = g + layer(seen[-1])
-        return [*seen, normalize(g)]
-
-    def forward(self, x: Tensor) -> Float[Tensor, "batch ... d_out"]:
-        """(batch, positions, d_out) for causal inputs, else (batch, d_out).
-
-        Raises:
-            ValueError: If ``x`` is not as ``tokens`` says.
-        """
-        return self.readout(self.hidden(x)[-1])
+        """See `Conventional`; with what state dicts of earlier versions say of the network."""
+        return super().conventions() | self._said

@@ -2,16 +2,11 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
-
+from mupi.architecture import Add, Dense, Embed, Part, Permute, Reshape, Scale, Table, Width, chain, named
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
-from mupi.layers import DenseMatrix
-from mupi.nets.images import ImageShape, as_images, check_image_shape
+from mupi.nets.images import ImageShape, check_image_shape
 
 
 class Sequences(ABC):
@@ -21,13 +16,20 @@ class Sequences(ABC):
     """Whether a position sees those before it only, and each position has an output of its own; else outputs are
     averages over positions."""
 
+    integers: bool
+    """Whether inputs are integers."""
+
+    @property
     @abstractmethod
-    def embedding(self, rank: int, **like: Any) -> nn.Module:
-        """A module from inputs to g of shape (batch, positions, r), with |g| of order one at the start.
+    def axes(self) -> tuple[int, ...]:
+        """Those of one input."""
+
+    @abstractmethod
+    def embedding(self, rank: int) -> Part:
+        """From an input to a layer at each position, with |g| of order one at the start.
 
         Args:
             rank: Rank r of the junction that is written.
-            **like: Generator, dtype and device.
         """
 
 
@@ -49,6 +51,7 @@ class Patches(Sequences):
     size: int
 
     causal = False
+    integers = False
 
     def __post_init__(self):
         check_image_shape("Patches(image_shape=...)", self.image_shape)
@@ -56,9 +59,23 @@ class Patches(Sequences):
         if any(n % self.size for n in self.image_shape[1:]):
             fail("Patches(size=...)", f"a divisor of {self.image_shape[1:]}", self.size)
 
-    def embedding(self, rank: int, **like: Any) -> "PatchEmbedding":
-        """See `Sequences.embedding`."""
-        return PatchEmbedding(self, rank, **like)
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """See `Sequences.axes`."""
+        return self.image_shape
+
+    def embedding(self, rank: int) -> Part:
+        """See `Sequences.embedding`: g(t) = x(t) A/√r + P(t), of the pixels x(t) of a patch and its place."""
+        (channels, height, width), size = self.image_shape, self.size
+        rows, columns = height // size, width // size
+        patches = chain(
+            Reshape((channels, rows, size, columns, size)),
+            Permute((1, 3, 0, 2, 4)),
+            Reshape((rows * columns, channels * size**2)),
+            named("input.pixels", Dense(Width(), False)),
+            Scale(rank**-0.5),
+        )
+        return lambda x: Add()(patches(x), Table((rows * columns,), Width())(x, name="input.positions"))
 
 
 @takes_numpy
@@ -85,62 +102,14 @@ class Tokens(Sequences):
         positive_int("Tokens(vocabulary=...)", self.vocabulary)
         positive_int("Tokens(length=...)", self.length)
 
-    def embedding(self, rank: int, **like: Any) -> "TokenEmbedding":
-        """See `Sequences.embedding`."""
-        return TokenEmbedding(self, rank, **like)
+    integers = True
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """See `Sequences.axes`."""
+        return (self.length,)
 
-class PatchEmbedding(nn.Module):
-    """g(t) = x(t) A/√r + P(t): an ordinary matrix on each patch's pixels, and a vector for each place."""
-
-    def __init__(self, patches: Patches, rank: int, **like: Any):
-        super().__init__()
-        channels, height, width = patches.image_shape
-        self.patches = patches
-        self.pixels = DenseMatrix(channels * patches.size**2, rank, scale=rank**-0.5, bias_scale=0.0, **like)
-        self.positions = _unit_rows(height * width // patches.size**2, rank, **like)
-
-    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch positions r"]:
-        """Of images (batch, channels, height, width) or flattened ones."""
-        size = self.patches.size
-        images = as_images(x, self.patches.image_shape)
-        blocks = images.unflatten(3, (-1, size)).unflatten(
-            2, (-1, size)
-        )  # (batch, channels, rows, size, columns, size)
-        return self.pixels(blocks.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)) + self.positions
-
-
-class TokenEmbedding(nn.Module):
-    """g(t) = E(token at t) + P(t): the first layer's ordinary matrix on one-hot inputs, and a vector for each place."""
-
-    def __init__(self, tokens: Tokens, rank: int, **like: Any):
-        super().__init__()
-        self.tokens = tokens
-        self.table = _unit_rows(tokens.vocabulary, rank, **like)
-        self.positions = _unit_rows(tokens.length, rank, **like)
-
-    def forward(self, x: Int[Tensor, "batch positions"]) -> Float[Tensor, "batch positions r"]:
-        """Of integers below ``vocabulary``, at most ``length`` of them.
-
-        Raises:
-            ValueError: If there are more, or what came are not integers.
-        """
-        if x.is_floating_point() or x.ndim != 2 or x.shape[1] > len(self.positions):
-            fail(
-                "x",
-                f"integers of shape (batch, at most {len(self.positions)} positions)",
-                f"{x.dtype} of shape {tuple(x.shape)}",
-            )
-        return nn.functional.embedding(x, self.table) + self.positions[: x.shape[1]]
-
-
-def _unit_rows(
-    n: int,
-    rank: int,
-    generator: torch.Generator | None = None,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
-) -> nn.Parameter:
-    """Rows uniform on the sphere."""
-    rows = nn.functional.normalize(torch.randn(n, rank, dtype=torch.float64, generator=generator))
-    return nn.Parameter(rows.to(device=device, dtype=dtype or torch.get_default_dtype()))
+    def embedding(self, rank: int) -> Part:
+        """See `Sequences.embedding`: g(t) = E(token at t) + P(t)."""
+        table, places = Embed(self.vocabulary, Width()), Table((self.length,), Width())
+        return lambda x: Add()(table(x, name="input.table"), places(x, name="input.positions"))
