@@ -8,8 +8,8 @@ from torch import Tensor
 from mupi.architecture.description import Description
 from mupi.architecture.finite import FiniteNetwork
 from mupi.architecture.kernel import LimitKernel, Setting, kernel
-from mupi.architecture.program import ForwardProgram
 from mupi.architecture.pi_network import PiArchitecture
+from mupi.architecture.program import ForwardProgram
 from mupi.architecture.table import table
 from mupi.features import Features
 

@@ -67,7 +67,10 @@ def embedding(operation: Embed, plan: Plan, place: int) -> Step:
 
 
 def table(operation: Table, plan: Plan, place: int) -> Step:
-    """Rows of norm 1, one for each position; the input says how many samples there are, and how many positions."""
+    """Rows of norm 1, one for each position; one for all is a bias, which starts at 0.
+
+    The input says how many samples there are, and how many positions.
+    """
     scale = _rows(operation, plan, place, operation.positions)
     taken = partial(_for_all, scale=scale, axes=len(plan.net.input.axes), shorter=plan.shorter)
     return Step(taken, plan.net.nodes[place].owner, (0,))
@@ -75,17 +78,20 @@ def table(operation: Table, plan: Plan, place: int) -> Step:
 
 def _rows(operation: WeightOperation, plan: Plan, place: int, sizes: tuple[int, ...]) -> float:
     node, options = plan.net.nodes[place], plan.options
-    layer = isinstance(operation.out, Width)
+    layer, vector = isinstance(operation.out, Width), not sizes
     if plan.once(place, operation):
-        plan.ordinary(node.owner, lambda: unit_rows(sizes, plan.size(place), options), "input")
-    return options.input_scale if layer else 1.0
+        role = "vector" if vector else "input"
+        plan.ordinary(node.owner, lambda: unit_rows(sizes, plan.size(place), options), role)
+    return (options.bias_scale if vector else options.input_scale) if layer else 1.0
 
 
 def unit_rows(sizes: tuple[int, ...], rank: int, options: Options) -> nn.Parameter:
-    """Rows uniform on the sphere."""
+    """Rows uniform on the sphere; 0 if there is one for all positions."""
+    dtype, device = options.like["dtype"] or torch.get_default_dtype(), options.like["device"]
+    if not sizes:
+        return nn.Parameter(torch.zeros(rank, dtype=dtype, device=device))
     rows = torch.randn(*sizes, rank, dtype=torch.float64, generator=options.generator)
     rows = nn.functional.normalize(rows, dim=-1)
-    dtype, device = options.like["dtype"] or torch.get_default_dtype(), options.like["device"]
     return nn.Parameter(rows.to(device=device, dtype=dtype))
 
 

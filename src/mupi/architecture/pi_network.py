@@ -241,7 +241,7 @@ class PiArchitecture(PiNetwork):
             return "bias"
         while name and name not in self._roles:  # a layer's weight may have parameters in modules of its own
             name = name.rpartition(".")[0]
-        return {"input": "first", "readout": "last"}.get(self._roles.get(name, ""), "hidden")
+        return {"input": "first", "readout": "last", "vector": "bias"}.get(self._roles.get(name, ""), "hidden")
 
 
 def submodule(net: nn.Module, name: str) -> Any:
