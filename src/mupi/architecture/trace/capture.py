@@ -101,10 +101,17 @@ def exported(make_model: Callable[[int], nn.Module], x: Tensor, width: int, batc
         fail(MAKE, "a function of the width that builds a module", f"a {type(made).__name__}", "return an nn.Module")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in made.parameters()):
         fail(MAKE, "a function that builds a module of known shapes", "lazy layers", "give their sizes")
+    frozen = next((name for name, p in made.named_parameters() if p.is_floating_point() and not p.requires_grad), None)
+    if frozen is not None:
+        fail(MAKE, "a function that builds a module whose parameters are all trained", f"{frozen} with requires_grad=False",
+             "make it a buffer if it is fixed, or train it")  # fmt: skip
     fake = fake_tensors()
+    # Only the shape of x matters, so that arrays of NumPy's double precision are taken by modules of single.
+    floating = (p.dtype for p in made.parameters() if p.is_floating_point())
+    dtype = next(floating, x.dtype) if x.is_floating_point() else x.dtype
     copied = without_numbers(made, twins.twin, fake)
     with fake:
-        inputs = torch.zeros((batch, *x.shape[1:]), dtype=x.dtype, device="cpu")
+        inputs = torch.zeros((batch, *x.shape[1:]), dtype=dtype, device="cpu")
     with quiet(), without_fast_paths():
         try:
             program = torch.export.export(copied, (inputs,), strict=False)

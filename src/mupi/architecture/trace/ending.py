@@ -109,16 +109,16 @@ def tied(nodes: list[Node], uses: dict[int, Uses]) -> list[Node]:
     owners: dict[tuple[str, tuple], tuple[str, Axes]] = {}
     result = list(nodes)
     for place in sorted(uses):
-        for kind, (parameter, axes) in uses[place].items():
-            key = parameter.name, parameter.cuts
-            owner, form = owners.setdefault(key, (nodes[place].name, axes))
-            if owner == nodes[place].name:
-                continue
-            if form != axes or kind == "bias" and result[place].weights != owner:
-                fail("trace(make_model, x)", "a module whose tied parameters are used alike", f"{parameter.name} in "
-                     f"{owner} and {nodes[place].name}", "untie them, or transpose neither")  # fmt: skip
-            if kind != "bias":
-                result[place] = replace(result[place], weights=owner)
+        name, found = nodes[place].name, set()
+        for parameter, axes in uses[place].values():
+            owner, form = owners.setdefault((parameter.name, parameter.cuts), (name, axes))
+            found.add(owner)
+            if form != axes or len(found) > 1:
+                fail("trace(make_model, x)", "a module whose tied layers have all parameters in common, and use them alike",
+                     f"{parameter.name} in {' and '.join(sorted({owner, *found, name}))}",
+                     "untie them, leave out their biases, or transpose neither")  # fmt: skip
+        if name not in found:
+            result[place] = replace(nodes[place], weights=found.pop())
     return result
 
 

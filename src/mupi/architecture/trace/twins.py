@@ -26,7 +26,10 @@ class Unknown(Exception):
 
 
 class MetaFactories(TorchFunctionMode):
-    """torch.zeros and the like on the meta device, whatever they are told; what is made of given numbers stays."""
+    """torch.zeros and the like on the meta device, whatever they are told; what is made of given numbers stays.
+
+    Nothing is moved to an accelerator: the factory of a module may do so, on a machine that has none.
+    """
 
     made_of_numbers = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.scalar_tensor})
 
@@ -35,6 +38,12 @@ class MetaFactories(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func in factories() and func not in self.made_of_numbers:
             kwargs["device"] = "meta"
+        if func in (Tensor.cuda, Tensor.cpu):
+            return args[0]
+        if func is Tensor.to:
+            here = args[0].device
+            args = tuple(here if isinstance(a, str | torch.device) else a for a in args)
+            kwargs = {name: here if name == "device" else a for name, a in kwargs.items()}
         return func(*args, **kwargs)
 
 
@@ -44,11 +53,12 @@ class Twins(DispatchMode):
     def __init__(self):
         super().__init__()
         self.known: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        self.lost: dict[int, torch.UntypedStorage] = {}
 
     def twin(self, x: Tensor) -> Tensor | None:
         """The tensor with its numbers; None if they are not known."""
         if x.device.type != "meta":
-            return x
+            return None if memory_of(x) in self.lost else x
         pair = self.known.get(memory_of(x))
         if pair is None:
             return None
@@ -79,9 +89,12 @@ class Twins(DispatchMode):
             for x, number in zip(outputs, numbers, strict=True):
                 self.keep(x, number)
         elif schema(func).is_mutable:
-            for argument, x in zip(schema(func).arguments, args, strict=False):
+            for place, argument in enumerate(schema(func).arguments):
+                x = args[place] if place < len(args) else kwargs.get(argument.name)
                 if argument.alias_info is not None and argument.alias_info.is_write and isinstance(x, Tensor):
                     self.known.pop(memory_of(x), None)
+                    if x.device.type != "meta":
+                        self.lost[memory_of(x)] = x.untyped_storage()
         return result
 
     def keep(self, x: Tensor, number: Tensor) -> None:

@@ -117,6 +117,8 @@ def conv(
     stride = (tuple(stride) * count)[:count]
     mode, added = "zeros", (0,) * count
     if isinstance(x, Padded):
+        if len(x.padding) > count and any(x.padding[:-count]):
+            raise Unreadable("padding of channels or of the batch")
         mode, added, x = x.mode, (*(0,) * count, *x.padding)[-count:], x.of
     if padding == "same":
         if any(k % 2 == 0 for k in size):
