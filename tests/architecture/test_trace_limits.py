@@ -1,10 +1,12 @@
 """What tracing leaves alone, what it costs, what users add to it, and what it refuses."""
 
 import pickle
+import re
 import resource
 import time
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,3 +228,13 @@ def test_a_change_seen_through_a_view_is_right_or_refused():
 def test_widths_that_say_nothing_are_refused(widths):
     with pytest.raises(ValueError, match=r"`trace\(widths=...\)` must be "):
         mupi.trace(modules.perceptron, torch.zeros(1, 7), widths=widths)
+
+
+def test_the_page_about_your_own_network_runs_and_shows_what_it_prints(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "your-own-network.md").read_text(encoding="utf-8")
+    blocks, shared = re.findall(r"```(python)?\n(.*?)```", page, re.DOTALL), {"__name__": "your_own_network"}
+    for language, block in blocks:
+        if language:
+            exec(compile(block, "model.py", "exec"), shared)
+        else:
+            assert capsys.readouterr().out.strip() == block.strip()

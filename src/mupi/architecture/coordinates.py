@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from mupi.activations import Activation
+from mupi.activations import Activation, Quadrature
+from mupi.activations.function_check import name_of
 from mupi.architecture.operation import Operation
 from mupi.architecture.shape import Shape
 from mupi.checks import non_negative
@@ -25,7 +26,8 @@ class Activate(Operation):
         return x
 
     def __str__(self) -> str:
-        return str(self.activation)
+        φ = self.activation
+        return name_of(φ.function) if isinstance(φ, Quadrature) else str(φ)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def exported(make_model: Callable[[int], nn.Module], x: Tensor, width: int, batc
         fail(MAKE, "a function that builds a module of known shapes", "lazy layers", "give their sizes")
     frozen = next((name for name, p in made.named_parameters() if p.is_floating_point() and not p.requires_grad), None)
     if frozen is not None:
-        fail(MAKE, "a function that builds a module whose parameters are all trained", f"{frozen} with requires_grad=False",
+        fail(MAKE, "a function that builds a module whose parameters are all trained", f"{frozen} frozen",
              "make it a buffer if it is fixed, or train it")  # fmt: skip
     fake = fake_tensors()
     # Only the shape of x matters, so that arrays of NumPy's double precision are taken by modules of single.

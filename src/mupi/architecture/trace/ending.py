@@ -114,7 +114,7 @@ def tied(nodes: list[Node], uses: dict[int, Uses]) -> list[Node]:
             owner, form = owners.setdefault((parameter.name, parameter.cuts), (name, axes))
             found.add(owner)
             if form != axes or len(found) > 1:
-                fail("trace(make_model, x)", "a module whose tied layers have all parameters in common, and use them alike",
+                fail("trace(make_model, x)", "a module whose tied layers have all parameters in common",
                      f"{parameter.name} in {' and '.join(sorted({owner, *found, name}))}",
                      "untie them, leave out their biases, or transpose neither")  # fmt: skip
         if name not in found:

@@ -79,6 +79,8 @@ def flattened(
     """
     atoms = x.axes[dim]
     channels = [a for a in atoms if a.axis == CHANNELS]
+    if not channels:
+        raise Unreadable("a weight from positions to positions", "mix positions by attention or a convolution")
     if not step.is_whole(channels, x):
         raise Unreadable("a weight that reads a part of the width", "read all of it: heads and groups have no weights")
     if others or any(a.axis == BATCH for a in atoms):
