@@ -12,8 +12,9 @@ from mupi.architecture.positions import Attention
 from mupi.architecture.shape import Width
 from mupi.architecture.trace.extents import neat
 from mupi.architecture.trace.layout import CHANNELS, KEYS, POSITION, Axis, Unreadable, joined, size_of, whole
+from mupi.architecture.trace.registry import translates
+from mupi.architecture.trace.step import Step
 from mupi.architecture.trace.tables import described
-from mupi.architecture.trace.translation import Step, translates
 from mupi.architecture.trace.values import Anything, Constant, Parameter, Scores, Traced
 from mupi.architecture.trace.weight_rules import dense
 

@@ -11,8 +11,9 @@ from mupi.architecture.trace.coordinate_rules import scaled
 from mupi.architecture.trace.extents import Scaling
 from mupi.architecture.trace.layout import BATCH, CHANNELS, Unreadable, size_of
 from mupi.architecture.trace.moments import moment
+from mupi.architecture.trace.registry import translates
+from mupi.architecture.trace.step import Step
 from mupi.architecture.trace.tables import described
-from mupi.architecture.trace.translation import Step, translates
 from mupi.architecture.trace.values import Anything, Centered, Padded, Traced
 from mupi.architecture.trace.weight_rules import spatial
 

@@ -7,14 +7,16 @@ import torch
 
 from mupi.architecture.coordinates import Add, Dropout, Multiply, Normalize
 from mupi.architecture.draft import Value
+from mupi.architecture.trace.alignment import together
 from mupi.architecture.trace.attention_rules import masked, where_kept
-from mupi.architecture.trace.extents import ONE, Scaling
+from mupi.architecture.trace.extents import Scaling
 from mupi.architecture.trace.formula import Formula, X, closed
-from mupi.architecture.trace.layout import BATCH, CHANNELS, Axes, Unreadable, size_of
+from mupi.architecture.trace.layout import Unreadable, size_of
 from mupi.architecture.trace.moments import added_to_moment, centered, normalized, powered
-from mupi.architecture.trace.shape_rules import parts, rearranged
+from mupi.architecture.trace.registry import translates
+from mupi.architecture.trace.shape_rules import parts
+from mupi.architecture.trace.step import Step
 from mupi.architecture.trace.tables import described, table
-from mupi.architecture.trace.translation import Step, translates
 from mupi.architecture.trace.values import Anything, Centered, Constant, Moment, Parameter, Scores, Traced, Varying
 from mupi.architecture.weights import Conv, Dense
 from mupi.torch_internals import operator_name
@@ -274,50 +276,3 @@ def trained(step: Step, x: Traced, by: Parameter, kind: str) -> Traced | None:
         return None
     uses[kind] = (by, (by.axes[channel],))
     return replace(x, place=step.write(made, *(Value(state.draft, i) for i in node.inputs), uses=uses))
-
-
-def together(step: Step, operation: Add | Multiply, x: Traced, y: Traced) -> Traced:
-    """Two values that act on each other, their positions in the same order."""
-    rank = len(step.sizes())
-    x, y = (rearranged(v, ((),) * (rank - len(v.axes)) + v.axes) for v in (x, y))
-    if not fit(x.axes, y.axes):
-        x, y = matched(step, x, y)
-    place = step.write(operation, x.place, y.place)
-    axes = tuple(a or b for a, b in zip(x.axes, y.axes, strict=True))
-    # Positions count from the last, so that names stay.
-    return Traced(place, axes)
-
-
-def fit(x: Axes, y: Axes) -> bool:
-    """Whether axes have the same meaning wherever both have some, and none has its positions elsewhere."""
-    if any(a and b and a != b for a, b in zip(x, y, strict=True)):
-        return False
-    where: dict[int, set[int]] = {}
-    for axes in (x, y):
-        for d, axis in enumerate(axes):
-            for atom in axis:
-                where.setdefault(atom.axis, set()).add(d)
-    names = sorted({atom.axis for axis in (*x, *y) for atom in axis})
-    seen = [{d for d, axis in enumerate(axes) if any(a.axis == n for a in axis)} for n in names for axes in (x, y)]
-    return all(not a or not b or a == b for a, b in zip(seen[::2], seen[1::2], strict=True))
-
-
-def matched(step: Step, x: Traced, y: Traced) -> tuple[Traced, Traced]:
-    """Two values with positions in the order of the tensor's axes."""
-    layer = step.shape(x).is_layer
-    if layer != step.shape(y).is_layer:
-        raise Unreadable("a layer and a value without an axis of the width")
-    moving = [d for d in range(len(x.axes))
-              if any(a.axis not in (BATCH, CHANNELS) for v in (x, y) for a in v.axes[d])]  # fmt: skip
-    channel = None
-    if not layer:
-        full = [d for d in range(len(x.axes)) if any(a.axis != BATCH for v in (x, y) for a in v.axes[d])]
-        channel, moving = full[-1], full[:-1]
-    new = []
-    for v in (x, y):
-        own = [d for d in moving if size_of(v.axes[d]) != ONE]
-        first = moving.index(own[0]) if own else len(moving)
-        new.append(step.settled(v, moving[first:], channel))
-    if not fit(new[0].axes, new[1].axes):
-        raise Unreadable("two values whose axes have different meanings", "bring them into the same order")
-    return new[0], new[1]

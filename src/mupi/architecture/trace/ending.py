@@ -14,7 +14,7 @@ from mupi.architecture.parameters import Cut, Parameter, Use
 from mupi.architecture.shape import Size, Width
 from mupi.architecture.trace import values
 from mupi.architecture.trace.layout import BATCH, Axes, Unreadable
-from mupi.architecture.trace.translation import Step
+from mupi.architecture.trace.step import Step
 from mupi.architecture.trace.values import Traced
 from mupi.architecture.weights import Table, WeightOperation
 from mupi.checks import fail

@@ -8,7 +8,8 @@ import torch
 from mupi.architecture.coordinates import Normalize
 from mupi.architecture.trace.formula import Formula
 from mupi.architecture.trace.layout import CHANNELS, Unreadable
-from mupi.architecture.trace.translation import Step, translates
+from mupi.architecture.trace.registry import translates
+from mupi.architecture.trace.step import Step
 from mupi.architecture.trace.values import Centered, Moment, Parameter, Traced
 
 from mupi.architecture.trace.extents import Scaling  # isort: skip

@@ -7,7 +7,7 @@ from mupi.architecture.draft import Value
 from mupi.architecture.positions import AveragePool, Join, Permute, Reshape, Select
 from mupi.architecture.trace.extents import Pair, over, times
 from mupi.architecture.trace.layout import CHANNELS, Atom, Axes, Unreadable, joined, narrowed, size_of, viewed
-from mupi.architecture.trace.translation import Step
+from mupi.architecture.trace.step import Step
 from mupi.architecture.trace.values import Cut, Parameter, Traced
 from mupi.architecture.weights import Conv, Dense, Embed, Table
 

@@ -17,7 +17,9 @@ from mupi.architecture.trace.ending import ended
 from mupi.architecture.trace.extents import Experiment
 from mupi.architecture.trace.formula import COORDINATEWISE
 from mupi.architecture.trace.layout import Unreadable, whole
-from mupi.architecture.trace.translation import Step, Translation, rule_of
+from mupi.architecture.trace.registry import rule_of
+from mupi.architecture.trace.step import Step
+from mupi.architecture.trace.translation import Translation
 from mupi.architecture.trace.twins import random_states_kept
 from mupi.architecture.trace.values import Anything, Constant, Parameter, Traced, Varying
 from mupi.checks import fail, positive_int

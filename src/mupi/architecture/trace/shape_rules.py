@@ -10,8 +10,9 @@ from mupi.architecture.positions import Join, Select
 from mupi.architecture.trace.extents import Pair, over, times
 from mupi.architecture.trace.layout import BATCH, CHANNELS, Axes, Unreadable, narrowed, size_of, viewed, whole
 from mupi.architecture.trace.parts import part_of
+from mupi.architecture.trace.registry import translates
+from mupi.architecture.trace.step import Step
 from mupi.architecture.trace.tables import table
-from mupi.architecture.trace.translation import Step, translates
 from mupi.architecture.trace.values import Anything, Constant, Cut, Padded, Parameter, Scores, Traced
 
 aten = torch.ops.aten

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mupi.architecture.shape import Width
 from mupi.architecture.trace.layout import BATCH, Unreadable, size_of
-from mupi.architecture.trace.translation import Step
+from mupi.architecture.trace.step import Step
 from mupi.architecture.trace.values import Parameter, Traced
 from mupi.architecture.weights import Table
 

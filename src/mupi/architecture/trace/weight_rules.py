@@ -10,9 +10,10 @@ from mupi.architecture.draft import Value
 from mupi.architecture.positions import Flatten
 from mupi.architecture.trace.extents import ONE, Scaling
 from mupi.architecture.trace.layout import BATCH, CHANNELS, Axes, Axis, Unreadable, size_of, viewed, whole
+from mupi.architecture.trace.registry import translates
 from mupi.architecture.trace.shape_rules import parts
+from mupi.architecture.trace.step import Step
 from mupi.architecture.trace.tables import described, table
-from mupi.architecture.trace.translation import Step, translates
 from mupi.architecture.trace.values import Anything, Constant, Padded, Parameter, Traced
 from mupi.architecture.weights import Conv, Dense, Embed
 
