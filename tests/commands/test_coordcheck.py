@@ -302,6 +302,19 @@ def test_modules_that_return_tuples_and_dicts_are_seen():
     assert [law.slope for law in wrapped.laws] == [law.slope for law in plain.laws]
 
 
+@pytest.mark.parametrize("shaped", [nn.Identity(), nn.Unflatten(0, (4, 4)), nn.Flatten(0)], ids=str)
+def test_a_readout_whose_output_is_reshaped_counts_once(shaped):
+    def loss(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(out.reshape(16, 2), y)
+
+    def make(width: int) -> nn.Module:
+        return two_layers(width).append(shaped)
+
+    data = randn(16, 6).float(), torch.arange(16) % 2
+    result = coordinate_check(make, (32, 64), *data, make_optimizer=lambda net: SGD(net.parameters()), loss=loss)
+    assert [law.part for law in result.laws] == ["0", "f"] * 2
+
+
 def test_a_frozen_layer_does_not_count_as_one_that_stops_learning():
     def make(width: int) -> nn.Module:
         net = MLP(6, 2, width, 2, parametrization=Parametrization.mup(2), activation=Tanh(), input_std=1.0)

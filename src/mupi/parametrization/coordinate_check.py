@@ -257,8 +257,13 @@ def _coordinates(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-    parts = {name: clone for name, (value, clone) in seen.items() if all(value is not f for f in outputs.values())}
-    return {**parts, **outputs}
+    inner = (name for name, (value, _) in seen.items() if not any(_same(value, f) for f in outputs.values()))
+    return {**{name: seen[name][1] for name in inner}, **outputs}
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are the same entries in memory, of whatever shapes."""
+    return a is b or (a.numel() == b.numel() > 0 and a.data_ptr() == b.data_ptr() and a.dtype == b.dtype)
 
 
 def _tensors(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
