@@ -1,6 +1,6 @@
 """`PiArchitecture`: the π-limit of a description, or a finite π-net of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from math import prod
 from typing import Any
@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mupi.architecture.coordinates import Activate
 from mupi.architecture.description import Description
 from mupi.architecture.pi_plan import Options, Plan, apply
 from mupi.architecture.pi_values import Data
 from mupi.architecture.pi_weights import pi
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
-from mupi.conventions import without_address
+from mupi.conventions import function, without_address
 from mupi.features import Features, Gate, Hermite, RandomWeight, whitened_gaussian
 from mupi.layers.pi_layers import PiLayer
 from mupi.layers.pi_network import PiNetwork
@@ -43,6 +44,8 @@ class PiArchitecture(PiNetwork):
     """
 
     replayable = True
+    arguments: Mapping[str, Any] = {}
+    """What a constructor was given, by which messages about state dicts call the network."""
 
     def __init__(
         self,
@@ -209,14 +212,23 @@ class PiArchitecture(PiNetwork):
         return x
 
     def conventions(self) -> dict[str, Any]:
-        """See `Conventional`; the network, without where it stands in the user's code."""
-        readout = self.readout
-        lines = [without_address(repr((n.name, n.operation, n.inputs, n.weights))) for n in self.network]
+        """See `Conventional`; of the network all but names of functions, and where it stands in the user's code."""
+        readout, like = self.readout, next(self.parameters())
+        lines, on_data = [], {}
+        for place, node in enumerate(self.network):
+            shown = without_address(repr(node.operation))
+            if isinstance(node.operation, Activate):
+                shown = "φ"  # layers say which
+                if not self.network.shapes[place].is_layer:
+                    on_data[f"activation {node.name}"] = function(node.operation.activation, like)
+            lines.append(f"{node.name} = {shown} of {node.inputs}{node.weights and f' with {node.weights}'}")
         return {
             "activation": readout.weight.conventions()["activation"],
             "output_scale": readout.scale,
             "bias_scale": readout.bias_scale if readout.bias is not None else 0.0,
             "input_scale": self._input_scale,
+            **self.arguments,
+            **on_data,
             "network": {"name": f"a network of {len(lines)} operations", "values": lines},
         }
 

@@ -101,7 +101,7 @@ class PiCNN(PiArchitecture):
                 parts += [AveragePool((pool, pool))] if pool > 1 else []
                 parts += [named(f"layers.{i}", same_conv(kernel_size))]
         parts += [AveragePool(), named(f"layers.{len(pools)}", Dense(d_out))]
-        self.image_shape, self._said = image_shape, {
+        self.image_shape, self.arguments = image_shape, {
             "image_shape": list(image_shape),
             "pools": list(pools),
             "input_stride": input_stride,
@@ -110,10 +110,6 @@ class PiCNN(PiArchitecture):
         }  # fmt: skip
         network = describe(image_shape, chain(*parts))
         super().__init__(network, rank, LEAN if features is None else features, output_scale=output_scale, **options)
-
-    def conventions(self) -> dict[str, Any]:
-        """See `Conventional`; with what state dicts of earlier versions say of the network."""
-        return super().conventions() | self._said
 
 
 def check_images(network: str, shape: ImageShape, d_out: int, kernel: int, input_kernel: int, stride: int) -> None:

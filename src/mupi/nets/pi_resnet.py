@@ -105,7 +105,7 @@ class PiResNet(PiArchitecture):
                 conv = named(f"layers.{layer}", same_conv(kernel_size))
                 parts, layer = [*parts, residual(*normed(layer), conv, scale=branch)], layer + 1
         parts += [*normed(depth), AveragePool(), named(f"layers.{depth}", Dense(d_out))]
-        self.image_shape, self.blocks, self._said = image_shape, tuple(blocks), {
+        self.image_shape, self.blocks, self.arguments = image_shape, tuple(blocks), {
             "image_shape": list(image_shape),
             "blocks": list(blocks),
             "input_stride": input_stride,
@@ -114,7 +114,3 @@ class PiResNet(PiArchitecture):
         }  # fmt: skip
         network = describe(image_shape, chain(*parts))
         super().__init__(network, rank, LEAN if features is None else features, output_scale=output_scale, **options)
-
-    def conventions(self) -> dict[str, Any]:
-        """See `Conventional`; with what state dicts of earlier versions say of the network."""
-        return super().conventions() | self._said

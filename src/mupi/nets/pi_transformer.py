@@ -107,11 +107,7 @@ class PiTransformer(PiArchitecture):
             parts += [residual(norm, matrix, norm, φ, layer, scale=branch)]
         parts += [norm, φ, *([] if tokens.causal else [AveragePool()]), named(f"layers.{depth}", Dense(d_out))]
         self.tokens, self.heads, self.causal = tokens, heads, tokens.causal
-        self._said = {"tokens": str(tokens), "heads": heads, "branch_scale": branch}
+        self.arguments = {"tokens": str(tokens), "heads": heads, "branch_scale": branch}
         network = describe(tokens.axes, chain(*parts), integers=tokens.integers)
         options = dict(rank_head=rank_head, output_scale=output_scale) | options
         super().__init__(network, rank, LEAN if features is None else features, **options)
-
-    def conventions(self) -> dict[str, Any]:
-        """See `Conventional`; with what state dicts of earlier versions say of the network."""
-        return super().conventions() | self._said
