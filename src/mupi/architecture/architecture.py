@@ -72,13 +72,14 @@ class Architecture(Description):
         of a layer that a weight reads is the identity, since a mean over n coordinates is. Where two junctions meet
         in a finite π-net (``features=mupi.RandomFeatures(n)``, or `PiNetwork.sample`) they have one Ω̃.
 
-        >>> n = Width()
-        >>> net = describe((64,), chain(Dense(n), ReLU(), Dense(n), ReLU(), Dense(10))).pi(rank=16)
+        >>> from mupi.architecture import Dense, Width, chain, describe
+        >>> n, φ = Width(), mupi.ReLU()
+        >>> net = describe((64,), chain(Dense(n), φ, Dense(n), φ, Dense(10))).pi(rank=16)
         >>> net(torch.zeros(5, 64)).shape
         torch.Size([5, 10])
 
         Args:
-            rank: r.
+            rank: Rank r of the junctions.
             features: `mupi.Hermite` (constant memory), `mupi.Atoms` (exact), `mupi.RandomFeatures` (finite π-net); None
                 for `mupi.Hermite` of degree 2.
             **options: ``rank_head``, r of an attention head; None for rank/heads. ``input_scale``, ``output_scale`` and

@@ -134,7 +134,7 @@ class PiArchitecture(PiNetwork):
         See `mupi.sample`. A layer that reads a product draws the Ω̃ of both junctions.
 
         Args:
-            width: n.
+            width: The width n.
             generator: Draws Ω̃.
             x: Not needed.
 

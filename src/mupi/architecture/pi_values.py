@@ -30,7 +30,7 @@ class Factor:
     Attributes:
         place: Of the node whose g it is.
         junction: Of it.
-        activation: φ.
+        activation: The activation φ.
     """
 
     place: int
@@ -45,7 +45,7 @@ class Pending:
     Attributes:
         factors: φ, or the two.
         moves: A: linear maps between positions, in order, and the positions that each is applied to.
-        scale: c.
+        scale: The factor c.
     """
 
     factors: tuple[Factor, ...]

@@ -16,9 +16,9 @@ class Gate:
     z and z' are independent, so κ((b, b'), (g, g')) = κ_φ(b, g)·κ_φ'(b', g'), and ψ = ψ_φ(g) ⊗ ψ_φ'(g').
 
     Attributes:
-        first: φ.
-        second: φ'.
-        rank: r of the first junction.
+        first: The activation φ.
+        second: The activation φ'.
+        rank: Rank r of the first junction.
     """
 
     first: Activation

@@ -26,7 +26,7 @@ class FlattenedReadout(PiConv2d):
         rank_out: Number of outputs.
         kernel_size: Positions behind the averages, as two axes.
         pool: Sides of the blocks.
-        padding: 0.
+        padding: None other than 0.
         **layer: Of `PiConv2d`.
     """
 

@@ -22,7 +22,7 @@ class Norm(Conventional):
     one number. That is a choice that the π-limit makes, as the projection of its weights is.
 
     Args:
-        rank: r.
+        rank: Rank r of the junction.
         eps: Added to the variance |g|².
         gain: Whether there is a γ.
         shift: Whether there is a b.
