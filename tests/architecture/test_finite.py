@@ -39,7 +39,7 @@ from mupi.architecture import (
     named,
 )
 from mupi.architecture.zoo import cnn, gpt, perceptron, resnet, vit
-from mupi.nets import MLP
+from mupi.nets import MLP, MuCNN
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization, Roles, adam_rates
 from oracles import textbook
@@ -476,3 +476,45 @@ def test_it_is_an_ordinary_module_for_torch_func():
     largest = max(float(gradient.abs().max()) for gradient in summed)
     for got, want in zip(jacobian.values(), summed, strict=True):
         assert_close(got.sum(0), want, scale=largest)
+
+
+def test_names_of_parameters_may_be_others_and_are_what_torch_func_gives():
+    """As a traced module, or an earlier version, has them."""
+    names = {"layers.0.weight": "first", "layers.1.weight": "rest.0", "layers.0.bias": "b", "layers.2.weight": "rest.1"}
+    net = perceptron(3, 2).finite(8, names=names, generator=seeded(), dtype=F64)
+    plain = perceptron(3, 2).finite(8, generator=seeded(), dtype=F64)
+    x = randn(4, 3)
+    assert {"first", "b", "rest.0", "rest.1", "layers.1.bias", "layers.2.bias"} == dict(net.named_parameters()).keys()
+    assert net.state_dict().keys() == dict(net.named_parameters()).keys() | {"_extra_state"}
+    assert_equal(net(x), plain(x))
+    state = {name: 2 * p.detach() for name, p in net.named_parameters()}
+    doubled = torch.func.functional_call(net, state, (x,))
+    assert not torch.equal(doubled, net(x))
+    copied = copy.deepcopy(net)
+    with torch.no_grad():
+        copied.get_parameter("rest.1").zero_()
+    assert not copied(x).any() and net(x).any() and not pickle.loads(pickle.dumps(copied))(x).any()
+    assert_equal(trained(net, x, weight_decay=0.1), trained(plain, x, weight_decay=0.1))
+    with pytest.raises(ValueError, match="multipliers of layers.0"):
+        perceptron(3, 2).finite(8, names=names, parametrization=Roles.ntk(), dtype=F64).load_state_dict(
+            net.state_dict()
+        )
+
+
+def test_a_convolutional_network_in_mup_has_the_numbers_that_it_had():
+    """Of `MuCNN` before it was a reading, after five steps; and the names of its parameters."""
+    net = MuCNN((3, 8, 8), 3, 16, (2,), generator=seeded(), dtype=F64)
+    x, optimizer = (
+        randn(6, 3, 8, 8, seed=1),
+        SGD(net.parameter_groups(0.3, first=0.5, weight_decay=0.05), momentum=0.5, clip=1.0),
+    )
+    assert float(net.hidden(x)[-1].detach().sum()) == pytest.approx(11.068001132294537, rel=1e-12)
+    for _ in range(5):
+        cross_entropy(net(x), torch.arange(6) % 3).backward()
+        optimizer.step()
+    expected = torch.tensor([0.14558952918493734, -0.08414210174345049, -0.061447427441486895], dtype=F64)
+    assert_close(net(x)[0].detach(), expected, rtol=1e-12)
+    names = {"first", "last", "hidden_weights.0", "biases.0", "biases.1", "biases.2"}
+    assert dict(net.named_parameters()).keys() == names and net.state_dict().keys() == names | {"_extra_state"}
+    adam = net.parameter_groups(1.0, rates=net.parametrization.adam_rates)
+    assert [round(g["lr"], 12) for g in adam] == [0.25, 1 / 16, 0.25, 0.25, 1.0]

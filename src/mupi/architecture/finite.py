@@ -1,6 +1,6 @@
 """The finite network of a description, in any abc-parametrization."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -16,8 +16,8 @@ from mupi.architecture.exponents import place_layers
 from mupi.architecture.finite_readout import FiniteReadout, last_hidden
 from mupi.architecture.finite_rules import Place, Tied, finite
 from mupi.architecture.inputs import read_inputs
-from mupi.architecture.scaled_groups import scaled_groups
-from mupi.architecture.scaling import Scaled, Scaling
+from mupi.architecture.scaled_groups import grouped
+from mupi.architecture.scaling import Lent, Scaled, Scaling
 from mupi.arrays import takes_numpy
 from mupi.checks import non_negative, positive_int
 from mupi.conventions import Conventional, function, without_address
@@ -56,6 +56,8 @@ class FiniteNetwork(Conventional, Network):
         readout_std: σ of the readout, if not sigma_w; 0 for a network that starts at zero.
         fan_in_multiplier: Whether 1/√m is in the multipliers rather than in the initial values: with
             ``parametrization=Roles.ntk()`` that is the network whose limit as n → ∞ is the description's ``ntk``.
+        names: Those that parameters have in the ``state_dict``, by node and kind ("layers.0.weight"), where they are
+            others; None for those of the module that was traced.
         generator: Draws the initial weights; None for torch's own.
         dtype: Floating dtype; None for the default.
         device: Device; None for the default.
@@ -81,6 +83,7 @@ class FiniteNetwork(Conventional, Network):
         input_std: float | None = None,
         readout_std: float | None = None,
         fan_in_multiplier: bool = False,
+        names: Mapping[str, str] | None = None,
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
@@ -97,7 +100,9 @@ class FiniteNetwork(Conventional, Network):
         scale = {"input": input_scale, "hidden": hidden_scale, "readout": output_scale}
         std = {"readout": sigma_w if readout_std is None else readout_std}
         embed_std = sigma_w if embed_std is None else embed_std
-        self._steps: list[Callable[..., Tensor] | tuple[str, ...]] = [()]  # of modules, where they are registered
+        names = own_names(net) if names is None else names
+        self._steps: list[Callable[..., Tensor] | str] = [""]  # of modules their names
+        self._lent: dict[str, tuple[Scaled, dict[str, str]]] = {}
         owners: dict[str, tuple[nn.Module, Scaling]] = {}
         for i, node in enumerate(net.nodes[1:], 1):
             role = net.role(i) or "vector"
@@ -113,8 +118,8 @@ class FiniteNetwork(Conventional, Network):
             if isinstance(step, nn.Module):
                 owner, _ = owners.setdefault(node.owner, (step, scaling))
                 name = node.owner if step is owner else node.name
-                _register(self, name, step)
-                self._steps[i] = tuple(name.split("."))
+                self._steps[i] = name
+                self._adopt(name, step, names)
 
     def conventions(self) -> dict[str, Any]:
         """See `Conventional`; each module with parameters compares its multipliers."""
@@ -125,7 +130,8 @@ class FiniteNetwork(Conventional, Network):
             if isinstance(node.operation, Activate):
                 activations[f"activation {node.name}"], shown = function(node.operation.activation, like), "φ"
             operations.append(f"{node.name} = {shown} of {', '.join(map(str, node.inputs))}")
-        return {"description": operations, **activations}
+        lent = {f"multipliers of {name}": m.get_extra_state().tolist() for name, (m, _) in self._lent.items()}
+        return {"description": operations, **activations, **lent}
 
     def forward(self, x: Tensor) -> Tensor:
         """The outputs, (batch, *axes).
@@ -163,9 +169,10 @@ class FiniteNetwork(Conventional, Network):
         """
         net, (_, place) = self.description, self._cut
         (read,) = net.nodes[place].inputs
-        layer = self._step(place)
-        assert isinstance(layer, nn.Module)
-        return FiniteReadout(net, self._cut, layer, self._sizes(read)[-1], self._evaluate)
+        step = self._steps[place]
+        assert isinstance(step, str)
+        out = FiniteReadout(net, self._cut, self._owner(step), self._sizes(read)[-1], self._evaluate)
+        return out.train(self.training)
 
     def parameter_groups(
         self,
@@ -191,8 +198,10 @@ class FiniteNetwork(Conventional, Network):
         Raises:
             ValueError: For a negative or non-finite value.
         """
-        modules = (module for module in self.modules() if isinstance(module, Scaled))
-        return scaled_groups(modules, lr, first, last, bias, weight_decay, rates=rates)
+        lent = [(module, self._held(name)) for name, (module, _) in self._lent.items()]
+        parts = [(module, held.weight, held.bias) for module, held in lent]
+        parts += [(module, module.weight, module.bias) for module in self.modules() if isinstance(module, Scaled)]
+        return grouped(parts, (lr, first, last, bias, weight_decay), rates)
 
     @cached_property
     def _cut(self) -> tuple[int, int]:
@@ -203,19 +212,42 @@ class FiniteNetwork(Conventional, Network):
         axes = self.description.shapes[place].axes
         return tuple(size if isinstance(size, int) else size.at(self.width) for size in axes)
 
-    def _step(self, place: int) -> Callable[..., Tensor]:
-        """What a node does; of modules those that are registered now, which may have been replaced."""
-        step = self._steps[place]
-        return _at(self, step) if isinstance(step, tuple) else step
+    def _adopt(self, name: str, module: nn.Module, names: Mapping[str, str]) -> None:
+        """Register a module under its name or, where its parameters have names of their own, these."""
+        found = {kind: f"{name}.{kind}" for kind, _ in module.named_parameters(recurse=False)}
+        if not isinstance(module, Scaled) or not any(own in names for own in found.values()):
+            _register(self, name, module)
+            return
+        paths = {kind: names.get(own, own) for kind, own in found.items()}
+        for kind, path in paths.items():
+            _register(self, path, getattr(module, kind))
+            setattr(module, kind, None)
+        self._lent[name] = module, paths
+
+    def _held(self, name: str) -> Lent:
+        """The parameters of a module that does not hold them."""
+        _, paths = self._lent[name]
+        return Lent(*(_at(self, paths[kind]) if kind in paths else None for kind in ("weight", "bias")))
+
+    def _owner(self, name: str) -> Any:
+        """What has the weight and the bias of a name: now, since a module may have been replaced."""
+        return self._held(name) if name in self._lent else _at(self, name)
 
     def _evaluate(self, known: dict[int, Tensor], upto: int | None = None) -> list[Any]:
         """The values of all nodes, up to one, from some that are known; those before are None."""
         net, start = self.description, min(known)
         values: list[Any] = [known.get(i) for i in range(start + 1)]
         for i in range(start + 1, len(net) if upto is None else upto + 1):
-            node, step = net.nodes[i], self._step(i)
-            read = [values[j] for j in node.inputs]
-            values.append(step(*read, _at(self, node.owner.split("."))) if isinstance(step, Tied) else step(*read))
+            step, read = self._steps[i], [values[j] for j in net.nodes[i].inputs]
+            if isinstance(step, str):
+                if step in self._lent:
+                    module, _ = self._lent[step]
+                    read.append(self._held(step))
+                else:
+                    module = _at(self, step)
+                    read += [self._owner(net.nodes[i].owner)] if isinstance(module, Tied) else []
+                step = module
+            values.append(step(*read))
         return values
 
     def _read(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
@@ -232,16 +264,36 @@ def _tie(place: Place, node: Node, owner: nn.Module, theirs: Scaling) -> Place:
     return replace(place, owner=owner, tie=scales * mine.width ** (their_size - size))
 
 
-def _register(net: nn.Module, name: str, module: nn.Module) -> None:
+def own_names(net: Description) -> dict[str, str]:
+    """Of parameters of a traced module that are one node's, as they are: their names, where they are not the node's."""
+    kinds = {"gain": "weight", "shift": "bias"}
+    names = {}
+    for parameter in net.parameters if net.traced else ():
+        if len(parameter.uses) == 1 and not parameter.uses[0].cuts:
+            (use,) = parameter.uses
+            own = f"{use.node}.{kinds.get(use.kind, use.kind)}"
+            names |= {own: parameter.name} if own != parameter.name else {}
+    return names
+
+
+def _register(net: nn.Module, name: str, value: nn.Module | nn.Parameter) -> None:
     """Under a dotted name, which may be that of a method: names in a state dict are the description's."""
     parts = name.split(".")
     for part, after in pairwise(parts):
-        net = net._modules.setdefault(part, nn.ModuleList() if after.isdigit() else nn.Module())  # pyright: ignore
-    net._modules[parts[-1]] = module
+        numbered = nn.ModuleList if isinstance(value, nn.Module) else nn.ParameterList
+        inner = numbered() if after.isdigit() else nn.Module()
+        net = net._modules.setdefault(part, inner)  # pyright: ignore[reportAssignmentType]
+    if isinstance(value, nn.Module):
+        net._modules[parts[-1]] = value
+    elif isinstance(net, nn.ParameterList) and parts[-1] == str(len(net)):
+        net.append(value)
+    else:
+        net._parameters[parts[-1]] = value
 
 
-def _at(net: nn.Module, path: Sequence[str]) -> Any:
-    """The module under a name."""
+def _at(net: nn.Module, name: str) -> Any:
+    """The module or parameter of a name."""
+    *path, last = name.split(".")
     for part in path:
         net = net._modules[part]  # pyright: ignore[reportAssignmentType]
-    return net
+    return net._modules[last] if last in net._modules else net._parameters[last]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import Any, cast
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -48,33 +48,23 @@ class FiniteReadout(nn.Module):
     Args:
         net: The description.
         cut: Places of the layer and of the readout's weight: see `last_hidden`.
-        layer: The readout's weight.
+        layer: What has the readout's weight and bias.
         width: Coordinates that it reads.
         evaluate: The values of all nodes up to one, or of all, from some that are known.
     """
 
     def __init__(
-        self, net: Description, cut: tuple[int, int], layer: nn.Module, width: int, evaluate: Callable[..., list[Any]]
+        self, net: Description, cut: tuple[int, int], layer: Any, width: int, evaluate: Callable[..., list[Any]]
     ):
         super().__init__()
-        self.net, (self.start, self.place), self.layer, self.width = net, cut, layer, width
+        self.net, (self.start, self.place), self.width = net, cut, width
         self.evaluate = evaluate
-        self.training = layer.training
+        self.weight, self.bias = layer.weight, layer.bias
 
     @property
     def rank(self) -> None:
         """None: it takes the pre-activations themselves."""
         return None
-
-    @property
-    def weight(self) -> Float[Tensor, "d_out n"]:
-        """The linear map's."""
-        return cast(Tensor, self.layer.weight)
-
-    @property
-    def bias(self) -> Float[Tensor, " d_out"] | None:
-        """The linear map's."""
-        return getattr(self.layer, "bias", None)
 
     def forward(self, h: Float[Tensor, "*batch n"]) -> Float[Tensor, "*outputs"]:
         """f, from h^L."""

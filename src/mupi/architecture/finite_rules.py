@@ -22,7 +22,7 @@ from mupi.architecture.scaled import (
     convolve,
     normalized,
 )
-from mupi.architecture.scaling import Scaled, Scaling
+from mupi.architecture.scaling import Lent, Scaled, Scaling
 from mupi.architecture.shape import Shape, Size, Width
 from mupi.architecture.weights import Conv, Dense, Embed, Table
 from mupi.layers import Center as RunningCenter
@@ -282,7 +282,7 @@ class Tied(Scaled):
         self.operation, self.has_bias = operation, bias
         self.bias = scaling.draw_bias(len(owner.weight)) if bias and owner.bias is None else None
 
-    def forward(self, x: Tensor, owner: Scaled) -> Tensor:
+    def forward(self, x: Tensor, owner: Scaled | Lent) -> Tensor:
         """See the class."""
         out = self.weight_multiplier * self.operation(x, owner.weight)
         bias = owner.bias if self.bias is None else self.bias

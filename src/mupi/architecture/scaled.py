@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mupi.architecture.scaling import Scaled, Scaling
+from mupi.architecture.scaling import Lent, Scaled, Scaling
 from mupi.arrays import takes_numpy
 from mupi.parametrization import Parametrization
 from mupi.torch_internals import is_batched
@@ -39,9 +39,13 @@ class ScaledConv(Scaled):
         self.weight = scaling.draw(d_out, d_in, *size)
         self.bias = scaling.draw_bias(d_out) if scaling.bias_scale else None
 
-    def forward(self, x: Float[Tensor, "batch *positions d_in"]) -> Float[Tensor, "batch *places d_out"]:
+    def forward(
+        self, x: Float[Tensor, "batch *positions d_in"], lent: Lent | None = None
+    ) -> Float[Tensor, "batch *places d_out"]:
         """See the class."""
-        return self.plus_bias(self.weight_multiplier * convolve(x, self.weight, self.stride, self.padding, self.mode))
+        own = lent or self
+        out = self.weight_multiplier * convolve(x, own.weight, self.stride, self.padding, self.mode)
+        return self.plus_bias(out, own.bias)
 
 
 def convolve(
@@ -78,9 +82,9 @@ class ScaledEmbedding(Scaled):
         self.scale_by(scaling)
         self.weight = scaling.draw(count, d_out)
 
-    def forward(self, x: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch d_out"]:
+    def forward(self, x: Int[Tensor, "*batch"], lent: Lent | None = None) -> Float[Tensor, "*batch d_out"]:
         """See the class."""
-        return self.weight_multiplier * nn.functional.embedding(x, self.weight)
+        return self.weight_multiplier * nn.functional.embedding(x, (lent or self).weight)
 
 
 class ScaledTable(Scaled):
@@ -99,9 +103,9 @@ class ScaledTable(Scaled):
         self.scale_by(scaling)
         self.weight = scaling.draw(*positions, d_out)
 
-    def forward(self) -> Float[Tensor, "1 *positions d_out"]:
+    def forward(self, lent: Lent | None = None) -> Float[Tensor, "1 *positions d_out"]:
         """See the class."""
-        return self.weight_multiplier * self.weight[None]
+        return self.weight_multiplier * (lent or self).weight[None]
 
 
 class ScaledNorm(Scaled):
@@ -124,10 +128,10 @@ class ScaledNorm(Scaled):
         self.weight = nn.Parameter(start + 1 / self.weight_multiplier) if gain else None
         self.bias = nn.Parameter(start.clone()) if shift else None
 
-    def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    def forward(self, x: Float[Tensor, "*batch n"], lent: Lent | None = None) -> Float[Tensor, "*batch n"]:
         """See the class."""
-        x = normalized(self.subtract, self.eps, x)
-        return self.plus_bias(x if self.weight is None else self.weight_multiplier * self.weight * x)
+        x, own = normalized(self.subtract, self.eps, x), lent or self
+        return self.plus_bias(x if own.weight is None else self.weight_multiplier * own.weight * x, own.bias)
 
     def extra_repr(self) -> str:
         """Shown in the module's printed form."""
@@ -194,9 +198,12 @@ class ScaledLinear(Scaled, nn.Linear):
         """Shown in the module's printed form."""
         return f"{nn.Linear.extra_repr(self)}, layer={self.layer}, weight_multiplier={self.weight_multiplier:.4g}"
 
-    def forward(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Float[Tensor, "*batch d_in"], lent: Lent | None = None
+    ) -> Float[Tensor, "*batch d_out"]:
         """See the class."""
-        return self.plus_bias(self.weight_multiplier * nn.functional.linear(x, self.weight))
+        own = lent or self
+        return self.plus_bias(self.weight_multiplier * nn.functional.linear(x, own.weight), own.bias)
 
     @property
     def is_readout(self) -> bool:

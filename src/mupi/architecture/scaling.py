@@ -79,11 +79,24 @@ class Scaling:
         return nn.Parameter(draw.mul_(std).to(device=self.device, dtype=self.dtype or torch.get_default_dtype()))
 
 
+@dataclass(frozen=True)
+class Lent:
+    """Parameters that a module does not hold itself.
+
+    Attributes:
+        weight: The weight.
+        bias: The bias.
+    """
+
+    weight: Any
+    bias: Any
+
+
 class Scaled(nn.Module):
     """A weight, and perhaps a bias, with their multipliers: W = weight_multiplier·w, b = bias_multiplier·β.
 
     A ``state_dict`` carries the multipliers, and loading one with other multipliers is refused: the same numbers would
-    be another function.
+    be another function. A network may hold the parameters elsewhere, and give them in each call (`Lent`).
     """
 
     weight: Any
@@ -144,6 +157,6 @@ class Scaled(nn.Module):
         sizes = "tied" if self.weight is None else "×".join(map(str, self.weight.shape))
         return f"{sizes}, role={self.scaling.role}, weight_multiplier={self.weight_multiplier:.4g}"
 
-    def plus_bias(self, out: Float[Tensor, "*batch d_out"]) -> Float[Tensor, "*batch d_out"]:
+    def plus_bias(self, out: Float[Tensor, "*batch d_out"], bias: Tensor | None) -> Float[Tensor, "*batch d_out"]:
         """Add the bias, along the last axis."""
-        return out if self.bias is None else out + self.bias_multiplier * self.bias
+        return out if bias is None else out + self.bias_multiplier * bias

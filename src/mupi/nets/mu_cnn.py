@@ -4,24 +4,25 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.activations import Activation, as_activation
+from mupi.architecture.coordinates import Center, Normalize
+from mupi.architecture.describe import Part, chain, describe, named
+from mupi.architecture.finite import FiniteNetwork
+from mupi.architecture.positions import AveragePool, Permute
+from mupi.architecture.shape import Width
+from mupi.architecture.weights import Conv, Dense
 from mupi.arrays import takes_numpy
 from mupi.checks import non_negative, positive_int
-from mupi.conventions import Conventional, function
-from mupi.layers import Center, odd_kernel
-from mupi.layers.network import Network
+from mupi.conventions import function
 from mupi.nets.centered import CENTERED
-from mupi.nets.images import ImageShape, as_images, check_image_shape
-from mupi.nets.neuron_readout import NeuronReadout, mean_over_positions
-from mupi.nets.pi_cnn import center_layers, check_pools
-from mupi.optim import check_rates, rate_groups
+from mupi.nets.images import ImageShape
+from mupi.nets.pi_cnn import check_images, check_pools
 
 
 @takes_numpy
-class MuCNN(Conventional, Network):
+class MuCNN(FiniteNetwork):
     """A convolutional network of n channels in μP (Yang & Hu 2021), of the same shape as a `mupi.PiCNN`.
 
     h^1 = N(√n (w^1 ∗ x + bias_scale·β^1)),  h^{l+1} = N(w^{l+1} ∗ φ̄(h^l) + √n·bias_scale·β^{l+1}),
@@ -42,6 +43,11 @@ class MuCNN(Conventional, Network):
 
     replayable = True
 
+    first: nn.Parameter
+    last: nn.Parameter
+    hidden_weights: nn.ParameterList
+    biases: nn.ParameterList
+
     def __init__(
         self,
         image_shape: ImageShape,
@@ -61,111 +67,45 @@ class MuCNN(Conventional, Network):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ):
-        super().__init__()
-        check_image_shape("MuCNN(image_shape=...)", image_shape)
-        for name, value in dict(d_out=d_out, width=width, kernel_size=kernel_size, input_kernel=input_kernel).items():
-            positive_int(f"MuCNN({name}=...)", value)
-        odd_kernel("MuCNN", kernel_size)
-        odd_kernel("MuCNN", input_kernel)
+        check_images("MuCNN", image_shape, d_out, kernel_size, input_kernel, input_stride)
+        positive_int("MuCNN(width=...)", width)
         for name, value in dict(output_scale=output_scale, bias_scale=bias_scale).items():
             non_negative(f"MuCNN({name}=...)", value)
         check_pools("MuCNN", image_shape, input_stride, pools)
-        self.image_shape, self.stride, self.pools = image_shape, input_stride, tuple(pools)
-        self.normalized, self.output_scale, self.bias_scale = normalized, output_scale, bias_scale
-        self.activation = CENTERED if activation is None else as_activation(activation, "MuCNN(activation=...)")
-        dtype = dtype or torch.get_default_dtype()
-
-        def kernel(d: int, size: int, fan: int) -> nn.Parameter:
-            draw = torch.randn(width, d, size, size, dtype=torch.float64, generator=generator)
-            return nn.Parameter((draw / (fan * size**2) ** 0.5).to(device, dtype))
-
-        d_in = image_shape[0]
-        self.first = kernel(d_in, input_kernel, width * d_in)
-        self.hidden_weights = nn.ParameterList([kernel(width, kernel_size, width) for _ in pools])
-        self.last = nn.Parameter(torch.zeros(d_out, width, dtype=dtype, device=device))
-        sizes = [*[width] * (1 + len(pools)), d_out]
-        self.centres = center_layers(1 + len(pools), width, subtract_mean, dtype=dtype, device=device)
-        self.biases = nn.ParameterList([torch.zeros(n, dtype=dtype, device=device) for n in sizes])
-
-    def conventions(self) -> dict[str, Any]:
-        """See `Conventional`."""
-        return {
-            "activation": function(self.activation, self.last),
-            "image_shape": list(self.image_shape),
-            "pools": list(self.pools),
-            "input_stride": self.stride,
-            "normalized": self.normalized,
-            "subtract_mean": isinstance(self.centres[0], Center),
-            "output_scale": self.output_scale,
-            "bias_scale": self.bias_scale,
+        φ = CENTERED if activation is None else as_activation(activation, "MuCNN(activation=...)")
+        depth, norm = 1 + len(pools), [Normalize(subtract=False)] if normalized else []
+        parts: list[Part] = [Permute((1, 2, 0))]
+        for i, pool in enumerate((1, *pools)):
+            side, stride = (kernel_size, 1) if i else (input_kernel, input_stride)
+            parts += [AveragePool((pool, pool))] if i else []
+            parts.append(named(f"{i}", Conv(Width(), (side, side), (stride, stride), (side // 2, side // 2))))
+            parts += [named(f"centres.{i}", Center())] if subtract_mean else []
+            parts += [*norm, φ]
+        parts += [AveragePool(), named(f"{depth}", Dense(d_out))]
+        names = {f"{i}.bias": f"biases.{i}" for i in range(depth + 1)}
+        names |= {f"{i}.weight": f"hidden_weights.{i - 1}" for i in range(1, depth)}
+        super().__init__(
+            describe(image_shape, chain(*parts)),
+            width,
+            output_scale=output_scale,
+            bias_scale=bias_scale,
+            readout_std=0.0,
+            names=names | {"0.weight": "first", f"{depth}.weight": "last"},
+            generator=generator,
+            dtype=dtype,
+            device=device,
+        )
+        self.activation, self.image_shape, self.pools = φ, image_shape, tuple(pools)
+        self._said = {
+            "image_shape": list(image_shape),
+            "pools": list(pools),
+            "input_stride": input_stride,
+            "normalized": normalized,
+            "subtract_mean": subtract_mean,
+            "output_scale": output_scale,
+            "bias_scale": bias_scale,
         }
 
-    @property
-    def width(self) -> int:
-        """n."""
-        return self.last.shape[1]
-
-    @property
-    def readout(self) -> NeuronReadout:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The last layer, as a function of h^L."""
-        last = _Last(self.last, self.biases[-1], self.output_scale, self.bias_scale).train(self.training)
-        return NeuronReadout(last, self.activation, self.width, average=True)
-
-    def hidden(self, x: Float[Tensor, "batch ..."]) -> list[Float[Tensor, "batch rows columns n"]]:
-        """h^1, …, h^L, channels last."""
-        root, padding = self.width**0.5, self.first.shape[-1] // 2
-        x = as_images(x, self.image_shape).contiguous(memory_format=torch.channels_last)
-        h = [self._norm(root * nn.functional.conv2d(x, self.first, stride=self.stride, padding=padding), 0)]
-        for i, (w, pool) in enumerate(zip(self.hidden_weights, self.pools, strict=True), 1):
-            φ = nn.functional.avg_pool2d(self.activation(h[-1]).permute(0, 3, 1, 2), pool)
-            h.append(self._norm(nn.functional.conv2d(φ, w, padding=w.shape[-1] // 2), i))
-        return h
-
-    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch d_out"]:
-        """f(x), of images with their axes or flattened."""
-        φ = mean_over_positions(self.activation(self.hidden(x)[-1]))
-        return outputs(φ, self.last, self.biases[-1], self.output_scale, self.bias_scale)
-
-    def parameter_groups(
-        self, lr: float, first: float = 1.0, last: float = 1.0, bias: float = 1.0, weight_decay: float = 0.0
-    ) -> list[dict]:
-        """See `Network.parameter_groups`."""
-        check_rates(lr=lr, first=first, last=last, bias=bias, weight_decay=weight_decay)
-        kinds = [
-            ("first", [self.first], first),
-            ("hidden", list(self.hidden_weights), 1.0),
-            ("last", [self.last], last),
-            ("bias", list(self.biases), bias),
-        ]
-        return rate_groups(kinds, lr, weight_decay)
-
-    def _norm(self, h: Float[Tensor, "batch n rows columns"], i: int) -> Float[Tensor, "batch rows columns n"]:
-        """Add the i-th bias, subtract the mean, normalise; channels last, along which φ may look."""
-        h = h.permute(0, 2, 3, 1) + self.width**0.5 * self.bias_scale * self.biases[i]
-        h = self.centres[i](h)
-        if self.normalized:
-            h = h * h.square().mean(-1, keepdim=True).clamp_min(torch.finfo(h.dtype).tiny).rsqrt()
-        return h
-
-
-def outputs(
-    φ: Float[Tensor, "*batch n"],
-    weight: Float[Tensor, "d_out n"],
-    bias: Float[Tensor, " d_out"],
-    output_scale: float,
-    bias_scale: float,
-) -> Float[Tensor, "*batch d_out"]:
-    """output_scale·(w φ/√n + bias_scale·β)."""
-    return output_scale * (φ @ weight.T / weight.shape[1] ** 0.5 + bias_scale * bias)
-
-
-class _Last(nn.Module):
-    """`outputs` as a module, with the parameters of a network."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, output_scale: float, bias_scale: float):
-        super().__init__()
-        self.weight, self.bias, self.output_scale, self.bias_scale = weight, bias, output_scale, bias_scale
-
-    def forward(self, φ: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch d_out"]:
-        """See the class."""
-        return outputs(φ, self.weight, self.bias, self.output_scale, self.bias_scale)
+    def conventions(self) -> dict[str, Any]:
+        """See `mupi.conventions.Conventional`: what state dicts of earlier versions say."""
+        return {"activation": function(self.activation, self.last), **self._said}

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from mupi.architecture.finite import FiniteNetwork
 from mupi.architecture.scaled_groups import scaled_groups
 from mupi.architecture.scaling import Scaled
 from mupi.arrays import takes_numpy
@@ -48,6 +49,8 @@ def parameter_groups(
         ValueError: For another model, a negative or non-finite value, or a multiplier of a layer that has no name.
     """
     multipliers = (lr, first, last, bias, weight_decay)
+    if isinstance(model, FiniteNetwork):
+        return model.parameter_groups(*multipliers, rates=rates)
     scaled = [module for module in model.modules() if isinstance(module, Scaled)]
     has_pi_layers = any(isinstance(module, PiLayer) for module in model.modules())
     if scaled and not has_pi_layers:
