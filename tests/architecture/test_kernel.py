@@ -436,8 +436,12 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_starts(monkeypatch):
 
 
 def tied(x: Value) -> Value:
-    h = x.then(Dense(n), name="one")
-    return Embed(3, n)(x) if x.draft.nodes[0].operation.integers else h.then(Dense(2 * n), weights="one")  # pyright: ignore
+    return x.then(Dense(n), name="one").then(Dense(2 * n), weights="one")
+
+
+def again(x: Value) -> Value:
+    """One weight that reads data, then a layer."""
+    return x.then(Dense(n), name="one").then(Dense(n), weights="one")
 
 
 @pytest.mark.parametrize(
@@ -451,6 +455,7 @@ def tied(x: Value) -> Value:
         (chain(Dense(n), Scale(1.0, -0.5), Dense(1)), r"a factor n\^-0\.5"),
         (chain(Dense(n), Dense(4), ReLU(), Dense(1)), "reads a layer of finitely many channels"),
         (chain(tied, Dense(1)), r"its weights are those of `Dense\(n\)` \(one\), which uses them otherwise"),
+        (chain(again, Dense(1)), r"its weights are those of `Dense\(n\)` \(one\), which uses them otherwise"),
         (chain(Dense(n), ReLU(), lambda h: Multiply()(h, Activate(Erf())(Dense(n)(h))), Dense(1)), None),
         (
             chain(Dense(n), lambda h: Multiply()(Normalize()(h), Activate(Erf())(h)), Dense(1)),

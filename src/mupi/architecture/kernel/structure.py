@@ -113,9 +113,10 @@ def _checked(net: Description, facts: list[Fact], owners: dict[str, int], place:
     if isinstance(form, Weight):
         if form.reads == "layer" and net.shapes[node.inputs[0]].flat and form.conv is not None:
             refuse("a convolution of flattened positions")
-        twin = net.nodes[owners.setdefault(node.owner, place)]
-        if twin.operation != node.operation:
-            refuse(f"its weights are those of {twin}, which uses them otherwise", "give it weights of its own")
+        first = owners.setdefault(node.owner, place)
+        if first != place and (net.nodes[first].operation != node.operation or facts[first].form != form):
+            reason = f"its weights are those of {net.nodes[first]}, which uses them otherwise"
+            refuse(reason, "give it weights of its own")
         return replace(fact, gaussian=True, sources=frozenset({node.owner}))
     if isinstance(form, Linear) and isinstance(node.operation, Attention):
         q, k, v = read
