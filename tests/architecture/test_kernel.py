@@ -201,6 +201,21 @@ def test_layer_norm_of_a_function_takes_its_mean_away(reading):
 
 
 @BOTH
+def test_functions_of_one_value_are_one_function(reading):
+    x = randn(3, 4)
+
+    def of(part):
+        return READINGS[reading](describe((4,), chain(Dense(n), part, Dense(1))), 1.2, 0.3)(x)
+
+    def sum_of_two(h: Value) -> Value:
+        return Add()(Scale(2.0)(Activate(ReLU())(h)), Activate(Erf())(h))
+
+    assert_close(of(sum_of_two), of(mupi.Quadrature(lambda h: 2 * torch.relu(h) + torch.erf(h))), rtol=1e-8)
+    assert_close(of(chain(residual(ReLU()), Abs())), of(mupi.PiecewiseLinear(((0.0, 3.0),), slope=-1.0)))
+    assert_close(of(chain(ReLU(), mupi.Polynomial((1.0, 2.0)))), of(mupi.PiecewiseLinear(((0.0, 2.0),), constant=1.0)))
+
+
+@BOTH
 def test_a_product_of_functions_of_one_value_is_a_function(reading):
     by_hand = describe(
         (4,), chain(Dense(n), lambda h: Multiply()(h, Activate(mupi.Quadrature(torch.sigmoid))(h)), Dense(1))
@@ -448,7 +463,7 @@ def again(x: Value) -> Value:
     ("network", "message"),
     [
         (
-            chain(Dense(n), residual(ReLU()), ReLU(), Dense(1)),
+            chain(Dense(n), residual(Dense(n), ReLU()), ReLU(), Dense(1)),
             r"`ReLU\(\)`.*φ of a value that is not Gaussian.*program",
         ),
         (chain(Dense(n), Center(), Dense(1)), r"`Center\(\)`.*depends on the other samples"),
@@ -461,7 +476,10 @@ def again(x: Value) -> Value:
             chain(Dense(n), lambda h: Multiply()(Normalize()(h), Activate(Erf())(h)), Dense(1)),
             "made of the same weights",
         ),
-        (chain(Dense(n), lambda h: Add()(Activate(ReLU())(h), Activate(Erf())(h)), Dense(1)), "another function"),
+        (
+            chain(Dense(n), lambda h: Add()(Activate(ReLU())(h), Activate(Erf())(Normalize()(h))), Dense(1)),
+            "another function",
+        ),
         (chain(ReLU()), "ends? with a readout"),
     ],
 )

@@ -133,7 +133,7 @@ def vit(net: Net, x: Tensor) -> Tensor:
     token = SIGMA_W * net.parameter("class", 1, net.n).expand(len(x), 1, net.n)
     h = torch.cat([token, h], 1)
     h = h + SIGMA_W * net.parameter("positions", h.shape[1], net.n)
-    h = h + net.attention("attention", net.layer_norm("norm1", h), 4)
+    h = h + net.attention("attention", net.layer_norm("norm1", h), 1)
     u = torch.erf(net.dense("up", net.layer_norm("norm2", h), 2 * net.n))
     h = h + net.dense("down", u, net.n)
     return net.layer_norm("last", h)[:, 0]

@@ -7,6 +7,7 @@ from mupi.activations import Activation, Identity, as_activation
 from mupi.architecture.description import Description, Node
 from mupi.architecture.kernel.data_values import on_data
 from mupi.architecture.kernel.forms import PROGRAM, Flat, Form, Function, Linear, Normal, Product, Weight, forms
+from mupi.architecture.kernel.one_value import Of, added, composed, multiplied
 from mupi.architecture.positions import Attention
 
 
@@ -20,12 +21,16 @@ class Fact:
         gaussian: Whether it is linear in layers, so that its coordinates are Gaussian with mean 0.
         sources: The owners of the weights that it is made of, back to the last ones; what has none in common with
             another is independent of it.
+        function: The Gaussian value that it is a function of, and which, where there is one.
+        parts: The φ's that are added in it.
     """
 
     form: Form | None
     inputs: tuple[int, ...] = ()
     gaussian: bool = False
     sources: frozenset[str] = frozenset()
+    function: Of | None = None
+    parts: tuple[Activation, ...] = ()
 
     @property
     def is_data(self) -> bool:
@@ -91,7 +96,8 @@ def structure(net: Description) -> Structure:
             continue
         form: Form = forms(node, shapes, net.shapes[place])
         fact = Fact(form, node.inputs)
-        facts.append(_checked(net, facts, owners, place, node, fact))
+        fact = _checked(net, facts, owners, place, node, fact)
+        facts.append(replace(fact, function=(place, Identity())) if fact.gaussian else fact)
     last = facts[-1]
     if last.is_data:
         forms.refuse(net.nodes[-1], "the output is data that no weight has touched", "end with a readout")
@@ -125,26 +131,28 @@ def _checked(net: Description, facts: list[Fact], owners: dict[str, int], place:
         return replace(fact, gaussian=v.gaussian, sources=v.sources)
     sources = frozenset().union(*(f.sources for f in read))
     if isinstance(form, Function):
-        if not read[0].gaussian:
-            refuse("φ of a value that is not Gaussian, as a sum of φ's or an average of them is not")
-        return replace(fact, sources=sources)
+        inner = read[0].function
+        if inner is None:
+            forms.refuse(node, "φ of a value that is not Gaussian, as sums and averages of φ's are not", PROGRAM)
+        return _of_one_value(node, facts, composed(form.activation, inner))
     if isinstance(form, Linear):
         terms = [facts[node.inputs[which]] for which, _ in form.terms]
         if any(term.is_data for term in terms):
             refuse("a layer together with data")
-        return replace(
-            fact,
-            gaussian=all(term.gaussian for term in terms),
-            sources=frozenset().union(*(term.sources for term in terms)),
-        )
+        gaussian = all(term.gaussian for term in terms)
+        function = None if gaussian else added(form, [f.function for f in read])
+        parts = tuple(part for term in terms for part in term.parts)
+        if function is not None and any(part != parts[0] for part in parts):
+            return _of_one_value(node, facts, function)
+        sources = frozenset().union(*(term.sources for term in terms))
+        return replace(fact, gaussian=gaussian, sources=sources, function=function, parts=parts)
     if isinstance(form, Normal):
         own = frozenset({f"{node.owner} (gain and shift)"}) if form.gain or form.shift else frozenset()
         return replace(fact, gaussian=read[0].gaussian, sources=sources | own)
     if isinstance(form, Product):
-        same = _function_of_one(facts, node)
-        if same is not None:
-            h, activation = same
-            return Fact(Function(activation), (h,), False, facts[h].sources)
+        function = multiplied([f.function for f in read])
+        if function is not None:
+            return _of_one_value(node, facts, function)
         if read[0].sources & read[1].sources:
             refuse("a product of two values that are made of the same weights")
         return replace(fact, sources=sources)
@@ -152,18 +160,8 @@ def _checked(net: Description, facts: list[Fact], owners: dict[str, int], place:
     return replace(fact, gaussian=read[0].gaussian, sources=sources)
 
 
-def _function_of_one(facts: list[Fact], node: Node) -> tuple[int, Activation] | None:
-    """The value h and φ of which a product is φ(h), where both factors are functions of h: a SiLU by hand, say."""
-    factors: list[tuple[int, Activation]] = []
-    for place in node.inputs:
-        fact = facts[place]
-        if isinstance(fact.form, Function):
-            factors.append((fact.inputs[0], fact.form.activation))
-        elif fact.gaussian:
-            factors.append((place, Identity()))
-        else:
-            return None
-    (h, φ), (g, ψ) = factors
-    if h != g:
-        return None
-    return h, as_activation(lambda x: φ(x) * ψ(x), str(node))
+def _of_one_value(node: Node, facts: list[Fact], function: Of) -> Fact:
+    """The fact of a φ of a Gaussian value."""
+    h, φ = function
+    activation = as_activation(φ, str(node))
+    return Fact(Function(activation), (h,), False, facts[h].sources, (h, activation), (activation,))
