@@ -1,6 +1,7 @@
 """Traced modules: what the description means is what the module computes, and it is what one would write by hand."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -42,9 +43,8 @@ def double(x):
     return x.double() if x.is_floating_point() else x
 
 
-def agrees(make_model, axes, width=12):
-    """The description of a module, after a look whether it computes what the module does."""
-    net = mupi.trace(make_model, example(axes))
+def agrees(net, make_model, axes, width=12):
+    """The description, after a look whether it computes what the module does."""
     module = make_model(width).double().eval()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -71,12 +71,22 @@ CASES = {
     "vit with a token": (modules.Vit, IMAGES),
     "swiglu": (modules.SwiGlu, (6,)),
     "fused swiglu": (lambda n: modules.SwiGlu(n, True), (6,)),
+    "gpt of μP": (lambda n: modules.MupGpt(n, 11, 9, 2, 4), TOKENS),
+    "gated gpt of μP": (lambda n: modules.MupGpt(n, 11, 9, 1, 2, True), TOKENS),
+    "vit of μP": (lambda n: modules.MupVit(n, 4, 4, 2), IMAGES),
 }
+
+
+@cache
+def traced(name):
+    """Several tests look at the same descriptions."""
+    make_model, axes = CASES[name]
+    return mupi.trace(make_model, example(axes))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_description_computes_what_the_module_does(name):
-    agrees(*CASES[name])
+    agrees(traced(name), *CASES[name])
 
 
 def anonymous(net):
@@ -128,28 +138,23 @@ RESNET = chain(
 )
 
 BY_HAND = {
-    "perceptron": (modules.perceptron, (7,), zoo.perceptron(7, 3)),
-    "cnn": (modules.Cnn, IMAGES, zoo.cnn(IMAGES, 10, 2, stride=2, pools=(2,))),
-    "flat cnn": (
-        lambda n: modules.Cnn(n, flat=True),
-        IMAGES,
-        zoo.cnn(IMAGES, 10, 2, stride=2, pools=(2,), average=False),
-    ),
-    "resnet": (modules.PreActResNet, IMAGES, describe(IMAGES, RESNET)),
-    "gpt": (lambda n: modules.MupGpt(n, 11, 9, 2, 4), TOKENS, zoo.gpt(11, 9)),
-    "gated gpt": (lambda n: modules.MupGpt(n, 11, 9, 1, 2, True), TOKENS, zoo.gpt(11, 9, 1, 2, gated=True)),
-    "vit": (lambda n: modules.MupVit(n, 4, 4, 2), IMAGES, zoo.vit(IMAGES, 4, 10, 1, 2)),
+    "perceptron": zoo.perceptron(7, 3),
+    "cnn": zoo.cnn(IMAGES, 10, 2, stride=2, pools=(2,)),
+    "flat cnn": zoo.cnn(IMAGES, 10, 2, stride=2, pools=(2,), average=False),
+    "resnet": describe(IMAGES, RESNET),
+    "gpt of μP": zoo.gpt(11, 9),
+    "gated gpt of μP": zoo.gpt(11, 9, 1, 2, gated=True),
+    "vit of μP": zoo.vit(IMAGES, 4, 10, 1, 2),
 }
 
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_a_traced_network_is_the_one_written_by_hand(name):
-    make_model, axes, by_hand = BY_HAND[name]
-    assert anonymous(mupi.trace(make_model, example(axes))) == anonymous(by_hand)
+    assert anonymous(traced(name)) == anonymous(BY_HAND[name])
 
 
 def test_parameters_have_their_names_sizes_and_roles():
-    net = mupi.trace(modules.Gpt, example(TOKENS))
+    net = traced("gpt")
     found = {p.name.removeprefix("transformer."): (p.role, " ".join(map(str, p.axes))) for p in net.parameters}
     assert found == {
         "wte.weight": ("input", "11 n"),
@@ -172,7 +177,7 @@ def test_parameters_have_their_names_sizes_and_roles():
     assert (tied.weights, net.role(len(net) - 1)) == ("transformer.wte", "readout")
     fused = [node.name.removeprefix("transformer.h.0.attn.") for node in net if "c_attn" in node.name]
     assert fused == ["c_attn[0]", "c_attn[1]", "c_attn[2]"]
-    assert {p.name: p.role for p in mupi.trace(modules.perceptron, example((7,))).parameters} == {
+    assert {p.name: p.role for p in traced("perceptron").parameters} == {
         "0.weight": "input",
         "0.bias": "vector",
         "2.weight": "hidden",
@@ -198,12 +203,12 @@ def line_with(text, cls):
 
 
 def test_each_step_names_the_users_line():
-    sources = {node.name: node.source for node in mupi.trace(modules.Vit, example(IMAGES))}
+    sources = {node.name: node.source for node in traced("vit with a token")}
     assert sources["patches"] == line_with("self.patches(x)", modules.Vit)
     assert sources["attention.out_proj"] == line_with("need_weights=False", modules.Vit)  # not a line of torch's
     assert sources["join_1"] == line_with("torch.cat", modules.Vit)
     # Torch calls the layers of a Sequential by itself; the line that made them is the user's.
-    made = {node.source for node in list(mupi.trace(modules.perceptron, example((7,))))[1:]}
+    made = {node.source for node in list(traced("perceptron"))[1:]}
     assert len(made) == 1 and made.pop().startswith("traced_modules.py:")
 
 
@@ -228,7 +233,10 @@ class Functions(nn.Module):
 
 
 def activations(functions):
-    net = agrees(lambda n: Functions(n, functions), (3,))
+    def make_model(n):
+        return Functions(n, functions)
+
+    net = agrees(mupi.trace(make_model, example((3,))), make_model, (3,))
     return [node.operation.activation for node in net if isinstance(node.operation, Activate)]
 
 
@@ -268,7 +276,7 @@ class Sizes(nn.Module):
 
 
 def test_sizes_are_multiples_of_the_width_and_numbers_powers_of_it():
-    net = agrees(Sizes, (3,))
+    net = agrees(mupi.trace(Sizes, example((3,))), Sizes, (3,))
     assert [str(shape) for shape in net.shapes] == [
         "(3,)", "(n/2,)", "(n/2,)", "(n/2,)", "(3n/2,)", "(3n/2,)", "(5,)", "(5,)",
     ]  # fmt: skip
