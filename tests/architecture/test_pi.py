@@ -426,3 +426,45 @@ def test_a_rule_from_outside_is_a_rule():
 
     x = randn(4, 3)
     assert_equal(pi(perceptron(Doubled(), ReLU()))(x), pi(perceptron(Scale(2.0), ReLU()))(x))
+
+
+class LeNet(torch.nn.Module):
+    """Convolutions of two strides, averages, weights for each position, a norm with a gain."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.body = torch.nn.Sequential(
+            torch.nn.Conv2d(2, width, 3, stride=2, padding=1), torch.nn.ReLU(),
+            torch.nn.Conv2d(width, width, 3, padding=1, padding_mode="circular"), torch.nn.ReLU(),
+            torch.nn.AvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(4 * width, 2 * width),
+        )  # fmt: skip
+        self.norm = torch.nn.LayerNorm(2 * width)
+        self.head = torch.nn.Linear(2 * width, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.body(x)).relu())
+
+
+def test_a_traced_module_and_the_description_by_hand_are_the_same_network():
+    by_hand = describe(
+        (2, 8, 8),
+        chain(
+            Permute((1, 2, 0)),
+            named("body.0", Conv(n, (3, 3), (2, 2), (1, 1))),
+            ReLU(),
+            named("body.2", Conv(n, (3, 3), padding=(1, 1), mode="circular")),
+            ReLU(),
+            AveragePool((2, 2)),
+            Flatten(),
+            named("body.6", Dense(2 * n)),
+            named("norm", Normalize(eps=1e-5, gain=True, shift=True)),
+            ReLU(),
+            named("head", Dense(3)),
+        ),
+    )
+    traced = mupi.trace(LeNet, randn(1, 2, 8, 8).float())
+    x = inputs(by_hand)
+    for features in (Hermite(2), RandomFeatures(16)):
+        one, other = pi(traced, features), pi(by_hand, features)
+        assert_equal(one(x), other(x))
+        one.load_state_dict(other.state_dict())

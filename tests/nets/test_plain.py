@@ -4,7 +4,8 @@ from torch import nn
 
 from assertions import assert_close
 from cases import ACTIVATIONS, randn, seeded
-from mupi import Hermite, PiMLP, RandomFeatures, ReLU
+from mupi import Hermite, PiMLP, RandomFeatures, ReLU, Tanh
+from mupi.architecture import zoo
 from mupi.nets import plain
 
 
@@ -78,3 +79,9 @@ def test_a_hook_that_changes_outputs_is_refused_and_modes_stay():
     with pytest.raises(ValueError, match="or a hook is in no layer"):
         plain(net)
     assert net.training and not plain(of_random_features(PiMLP).eval())[0].weight.grad_fn
+
+
+def test_a_description_of_a_chain_is_one_under_any_names():
+    net = zoo.perceptron(5, 3, 2, Tanh()).pi(4, RandomFeatures(11), readout_std=1.0, generator=seeded())
+    x = randn(6, 5).float()
+    assert_close(plain(net)(x), net(x))

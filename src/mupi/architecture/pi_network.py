@@ -1,7 +1,6 @@
 """`PiArchitecture`: the π-limit of a description, or a finite π-net of it."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from math import prod
 from typing import Any
 
@@ -13,10 +12,11 @@ from mupi.architecture.description import Description
 from mupi.architecture.pi_plan import Options, Plan, apply
 from mupi.architecture.pi_values import Data
 from mupi.architecture.pi_weights import pi
+from mupi.architecture.shape import Width
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.conventions import function, without_address
-from mupi.features import Features, Gate, Hermite, RandomWeight, whitened_gaussian
+from mupi.features import Features, Hermite
 from mupi.layers.pi_layers import PiLayer
 from mupi.layers.pi_network import PiNetwork
 from mupi.optim import check_rates, rate_groups
@@ -120,43 +120,21 @@ class PiArchitecture(PiNetwork):
 
     @property
     def junctions(self) -> list[Sequence[PiLayer]]:
-        """The layers that read each junction."""
-        groups: dict[int, list[PiLayer]] = {}
+        """The layers that read each junction, in order; one that reads a product is with both."""
+        return [[submodule(self, name) for name in names] for names in self._readers().values()]
+
+    def _readers(self) -> dict[int, list[str]]:
+        """By junction, in the order in which they are first read, the names of the layers."""
+        readers: dict[int, list[str]] = {}
         for name, junctions in self._junctions.items():
             for junction in junctions:
-                groups.setdefault(junction, []).append(submodule(self, name))
-        return list(groups.values())
+                readers.setdefault(junction, []).append(name)
+        return readers
 
-    @torch.no_grad()
-    def sample(self, width: int, generator: torch.Generator | None = None, x: Tensor | None = None) -> "PiArchitecture":
-        """The finite network of width n that this one describes, its junctions as many times as wide as they say.
-
-        See `mupi.sample`. A layer that reads a product draws the Ω̃ of both junctions.
-
-        Args:
-            width: The width n.
-            generator: Draws Ω̃.
-            x: Not needed.
-
-        Raises:
-            ValueError: If ``width`` is below the rank, or the network is finite already.
-        """
-        positive_int("sample(width=...)", width)
-        net, omegas = deepcopy(self), {}
-        for name, junctions in self._junctions.items():
-            layer = submodule(net, name)
-            ranks = [layer.weight.rank_in]
-            if isinstance(layer.weight.activation, Gate):
-                ranks = [layer.weight.activation.rank, ranks[0] - layer.weight.activation.rank]
-            parameter = next(layer.weight.parameters())
-            like = layer.weight.at_neurons(parameter.new_empty(0, layer.weight.rank_in))
-            for junction, rank in zip(junctions, ranks, strict=True):
-                if junction not in omegas:
-                    omegas[junction] = whitened_gaussian(self._widths[junction].at(width), rank, generator).to(like)
-            omega = torch.cat([omegas[junction] for junction in junctions], 1)
-            weight = RandomWeight(omega, layer.weight.at_neurons(omega), layer.weight.activation)
-            layer.weight = weight.train(layer.weight.training).requires_grad_(parameter.requires_grad)
-        return net
+    @property
+    def junction_widths(self) -> list[Width]:
+        """How many coordinates each of `junctions` has."""
+        return [self._widths[junction] for junction in self._readers()]
 
     def forward(self, x: Tensor) -> Tensor:
         """f(x).

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
-from mupi.features import RandomWeight, whitened_gaussian
+from mupi.features import Gate, RandomWeight, whitened_gaussian
 from mupi.layers.error import LayerError, layer_error
 from mupi.layers.evaluating import evaluating
 from mupi.layers.network import Network, readout_of
@@ -51,23 +51,36 @@ def sample(net: Module, width: int, x: Tensor | None = None, generator: torch.Ge
             fail("sample(x=...)", "a batch of inputs, on which is found which layers read one junction", "none")
         layers = pi_layers(copy)
         junctions = [[layers[name] for name in group] for group in found_junctions(net, x)]
-    for readers in junctions:
-        _make_finite(readers, width, generator)
+    widths = [width] * len(junctions)
+    if isinstance(times := getattr(copy, "junction_widths", None), Sequence):
+        widths = [junction.at(width) for junction in times]
+    omegas: dict[PiLayer, list[Tensor]] = {}
+    for readers, n in zip(junctions, widths, strict=True):
+        ranks = {_rank_read(layer, len(omegas.get(layer, []))) for layer in readers}
+        omega = whitened_gaussian(n, ranks.pop(), generator)
+        for layer in readers:
+            omegas.setdefault(layer, []).append(omega)
+    for layer, parts in omegas.items():
+        _make_finite(layer, torch.cat(parts, 1))
     return copy
 
 
+def _rank_read(layer: PiLayer, before: int) -> int:
+    """r of the junction that a layer reads; of a product of two, the second after the first."""
+    weight = layer.weight
+    if not isinstance(weight.activation, Gate):
+        return weight.rank_in
+    return weight.rank_in - weight.activation.rank if before else weight.activation.rank
+
+
 @torch.no_grad()
-def _make_finite(layers: Sequence[PiLayer], width: int, generator: torch.Generator | None) -> None:
-    """Give the layers of one junction the weights at its neurons."""
-    omega = None
-    for layer in layers:
-        old = layer.weight
-        parameter = next(old.parameters())
-        like = old.at_neurons(parameter.new_empty(0, old.rank_in))
-        if omega is None:
-            omega = whitened_gaussian(width, old.rank_in, generator).to(like)
-        layer.weight = RandomWeight(omega, old.at_neurons(omega), old.activation).train(old.training)
-        layer.weight.requires_grad_(parameter.requires_grad)
+def _make_finite(layer: PiLayer, omega: Float[Tensor, "n rank"]) -> None:
+    """Give a layer the weights at the neurons of its junction."""
+    old = layer.weight
+    parameter = next(old.parameters())
+    omega = omega.to(old.at_neurons(parameter.new_empty(0, old.rank_in)))
+    layer.weight = RandomWeight(omega, old.at_neurons(omega), old.activation).train(old.training)
+    layer.weight.requires_grad_(parameter.requires_grad)
 
 
 @takes_numpy

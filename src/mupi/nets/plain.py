@@ -62,11 +62,11 @@ def plain(net: nn.Module) -> nn.Sequential:
         ValueError: If the features are others, or the network does not compute what its layers do one after the
             other, as a subclass or a hook may: outputs on random inputs are compared.
     """
-    first = getattr(net, "input", None)
+    (first, *more) = [m for m in net.modules() if isinstance(m, DenseMatrix)] or [None]
     layers = [layer for layer in pi_layers(net).values() if isinstance(layer, PiLinear)]
     gates = [layer for layer in layers if isinstance(layer.weight.activation, Gate)]
-    if not isinstance(first, DenseMatrix) or len(layers) < len(pi_layers(net)) or gates:
-        must = "a chain of mupi.PiLinear after a DenseMatrix called `input`"
+    if not isinstance(first, DenseMatrix) or len(layers) < len(pi_layers(net)) or gates or more:
+        must = "a chain of mupi.PiLinear after one DenseMatrix"
         fail("plain(net)", must, type(net).__name__, "other architectures are no chain of linear layers")
     weights: list[RandomWeight] = []
     for layer in layers:
