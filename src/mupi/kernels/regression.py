@@ -22,14 +22,11 @@ from mupi.kernels.posterior import (
     posterior_variance,
     prior_variance,
 )
-from mupi.kernels.ridge_system import OWNER, RidgeSystem, check_weights, memory_needed, track
+from mupi.kernels.ridge_system import KEPT_BYTES, OWNER, RidgeSystem, check_weights, memory_needed, track
 from mupi.kernels.tiles import row_blocks
 
 PREDICTION_ROWS = 1024
 """Rows of k(x, X) held at a time: 0.2 GB in float32 at n = 50,000."""
-
-KEPT_BYTES = 2**30
-"""Size up to which the Cholesky factor is kept after a fit; a larger one is computed anew when it is asked for."""
 
 
 @takes_numpy

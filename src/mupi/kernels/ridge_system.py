@@ -25,8 +25,11 @@ from mupi.kernels.panels import (
 
 OWNER = "KernelRegression"
 
+KEPT_BYTES = 2**30
+"""Size of a matrix up to which it is kept where it is asked for again: the kernel's, and after a fit its factor's."""
+
 SOLVES = 3
-"""One, and as many refinements as the residual needs; each costs one computation of the kernel."""
+"""One, and as many refinements as the residual needs; each costs one computation of a kernel that was not kept."""
 
 SMALL_RESIDUAL = 1e-4
 """At which refinement ends; in float64 the first solution is near 1e-12 already."""
@@ -72,6 +75,7 @@ class RidgeSystem:
     weights: Float[Tensor, " n"] | None
     regularizer: float = 0.0
     noise: Float[Tensor, " n"] | None = None
+    _matrix: Panels | None = None
 
     def factorize(self, progress: Progress | None) -> Panels:
         """The Cholesky factor of k(X, X) + diag(λ_i); sets λ.
@@ -83,8 +87,7 @@ class RidgeSystem:
         columns = panel_columns(len(X))
         panels: Panels = []
         for part in track(progress, "kernel", columns):
-            # A copy, to write into: what a kernel returns may be its own to keep.
-            panels.append(kernel_matrix(OWNER, self.kernel, X[part.start :], X[part]).clone())
+            panels.append(self._panel(part))
             check_symmetric(OWNER, panels[-1][: panels[-1].shape[1]])
         size = float(diagonal(panels).mean())
         if not size > 0:
@@ -92,6 +95,8 @@ class RidgeSystem:
         self.regularizer = self.ridge * size
         weights = torch.ones(len(X), dtype=torch.float64) if self.weights is None else self.weights
         self.noise = self.regularizer / weights.to(X.device)
+        if sum(panel.numel() for panel in panels) * X.element_size() <= KEPT_BYTES:
+            self._matrix = [panel.clone() for panel in panels]
         for panel, part in zip(panels, columns, strict=True):
             panel.diagonal().add_(self.noise[part].to(panel))
         for j in track(progress, "Cholesky", range(len(panels))):
@@ -133,17 +138,30 @@ class RidgeSystem:
                 "use a larger ridge" + (", or X.double()" if self.X.dtype != torch.float64 else ""),
                 error=NotPositiveDefiniteError,
             )
+        self._matrix = None
         return best
+
+    def _panel(self, part: slice) -> Float[Tensor, "rows width"]:
+        """Some columns of k(X, X), on and below the diagonal; a copy, as what a kernel returns may be its own to keep.
+
+        Samples with themselves are one argument, of which kernels compute half.
+        """
+        columns, below = self.X[part], self.X[part.stop :]
+        square = kernel_matrix(OWNER, self.kernel, columns, columns)
+        if not len(below):
+            return square.clone()
+        return torch.cat([square, kernel_matrix(OWNER, self.kernel, below, columns)])
 
     def _rest(
         self, targets: Tensor, α: Tensor, progress: Progress | None
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, ""]]:
-        """Y − (k(X, X) + λI) α in float64, from the kernel computed anew, and the norm of what rounding k adds."""
+        """Y − (k(X, X) + λI) α in float64, and the norm of what rounding k adds; a large k is computed anew."""
         assert self.noise is not None
         X = self.X
         rest, variance = targets - self.noise[:, None] * α, torch.zeros_like(α)
-        for part in track(progress, "residual", panel_columns(len(X))):
-            panel = kernel_matrix(OWNER, self.kernel, X[part.start :], X[part])
+        for i, part in enumerate(track(progress, "residual", panel_columns(len(X)))):
+            kept = None if self._matrix is None else self._matrix[i]
+            panel = self._panel(part) if kept is None else kept
             add_product(rest, panel, α, scale=-1.0)
             add_product(variance, panel.square(), α.square(), scale=1.0)
         return rest, variance.sum().sqrt() * torch.finfo(X.dtype).eps / 2
@@ -159,8 +177,10 @@ def check_weights(argument: str, weights: Tensor | None, n: int) -> Float[Tensor
 
 
 def memory_needed(n: int, outputs: int, dtype: torch.dtype) -> int:
-    """Bytes that a fit allocates: the panels, a few blocks of one panel's size, and some matrices of targets."""
-    return dtype.itemsize * (panel_entries(n) + 4 * n * min(n, PANEL_WIDTH) + 8 * n * outputs)
+    """Bytes that a fit allocates: the panels, and k where it is kept, a few panels, and some matrices of targets."""
+    panels = panel_entries(n) * dtype.itemsize
+    kept = panels if panels <= KEPT_BYTES else 0
+    return panels + kept + dtype.itemsize * (4 * n * min(n, PANEL_WIDTH) + 8 * n * outputs)
 
 
 def track(progress: Progress | None, stage: str, steps: Sequence[Step]) -> Iterable[Step]:
