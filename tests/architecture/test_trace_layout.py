@@ -91,4 +91,6 @@ def test_sizes_and_numbers_are_read_from_two_widths():
     )
     assert experiment.scaling(6721.0, 13441.0) is None and experiment.scaling(11.0, 13.0) is None
     assert experiment.scaling(1.0, -1.0) is None and experiment.scaling(0.0, 0.0) == Scaling(0.0)
+    singles = (float(torch.tensor(width**-0.5, dtype=torch.float32)) for width in (6720, 13440))
+    assert experiment.scaling(*singles, 1e-6) == Scaling(1.0, -0.5)
     assert neat(0.1 + 0.2) == 0.3 and neat(1 / 3) == 1 / 3

@@ -27,7 +27,7 @@ aten = torch.ops.aten
 def number_of(step: Step, x: Any) -> Scaling | None:
     """A number of the code, or a tensor that is full of one; None for anything else."""
     if isinstance(x, Constant):
-        return None if x.number is None else step.number(*x.number)
+        return None if x.number is None else step.number(*x.number, x.precision)
     if isinstance(x, int | float | Varying) and not isinstance(x, bool):
         return step.number(*map(float, step.both(x)))
     return None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import log
+from math import log, log10
 
 from mupi.architecture.shape import Size, Width
 
@@ -69,8 +69,14 @@ class Experiment:
         """The sizes of an axis in the exports."""
         return (size, size) if isinstance(size, int) else (size.at(self.widths[0]), size.at(self.widths[1]))
 
-    def scaling(self, first: float, second: float) -> Scaling | None:
-        """The c and e of a number from its two values; None if e is no multiple of ¼, as for n + 1."""
+    def scaling(self, first: float, second: float, precision: float = 2e-15) -> Scaling | None:
+        """The c and e of a number from its two values; None if e is no multiple of ¼, as for n + 1.
+
+        Args:
+            first: The number at the first width.
+            second: The number at the second.
+            precision: Its relative precision.
+        """
         if first == second:
             return Scaling(float(first))
         if first * second <= 0:
@@ -80,13 +86,13 @@ class Experiment:
             return None
         exponent = round(4 * exponent) / 4
         factors = first / self.widths[0] ** exponent, second / self.widths[1] ** exponent
-        return Scaling(neat(factors[0]), exponent) if abs(factors[0] / factors[1] - 1) < 1e-6 else None
+        return Scaling(neat(factors[0], precision), exponent) if abs(factors[0] / factors[1] - 1) < 1e-6 else None
 
 
-def neat(x: float) -> float:
+def neat(x: float, precision: float = 2e-15) -> float:
     """A number without the rounding errors that show that it was computed, where it has a short form."""
-    for digits in range(1, 13):
+    for digits in range(1, int(-log10(precision)) - 1):
         short = float(f"{x:.{digits}g}")
-        if abs(short - x) <= 2e-15 * abs(x):
+        if abs(short - x) <= precision * abs(x):
             return short
     return x

@@ -42,9 +42,13 @@ class Formula:
         if not self.operation:
             return "x"
         parts = [a.__name__ if isinstance(a, Formula) else f"{a:g}" for a in self.arguments if a is not None]
-        parts += [f"{name}={value}" for name, value in self.options]
-        return f"{self.operation.split('.')[0]}({', '.join(parts)})"
+        name = self.operation.split(".")[0]
+        if name in SIGNS and len(parts) == 2 and not self.options:
+            return f"({SIGNS[name].join(parts)})"
+        return f"{name}({', '.join([*parts, *(f'{option}={value}' for option, value in self.options)])})"
 
+
+SIGNS = {"add": " + ", "sub": " − ", "mul": "·", "div": "/", "pow": "^"}
 
 X = Formula()
 

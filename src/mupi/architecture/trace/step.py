@@ -110,9 +110,9 @@ class Step:
         """An argument at both widths."""
         return (x.first, x.second) if isinstance(x, Varying) else (x, x)
 
-    def number(self, first: float, second: float) -> Scaling:
+    def number(self, first: float, second: float, precision: float = 2e-15) -> Scaling:
         """A number that the code computes, from its two values."""
-        found = self.translation.capture.experiment.scaling(first, second)
+        found = self.translation.capture.experiment.scaling(first, second, precision)
         if found is None:
             widths = self.translation.capture.experiment.widths
             raise Unreadable(

@@ -166,6 +166,12 @@ class Constant:
         return found[0], found[1]
 
     @property
+    def precision(self) -> float:
+        """The relative precision of its numbers."""
+        t = self.first
+        return 9 * torch.finfo(t.dtype).eps if t is not None and t.is_floating_point() else 2e-15
+
+    @property
     def same(self) -> Tensor | None:
         """The numbers, if they are the same at both widths."""
         if self.first is None or self.second is None or self.first.shape != self.second.shape:
