@@ -57,7 +57,7 @@ class Architecture(Description):
 
         Args:
             x: Inputs of the network, one row each.
-            options: Those of `ForwardProgram`: ``sigma_w``, ``sigma_b``, ``embed_std``.
+            options: Those of `ForwardProgram`: ``sigma_w``, ``sigma_b``.
         """
         return ForwardProgram(self, x, **options)
 

@@ -1,5 +1,6 @@
 """The Tensor Program of a described network's forward pass."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from mupi.architecture.description import Description, Node
 from mupi.architecture.finite_rules import Place, finite
 from mupi.architecture.inputs import read_inputs
+from mupi.architecture.kernel.settings import Scales, Setting, scales
 from mupi.architecture.program_rules import Initial, Writer, first_reads
 from mupi.architecture.program_rules import program as rules
 from mupi.architecture.program_values import Columns, Known, Layer, Outputs, Value, check_size
@@ -17,9 +19,11 @@ from mupi.architecture.rules import Refused
 from mupi.architecture.scaling import Scaling
 from mupi.architecture.weights import Dense, Embed, WeightOperation
 from mupi.arrays import takes_numpy
-from mupi.checks import non_negative
 from mupi.parametrization import Roles
 from mupi.programs import Program, Scalar, Values, Vector, mean
+
+NONE = Scales(0.0, 0.0, 0.0, 0.0)
+"""Of operations without parameters."""
 
 
 @takes_numpy
@@ -49,9 +53,9 @@ class ForwardProgram(Program):
     Args:
         net: The description.
         x: Inputs (batch, *axes), or flattened.
-        sigma_w: σ_w of all weights.
-        sigma_b: σ_b of all biases.
-        embed_std: σ of embeddings and tables, if not sigma_w.
+        sigma_w: σ_w of the weights, as for `mupi.architecture.Architecture.nngp`: a number, or some by name or role;
+            None for √2.
+        sigma_b: σ_b of the biases, likewise; None for 0.
 
     Attributes:
         layers: The vector of each node that is a layer, by the node's name.
@@ -63,28 +67,18 @@ class ForwardProgram(Program):
             more columns than there is room for.
     """
 
-    def __init__(
-        self,
-        net: Description,
-        x: Tensor,
-        *,
-        sigma_w: float = 2**0.5,
-        sigma_b: float = 0.0,
-        embed_std: float | None = None,
-    ):
+    def __init__(self, net: Description, x: Tensor, *, sigma_w: Setting = None, sigma_b: Setting = None):
         super().__init__()
-        embed_std = sigma_w if embed_std is None else embed_std
-        for name, value in dict(sigma_w=sigma_w, sigma_b=sigma_b, embed_std=embed_std).items():
-            non_negative(f"program({name}=...)", value)
         self.description = net
+        found = scales("program", net, sigma_w, sigma_b)
         inputs, _ = read_inputs(net, x, None)
         inputs = inputs.detach() if net.input.integers else inputs.detach().double()
-        data = _data(net, inputs)
-        initial = _initial(self, net, data, sigma_w, embed_std, sigma_b)
+        initial = _initial(self, net, _data(net, inputs), found)
         self.layers: dict[str, Vector] = {}
         values: list[Value] = [inputs]
         for place, node in enumerate(net.nodes[1:], 1):
-            write = Writer(self, node.name, node.owner, sigma_w, sigma_b, initial, partial(_on_data, net, place))
+            σ = found.get(place, NONE)
+            write = Writer(self, node.name, node.owner, σ.sigma_w, σ.sigma_b, initial, partial(_on_data, net, place))
             values.append(rules(node, write, *(values[i] for i in node.inputs)))
             if isinstance(value := values[-1], Layer):
                 self.layers[node.name] = value.vector
@@ -139,10 +133,11 @@ def _data(net: Description, inputs: Tensor) -> list[Tensor | None]:
 
 
 def _initial(
-    program: Program, net: Description, data: list[Tensor | None], sigma_w: float, embed_std: float, sigma_b: float
+    program: Program, net: Description, data: list[Tensor | None], found: Mapping[int, Scales]
 ) -> dict[str, Initial]:
     """The vectors of weights that read data, each with all its uses."""
     uses: dict[str, list[tuple[Node, Tensor, Columns]]] = {}
+    sigmas: dict[str, Scales] = {}
     for place, node in enumerate(net):
         o, read = node.operation, [data[i] for i in node.inputs]
         if isinstance(o, WeightOperation) and net.shapes[place].is_layer and all(v is not None for v in read):
@@ -152,6 +147,7 @@ def _initial(
             except Refused as reason:
                 rules.refuse(node, reason.reason, reason.hint)
             uses.setdefault(node.owner, []).append((node, rows, columns))
+            sigmas.setdefault(node.owner, found[place])
     for place, node in enumerate(net):
         embeds = [o for n, *_ in uses.get(node.owner, []) if isinstance(o := n.operation, Embed)]
         if embeds and isinstance(node.operation, Dense) and net.role(place) == "readout":
@@ -166,13 +162,8 @@ def _initial(
         for node, own, axes in of_owner:
             places[node.name] = slice(first, first + len(own)), axes
             first += len(own)
-        std = sigma_w if isinstance(nodes[0].operation, WeightOperation) and _is_dense(nodes[0]) else embed_std
-        alone = len(nodes) == 1 and not (sigma_b and getattr(nodes[0].operation, "bias", False))
+        σ = sigmas[owner]
+        alone = len(nodes) == 1 and not (σ.sigma_b and getattr(nodes[0].operation, "bias", False))
         name = f"h.{nodes[0].name}" if alone else f"W.{owner}"
-        initial[owner] = Initial(program.vector(name, std**2 * u @ u.T), places)
+        initial[owner] = Initial(program.vector(name, σ.sigma_w**2 * u @ u.T), places)
     return initial
-
-
-def _is_dense(node: Node) -> bool:
-    """Whether its fan-in is that of numbers, rather than one."""
-    return not isinstance(node.operation, Embed) and node.operation.reads > 0
