@@ -518,3 +518,19 @@ def test_a_convolutional_network_in_mup_has_the_numbers_that_it_had():
     assert dict(net.named_parameters()).keys() == names and net.state_dict().keys() == names | {"_extra_state"}
     adam = net.parameter_groups(1.0, rates=net.parametrization.adam_rates)
     assert [round(g["lr"], 12) for g in adam] == [0.25, 1 / 16, 0.25, 0.25, 1.0]
+
+
+def test_a_fan_in_in_the_multipliers_has_the_tangent_kernel_of_the_architecture_as_its_limit():
+    """The recipe in the class's docstring, for a convolution with stride, a flattened layer and biases."""
+    σ_w, σ_b, x = 1.3, 0.5, randn(2, 2, 6, 6)
+    net = cnn((2, 6, 6), 1, depth=2, stride=2, average=False, activation=Tanh())
+    expected, gaps = net.ntk(σ_w, σ_b)(x), []
+    for width in (32, 512):
+        made = net.finite(
+            width, parametrization=Roles.ntk(), input_scale=σ_w, hidden_scale=σ_w, output_scale=σ_w,
+            bias_scale=σ_b / σ_w, sigma_b=1.0, fan_in_multiplier=True, generator=seeded(), dtype=F64,
+        )  # fmt: skip
+        of_inputs = [torch.autograd.grad(made(v[None]).squeeze(), list(made.parameters())) for v in x]
+        rows = torch.stack([torch.cat([g.flatten() for g in gradients]) for gradients in of_inputs])
+        gaps.append(float((rows @ rows.T / expected - 1).abs().max()))
+    assert gaps[1] < 0.05 < gaps[0]
