@@ -54,9 +54,9 @@ class FiniteNetwork(Conventional, Network):
         embed_std: σ of embeddings and tables, if not sigma_w.
         input_std: σ/√m of the input weights, if not sigma_w/√m.
         readout_std: σ of the readout, if not sigma_w; 0 for a network that starts at zero.
-        fan_in_multiplier: Whether 1/√m is in the multipliers rather than in the initial values, and so in the rates. The
-            network whose limit is the description's ``ntk(σ_w, σ_b)`` has it, with ``parametrization=Roles.ntk()``,
-            the three scales σ_w, bias_scale = σ_b/σ_w and sigma_b = 1.
+        fan_in_multiplier: Whether 1/√m is in the multipliers rather than in the initial values, and so in the rates.
+            The network whose limit is the description's ``ntk(σ_w, σ_b)`` has it, with
+            ``parametrization=Roles.ntk()``, the three scales σ_w, bias_scale = σ_b/σ_w and sigma_b = 1.
         names: Those that parameters have in the ``state_dict``, by node and kind ("layers.0.weight"), where they are
             others; None for those of the module that was traced.
         generator: Draws the initial weights; None for torch's own.
