@@ -19,8 +19,8 @@ from mupi.architecture.pi_plan import Step
 from mupi.architecture.pi_weights import pi
 from mupi.architecture.positions import Attention, AveragePool, Flatten, Join, Permute, Reshape, Select
 from mupi.architecture.program import ForwardProgram
-from mupi.architecture.program_rules import Writer, program
 from mupi.architecture.program_values import Columns, Layer, Outputs
+from mupi.architecture.program_writer import Writer, program
 from mupi.architecture.rules import Refused, Rules
 from mupi.architecture.scaling import Scaled, Scaling
 from mupi.architecture.shape import Shape, Width

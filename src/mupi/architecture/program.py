@@ -12,9 +12,10 @@ from mupi.architecture.description import Description, Node
 from mupi.architecture.finite_rules import Place, finite
 from mupi.architecture.inputs import read_inputs
 from mupi.architecture.kernel.settings import Scales, Setting, scales
-from mupi.architecture.program_rules import Initial, Writer, first_reads
 from mupi.architecture.program_rules import program as rules
 from mupi.architecture.program_values import Columns, Known, Layer, Outputs, Value, check_size
+from mupi.architecture.program_weights import first_reads
+from mupi.architecture.program_writer import Initial, Writer
 from mupi.architecture.rules import Refused
 from mupi.architecture.scaling import Scaling
 from mupi.architecture.weights import Dense, Embed, WeightOperation
