@@ -48,3 +48,21 @@ def test_training_compiled_is_training(features, backend, depth):
     script = SCRIPT.format(features=features, backend=backend, depth=depth)
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+ARCHITECTURES = """
+import torch, mupi
+from mupi.architecture import zoo
+
+text, images = torch.arange(12).reshape(2, 6) % 5, torch.linspace(-1, 1, 256).reshape(2, 2, 8, 8)
+for network, x in [(zoo.gpt(5, 6, 1, 2, gated=True), text), (zoo.resnet((2, 8, 8), 3), images)]:
+    net = network.pi(4, mupi.Hermite(2), readout_std=0.5).eval()
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    assert (compiled(x) - net(x)).abs().max() <= 1e-5 * net(x).abs().max()
+"""
+
+
+@pytest.mark.slow
+def test_in_evaluation_mode_a_description_is_one_graph():
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", ARCHITECTURES], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

@@ -58,29 +58,30 @@ class HermiteGateWeight(HermiteWeight):
 
     def _chosen(self, like: Tensor, generator: torch.Generator | None) -> dict[Any, int]:
         (first, u), (second, v) = self._halves(like)
-        pairs = product(self._degrees(first), self._degrees(second))
+        kept = range(self.features.degree + 1)
+        self.degrees = [[k for k in kept if φ.has_degree(k)] for φ in (first, second)]
+        pairs = product(*self.degrees)
         return {(k, j): power_size(u.shape[1], k) * power_size(v.shape[1], j) for k, j in pairs}
 
     def kernel(self, g1: Float[Tensor, "n rank_in"], g2: Float[Tensor, "m rank_in"]) -> Float[Tensor, "n m"]:
         """κ_K(g, g')·κ_K of the other halves."""
-        features = zip(self._halves(g1), self._halves(g2), strict=True)
-        first, second = (truncated(φ, self._degrees(φ), u, v) for (φ, u), (_, v) in features)
+        features = zip(self.degrees, self._halves(g1), self._halves(g2), strict=True)
+        first, second = (truncated(φ, degrees, u, v) for degrees, (φ, u), (_, v) in features)
         return first * second
 
     def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """w(z, z') = Σ_kl ⟨C_kl, H_k(z) ⊗ H_l(z')⟩."""
-        basis = [[hermite_tensor(u, k) for k in self._degrees(φ)] for φ, u in self._halves(z)]
+        halves = zip(self.degrees, self._halves(z), strict=True)
+        basis = [[hermite_tensor(u, k) for k in degrees] for degrees, (_, u) in halves]
         return products(*(torch.cat(parts, 1) if parts else z[:, :0] for parts in basis)) @ self.weight / len(z) ** 0.5
 
     def _features(self, g: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n features"]:
-        return products(*(powers(φ, self._degrees(φ), u) for φ, u in self._halves(g)))
+        halves = zip(self.degrees, self._halves(g), strict=True)
+        return products(*(powers(φ, degrees, u) for degrees, (φ, u) in halves))
 
     def _halves(self, x: Tensor) -> list[tuple[Activation, Tensor]]:
         assert isinstance(self.activation, Gate)
         return self.activation.halves(x)
-
-    def _degrees(self, φ: Activation) -> list[int]:
-        return [k for k in range(self.features.degree + 1) if φ.has_degree(k)]
 
 
 def products(x: Float[Tensor, "n k"], y: Float[Tensor, "n l"]) -> Float[Tensor, "n kl"]:

@@ -82,7 +82,7 @@ class InputConv2d(Conventional):
         if x.ndim != 4 or x.shape[1] != channels:
             fail("x", f"of shape (batch, {channels}, height, width)", f"shape {tuple(x.shape)}")
         x = self.grid.wrapped(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        if not is_transformed(x):
+        if torch.compiler.is_compiling() or not is_transformed(x):  # vmap has no such layout
             x = x.contiguous(memory_format=torch.channels_last)
         g = nn.functional.conv2d(x, self.weight, stride=self.grid.stride, padding=self.grid.zeros).permute(0, 2, 3, 1)
         if self.bias is not None:
