@@ -53,7 +53,7 @@ def test_a_perceptrons_limit_is_its_kernel():
     assert_close(limit(net, x), NNGP(2, Erf())(x), rtol=5e-14)
 
 
-@pytest.mark.parametrize("average", [True, False])
+@pytest.mark.parametrize("average", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_convolutional_networks_limit_is_its_kernel(average):
     images = randn(2, 1, 1, 2)
     net = cnn((1, 1, 2), 3, depth=2, average=average)
