@@ -60,8 +60,8 @@ CASES = {
     "PiLinear(2, 2, features=Atoms(), activation=ReLU(), scale=nan)": r"`PiLinear\(scale=\.\.\.\)`",
     "DenseMatrix(2, 2, bias_scale=nan)": r"`DenseMatrix\(bias_scale=\.\.\.\)`",
     # features and activations
-    "PiMLP(3, 2, 4, features=Atoms)": r"`PiLinear\(features=\.\.\.\)` must be a feature map.*pass mupi\.Atoms\(\)",
-    "PiMLP(3, 2, 4, features='atoms')": r"`PiLinear\(features=\.\.\.\)` must be a feature map; got 'atoms'",
+    "PiMLP(3, 2, 4, features=Atoms)": r"`PiMLP\(features=\.\.\.\)` must be a feature map.*pass mupi\.Atoms\(\)",
+    "PiMLP(3, 2, 4, features='atoms')": r"`PiMLP\(features=\.\.\.\)` must be a feature map; got 'atoms'",
     "PiMLP(3, 2, 4, activation='relu')": r"`PiMLP\(activation=\.\.\.\)`.*got 'relu'; pass mupi\.ReLU\(\)",
     "MLP(3, 2, 4, activation='GELU')": r"`MLP\(activation=\.\.\.\)`.*got 'GELU'; pass mupi\.GELU\(\)",
     "NNGP(2, None)": r"`NNGP\(activation=\.\.\.\)`.*got None",

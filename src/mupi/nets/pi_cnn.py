@@ -91,8 +91,8 @@ class PiCNN(PiArchitecture):
         **options: Any,
     ):
         check_images("PiCNN", image_shape, d_out, kernel_size, input_kernel, input_stride)
-        check_pools("PiCNN", image_shape, input_stride, pools)
         φ = CENTERED if activation is None else as_activation(activation, "PiCNN(activation=...)")
+        check_pools("PiCNN", image_shape, input_stride, pools)
         norm, parts = [Normalize(subtract=False)] if normalized else [], [first_conv(input_kernel, input_stride)]
         for i, pool in enumerate([*pools, 0]):
             parts += [named(f"centres.{i}", Center())] if subtract_mean else []
