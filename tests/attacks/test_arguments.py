@@ -2,7 +2,7 @@
 
 import os
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -12,16 +12,18 @@ import pytest
 from commands import accepted, attempt, begin_nothing, outcome
 from mupi.cli import main
 from mupi.command_list import COMMANDS, RECIPES
-from mupi.commands.train.config import TrainConfig
-from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, PretrainConfig
+from mupi.commands.help import Option
+from mupi.commands.options import option
+from mupi.commands.train.form import Form, chosen
+from mupi.commands.train.networks import FEATURES, KINDS, NAMES
+from mupi.commands.train.presets import PROTOCOLS
+from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, Model, pretraining_protocol
 from omniglot_archives import write_archives
 
 ABSENT = "nowhere/at/all"
 VALUES = ("0", "-1", "nan", "inf", "1e300", "1000000000", "", "\0", "bogus", ABSENT, "größe-∞")
 
 CONFIGS: dict[tuple[str, ...], Any] = {
-    ("train",): TrainConfig,
-    ("transfer", "pretrain"): PretrainConfig,
     ("transfer", "evaluate"): EvaluateConfig,
     ("transfer", "both"): BothConfig,
     **{
@@ -51,16 +53,19 @@ BASE: dict[tuple[str, ...], list[str]] = {
     ("omniglot-plot",): ["{few}"],
 }
 
-# What an option needs beside it to have a meaning.
+# What an option of `export`, `abc` and `coordcheck` needs beside it to have a meaning.
 BESIDE: dict[str, list[str]] = {
-    "sigma_w": ["--network", "mup"],
-    "sigma_first": ["--network", "mup"],
-    "width": ["--network", "mup"],
     "seed": ["--width", "8"],
     "a": ["--b", "0", "0"],
     "b": ["--a", "0", "0"],
     "c": ["--standard"],
 }
+
+NETWORKS = [
+    *(["--features", name] for name in FEATURES),
+    *(["--network", network, "--arch", arch] for network, arch in KINDS if (network, arch) != ("pi", "mlp")),
+]
+"""What decides which options `mupi train` has."""
 
 # Values that may be accepted, beside a billion of anything that is counted, and 0 of any size that is no number of
 # things. All others must be refused.
@@ -79,14 +84,37 @@ def strip(hint: Any) -> Any:
     return strip(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
 
 
-def options(config: Any) -> Iterator[tuple[str, set[Any]]]:
-    """Names, and the plain types that each takes."""
+def options() -> Iterator[tuple[tuple[str, ...], list[str], str, set[Any]]]:
+    """Of every command: what else is given, and each option's name and the plain types that it takes."""
+    for choice in NETWORKS:
+        form = Form(chosen(choice, PROTOCOLS["digits"]))
+        yield from of_form(("train",), choice, (o for o in form.options if choice == NETWORKS[0] or o.name in NAMES))
+    images = ["--dataset", "imagenet32"]
+    files = (o for o in Form(PROTOCOLS["imagenet32"]).options if o.name == "files")
+    yield from of_form(("train",), images, files)
+    for model in get_args(Model):
+        form = Form(pretraining_protocol(model, "digits"), (Option("model", Model, model, ""),))
+        pretrained = (o for o in form.options if model == "pi-limit" or o.name in NAMES)
+        yield from of_form(("transfer", "pretrain"), ["--model", model], pretrained)
+    for command, config in CONFIGS.items():
+        for name, types in of_dataclass(config):
+            yield command, BESIDE.get(name, []) if command[0] in ("export", "abc", "coordcheck") else [], name, types
+
+
+def of_dataclass(config: Any) -> Iterator[tuple[str, set[Any]]]:
     for field in fields(config):
         hint = typing.get_type_hints(config)[field.name]
         if is_dataclass(hint):
-            yield from options(hint)
+            yield from of_dataclass(hint)
         else:
             yield field.name, set(kinds(hint))
+
+
+def of_form(
+    command: tuple[str, ...], choice: list[str], shown: Iterable[Option]
+) -> Iterator[tuple[tuple[str, ...], list[str], str, set[Any]]]:
+    for o in shown:
+        yield command, choice, o.name, set(kinds(o.hint))
 
 
 def kinds(hint: Any) -> Iterator[Any]:
@@ -128,35 +156,25 @@ def sensible(command: tuple[str, ...], name: str, types: set[Any], value: str) -
 def systematic() -> list[tuple[list[str], list[str], bool]]:
     """Arguments, what a refusal must name, and whether they may be accepted; two values of each option, or all."""
     cases, turn = [], 0
-    for command, config in CONFIGS.items():
-        for name, types in options(config):
-            if types <= {bool, type(None)}:
-                continue
-            flag = f"--{name.replace('_', '-')}"
-            turn += 1
-            picked = VALUES if os.environ.get("MUPI_EVERY_VALUE") else {VALUES[(turn * k) % 11] for k in (3, 7)}
-            for value in VALUES:
-                if value not in picked:
-                    continue
-                base = list(BASE.get(command, []))
-                if flag in base:
-                    at = base.index(flag)
-                    del base[at : at + 2]
-                positional = flag in ("--runs", "--run", "--vectors", "--words", "--demos")
-                if positional:
-                    base = [part for part in base if not part.startswith("{") and part not in ("word0", "dependence")]
-                beside = BESIDE.get(name, []) if command[0] in ("train", "export", "abc", "coordcheck") else []
-                if command[0] not in ("train",) and name in ("width", "seed") and command[0] != "export":
-                    beside = []
-                if command[0] == "train" and name == "seed":
-                    beside = []
-                if command[0] == "export" and name == "width":
-                    beside = []
-                words = ["{words}"] if flag == "--words" else []
-                given = [*words, "--", value] if positional and value == "-1" else [*words, value]
-                args = [*command, *base, *beside, *(given if positional else [flag, value])]
-                names = [flag, name, *name.split("_")[:1], value or "empty", command[-1]]
-                cases.append((args, [n for n in names if n], sensible(command, name, types, value)))
+    for command, beside, name, types in options():
+        if types <= {bool, type(None)}:
+            continue
+        flag = option(name)
+        turn += 1
+        picked = VALUES if os.environ.get("MUPI_EVERY_VALUE") else {VALUES[(turn * k) % 11] for k in (3, 7)}
+        base = [*BASE.get(command, []), *beside]
+        if flag in base:
+            at = base.index(flag)
+            del base[at : at + 2]
+        positional = name in ("runs", "run", "vectors", "words", "demos")
+        if positional:
+            base = [part for part in base if part not in ("{run}", "{few}", "{words}", "word0", "dependence")]
+        words = ["{words}"] if name == "words" else []
+        for value in (value for value in VALUES if value in picked):
+            given = [*words, "--", value] if positional and value == "-1" else [*words, value]
+            args = [*command, *base, *(given if positional else [flag, value])]
+            names = [flag, name, *name.split("_")[:1], value or "empty", command[-1]]
+            cases.append((args, names, sensible(command, name, types, value)))
     return cases
 
 

@@ -101,6 +101,15 @@ def test_the_kernel_converges_to_the_exact_one(name):
     assert all(later <= earlier + 1e-15 for earlier, later in zip(errors, errors[1:], strict=False))
 
 
+@pytest.mark.parametrize("shape", [(2, 4, 4, 0), (0, 4, 4, 3), (4, 4, 0)])
+def test_averages_of_nothing_have_their_shape_and_gradient(shape):
+    x = torch.zeros(shape, requires_grad=True)
+    y = mupi.features.AveragePool(2, 1)(x)
+    assert y.shape == (*shape[:-3], 2, 4, shape[-1])
+    y.sum().backward()
+    assert_equal(x.grad, torch.zeros(shape))
+
+
 def test_feature_kernel_is_the_exact_kernel_whatever_the_degree():
     b, g = randn(6, 5), randn(4, 5, seed=1)
     expected = ReLU().dual(b.square().sum(1), g @ b.T, g.square().sum(1, keepdim=True))
@@ -148,6 +157,10 @@ def test_a_kernel_without_any_degree_is_0(activation, degree):
     else:
         assert torch.equal(out, torch.zeros(2, 3))
     assert torch.equal(layer.weight.kernel(g, g), torch.zeros(2, 2)) != isinstance(activation, Cos)
+    if not isinstance(activation, Cos):
+        error = layer_error("", layer.weight, g)
+        lost = float(activation != Polynomial((0.0,)))
+        assert (error.output, error.gradient) == pytest.approx((lost, lost))
 
 
 def test_subspaces_hold_as_many_features_as_they_say():

@@ -120,10 +120,12 @@ def check_arguments(args: Sequence[str]) -> None:
     """Refuse what no option takes, and what would fail far from where it was read.
 
     Raises:
-        ValueError: For an argument that is empty, no text, or holds a null byte; named by what comes before it.
+        ValueError: For an argument that is empty, no text, or holds a null byte; named by its option, or by what comes
+            before it where that is another value.
     """
     for i, argument in enumerate(args):
-        before = next((a for a in reversed(args[: i + 1]) if a.startswith("--")), f"mupi {args[0]}").partition("=")[0]
+        last = argument if argument.startswith("--") else args[i - 1] if i else ""
+        before = last.partition("=")[0] if last.startswith("--") else " ".join(["mupi", *args[:i]])
         value = argument.partition("=")[2] if argument.startswith("--") else argument
         if not value and ("=" in argument or not argument):
             fail(_printable(before), "given a value", "an empty one", "leave it out for its default")

@@ -47,6 +47,8 @@ class AveragePool:
             fail("AveragePool", f"of a size that divides the positions {tuple(x.shape[-3:-1])}", self.size)
         if self.size == (1, 1):
             return x
+        if not x.numel():  # of a batch of none, or of features of which there are none
+            return x[..., :: self.size[0], :: self.size[1], :]
         out = Averages.apply(x.reshape(-1, *x.shape[-3:]), self)
         assert isinstance(out, Tensor)
         return out.reshape(*x.shape[:-3], *out.shape[-3:])

@@ -163,7 +163,7 @@ class HermiteWeight(Weight, MatrixModule):
         if self._looks():
             self._before(rows)
         psi = pool(self._features(rows).reshape(*g.shape[:-1], len(self.weight)))
-        out = matmul(psi.reshape(-1, len(self.weight)), self.weight)
+        out = matmul(psi.flatten(0, -2), self.weight)
         shape = (*psi.shape[:-1], self.rank_out)
         if self._looks():
             # Spreading δ over all positions would cost more than the product; only the last are kept.

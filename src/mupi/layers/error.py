@@ -68,7 +68,8 @@ def layer_error(
         c, a, b = (t[i : i + ATOMS_AT_A_TIME] for t in (atoms.c, atoms.a, atoms.b))
         with torch.enable_grad():
             part = weight.kernel(inputs, b) @ (c[:, None] * a)
-        near_gradient += torch.autograd.grad(part, inputs, delta)[0]
+        if part.requires_grad:  # else it is 0, of a kernel without any degree
+            near_gradient += torch.autograd.grad(part, inputs, delta)[0]
         near += part.detach()
     # What both sides share does not show in their difference.
     own = own_error(weight.activation, g, atoms.b.to(g))
