@@ -8,6 +8,7 @@ from mupi.architecture.kernel.forms import Flat, Function, Linear, Normal, Produ
 from mupi.architecture.kernel.limit_kernel import LimitKernel
 from mupi.architecture.kernel.reading import kernel
 from mupi.architecture.kernel.settings import Setting
+from mupi.architecture.kernel.sides import Side, Times
 
 __all__ = [
     "Flat",
@@ -17,6 +18,8 @@ __all__ = [
     "Normal",
     "Product",
     "Setting",
+    "Side",
+    "Times",
     "Weight",
     "kernel",
     "register",

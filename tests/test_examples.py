@@ -1,0 +1,29 @@
+"""The scripts of examples/, as users run them, at small sizes."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ARGUMENTS = {
+    "your_own_network.py": ["--train", "40", "--test", "30", "--epochs", "1"],
+    "your_own_operation.py": [],
+}
+
+
+def test_every_example_is_run():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_example_runs(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, *ARGUMENTS[name]])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    printed = capsys.readouterr().out
+    expected = {
+        "your_own_network.py": ["ResNet", "ViT", "NNGP", "π-limit"],
+        "your_own_operation.py": ["Mix(0.3)", "NNGP", "Tensor Program in the limit", "loss after 100 steps"],
+    }
+    assert all(text in printed for text in expected[name])
