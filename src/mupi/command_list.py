@@ -144,7 +144,7 @@ RECIPES = {
         "mu_limit",
         (
             "mupi recipe mu-limit --images 16 --seeds 2",
-            "mupi recipe mu-limit --depth 1 --activation erf",
+            "mupi recipe mu-limit --depth 1 --activation erf --out runs/erf",
         ),
     ),
     "transfer": Command(

@@ -88,7 +88,7 @@ def _program(config: ProgramConfig, console: Console) -> dict[str, Convergence]:
         if len(names) <= 3:
             explain(name, config, console)
         results[name] = converge(name, config, console)
-    console.print(summary(results))
+    console.print(averages(results), slopes(results))
     settings = plain_fields(config)
     measured = {name: asdict(result) for name, result in results.items()}
     write_json(config.out / "program.json", {"config": settings, "demos": measured})
@@ -136,18 +136,23 @@ def converge(name: str, config: ProgramConfig, console: Console | None = None) -
     )
 
 
-def summary(results: dict[str, Convergence]) -> Table:
-    """One row a scalar: its limit beside the mean at the last width; each demo's gap, and slopes of gap and mean."""
-    columns = ("program", "average", "limit", "mean at last", "s.e. off", "gap", "its slope", "of the mean")
-    table = Table(*columns)
+def averages(results: dict[str, Convergence]) -> Table:
+    """One row a scalar: its limit beside the mean at the last width."""
+    table = Table("program", "average", "limit", "mean", "s.e. off", title="limits, and means at the last width")
     for name, result in results.items():
         for i, label in enumerate(result.labels):
-            row = [name if i == 0 else "", label, f"{result.limit[i]:.4f}", f"{result.means[-1][i]:.4f}"]
-            row.append(f"{result.z[-1, i]:.1f}")
-            if i == 0:
-                row += [f"{result.gaps[0]:.3g} … {result.gaps[-1]:.3g}", _with_error(result.slope)]
-                row += [_with_error(result.mean_slope) if result.mean_slope else "not seen"]
-            table.add_row(*row)
+            values = f"{result.limit[i]:.4f}", f"{result.means[-1][i]:.4f}", f"{result.z[-1, i]:.1f}"
+            table.add_row(name if i == 0 else "", label, *values)
+    return table
+
+
+def slopes(results: dict[str, Convergence]) -> Table:
+    """One row a demo: its gap, and slopes of gap and mean."""
+    table = Table("program", "gap", "its slope", "of the mean")
+    for name, result in results.items():
+        gaps = f"{result.gaps[0]:.3g} … {result.gaps[-1]:.3g}"
+        mean = _with_error(result.mean_slope) if result.mean_slope else "not seen"
+        table.add_row(name, gaps, _with_error(result.slope), mean)
     return table
 
 

@@ -10,7 +10,7 @@ import torch
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import MuPerceptron, StandardPerceptron
 from mupi.commands.train.run import run_folder
-from mupi.commands.train.train import train
+from mupi.commands.train.train import line, train
 from mupi.features import Atoms, Hermite, RandomFeatures
 from mupi.training.epoch_metrics import EpochMetrics
 
@@ -234,3 +234,11 @@ def test_a_device_that_is_not_there_is_refused(small):
         ValueError, match="`device` must be one that torch has here, such as cpu, to compute on; got 'abacus'"
     ):
         train(small.changed(device="abacus"))
+
+
+def test_the_line_of_an_epoch_fits_a_screen():
+    long = EpochMetrics(99, 2.3036, 0.9999, 2.3026, 0.9999, 3600.4, 12_345.6, 20_000.0, 654_321)
+    assert line(long).endswith("%  3600 s 12346 MB 654k atoms")
+    assert len(f"epoch 99/99  {line(long)}") == 80
+    assert line(replace(long, seconds=0.04, stored_mb=1.25, atoms=88)).endswith("%  0.0 s 1.2 MB 88 atoms")
+    assert line(replace(long, atoms=0)).endswith(" MB")

@@ -164,12 +164,12 @@ def test_the_command_line_writes_figures_and_compares_runs(small, tmp_path, caps
     assert main([*common, "--model", "mu-limit"]) == 0
     for width in ("4", "8"):
         assert main([*common, "--model", "mu-net", "--width", width, "--name", f"n{width}"]) == 0
-    assert "omniglot-tp4-mu-limit-seed0: test" in capsys.readouterr().out.replace("\n", "")
+    assert "omniglot-tp4-mu-limit-batches2-ways3-seed0: test" in capsys.readouterr().out.replace("\n", "")
     runs = sorted((tmp_path / "runs").iterdir())
     assert all((run / "classes.png").read_bytes().startswith(b"\x89PNG") for run in runs)
     assert main(["omniglot-plot", *map(str, runs), "--out", str(tmp_path / "out")]) == 0
     assert {path.name for path in Path(tmp_path / "out").iterdir()} == {"classes.png", "curves.png", "width.png"}
-    assert "omniglot-tp4-mu-limit" in capsys.readouterr().out
+    assert "omniglot-tp4" in capsys.readouterr().out
 
 
 def test_errors_of_the_command_line_are_one_line(tmp_path, capsys, monkeypatch):

@@ -129,9 +129,11 @@ def _train(config: TrainConfig, run: RunFolder[EpochMetrics], title: str | None 
 
 def line(m: EpochMetrics) -> str:
     """What is printed of an epoch."""
+    seconds, mb = (f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in (m.seconds, m.stored_mb))
+    atoms = str(m.atoms) if m.atoms < 10_000 else f"{m.atoms / 1000:.0f}k"
     return (
         f"train {m.train_loss:.4f} {m.train_accuracy:.2%}  test {m.test_loss:.4f} {m.test_accuracy:.2%}  "
-        f"{m.seconds:.1f} s  {m.stored_mb:,.1f} MB stored" + (f"  {m.atoms:,} atoms" if m.atoms else "")
+        f"{seconds} s {mb} MB" + (f" {atoms} atoms" if m.atoms else "")
     )
 
 

@@ -191,8 +191,8 @@ def line(result: Result) -> str:
     """One result."""
     seed = "" if result.seed is None else f", seed {result.seed}"
     return (
-        f"{result.model + seed:<34} {100 * result.accuracy:6.2f} %  {result.seconds:9,.1f} s  "
-        f"{result.peak_mb:7,.0f} MB  {result.size:>11,} {result.unit}"
+        f"{result.model + seed:<24} {100 * result.accuracy:6.2f} % {result.seconds:8,.1f} s {result.peak_mb:6,.0f} MB "
+        f"{result.size:>11,} {result.unit}"
     )
 
 
@@ -210,7 +210,7 @@ def error_table(summaries: Sequence[Summary]) -> Table:
     """One row for each model whose layers' kernels are not exact, with the errors of each."""
     errors = {s.model: s.layer_errors() for s in summaries if s.layer_errors()}
     layers = dict.fromkeys(layer for found in errors.values() for layer in found)
-    shown = Table("relative error, output / input gradient", *layers)
+    shown = Table("", *layers, title="relative error, output / input gradient")
     for model, found in errors.items():
         shown.add_row(model, *("{:.4f} / {:.4f}".format(*found[layer]) for layer in layers))
     return shown

@@ -144,7 +144,8 @@ def epoch_table(group: Group, parts: Sequence[Part]) -> Table:
     seconds = [sum(m.seconds for m in member.metrics) for member in group.members]
     peak = [max((m.peak_mb for m in member.metrics), default=0.0) for member in group.members]
     title = f"{group.label}; pretraining {spread(seconds, 0)} s, {spread(peak, 0)} MB"
-    shown = Table("epoch", *(f"{TITLES[part]}, %" for part in parts), "ridge", "alignment", "seconds", title=title)
+    accuracies = (f"{TITLES[part].replace(' ', chr(10), 1)}, %" for part in parts)
+    shown = Table("epoch", *accuracies, "ridge", "alignment", "seconds", title=title, padding=0)
     for epoch in group.epochs:
         scores = [member.scores[epoch] for member in group.members]
         ridges = dict.fromkeys(f"{s['kernel'].value:g}" for s in scores if "kernel" in s)
@@ -161,28 +162,30 @@ def epoch_table(group: Group, parts: Sequence[Part]) -> Table:
 def gain_table(groups: Sequence[Group], parts: Sequence[Part]) -> Table:
     """One row for each model and part."""
     title = "gain of pretraining over the untrained network, in points; epochs chosen on validation images"
-    shown = Table("", "epoch", "untrained, %", "pretrained, %", "gain ± 95 %", "by seed", title=title)
+    shown = Table("", "untrained, %", "pretrained, %", "gain ± 95 %", "by seed (epoch)", title=title, padding=0)
     for group in groups:
         for part in parts:
             gain, members = group.gain(part), group.members
             shown.add_row(
-                f"{group.label}: {TITLES[part]}",
-                " ".join(str(member.chosen_epoch(part)) for member in members),
+                f"{group.label}\n{TITLES[part]}",
                 spread([100 * member.scores[0][part].accuracy for member in members]),
                 spread([100 * member.chosen(part).accuracy for member in members]),
                 str(gain),
-                " ".join(f"{100 * g:+.2f}" for g in gain.by_seed),
+                "\n".join(
+                    f"{100 * g:+.2f} ({member.chosen_epoch(part)})"
+                    for g, member in zip(gain.by_seed, members, strict=True)
+                ),
             )
     return shown
 
 
 def margin_table(groups: Sequence[Group], baselines: Mapping[str, Score], parts: Sequence[Part]) -> Table:
     """The same over the baselines."""
-    shown = Table("", *(f"over {name}" for name in baselines), title="gain over untrained kernels ± 95 %, in points")
+    shown = Table("", *baselines, title="gain over untrained kernels ± 95 %, in points", padding=0)
     for group in groups:
         for part in parts:
             margins = (str(group.gain(part, score)) for score in baselines.values())
-            shown.add_row(f"{group.label}: {TITLES[part]}", *margins)
+            shown.add_row(f"{group.label}\n{TITLES[part]}", *margins)
     return shown
 
 

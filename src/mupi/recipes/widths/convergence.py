@@ -248,8 +248,11 @@ def spread_of(outputs: Float[Tensor, "seeds steps images classes"]) -> list[floa
 def table(sweeps: list[WidthSweep], config: ConvergenceConfig) -> Table:
     """Fitted slopes: over all steps together, before the first, after the last; and their range over the steps."""
     title = f"{config.dataset}, {config.steps} steps of {config.batch_size} images, {config.seeds} networks a width"
-    shown = Table("slope (theory: −0.5)", "all steps", "start", "end", "range", title=title)
-    shown.caption = "of |f − f∞| for π-nets, of the standard deviation of f for μ-nets; ± is a 95 % confidence interval"
+    shown = Table("slope", "all steps", "start", "end", "range", title=title)
+    shown.caption = (
+        "of |f − f∞| for π-nets, of the standard deviation of f for μ-nets; in theory −0.5; ± is a 95 % confidence "
+        "interval"
+    )
     for sweep in sweeps:
         laws = sweep.laws
         slopes = [law.slope for law in laws]

@@ -80,8 +80,8 @@ def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[W
     error = config.initial.gram_error(corpus.vocabulary.counts * training.sampling.kept_share)
     console.print(
         f"{config.text}: {len(corpus.ids):,} words, vocabulary {len(corpus.vocabulary):,}; width {config.width}, "
-        f"{state_bytes(len(corpus.vocabulary), config.initial, DTYPES[config.storage]) / MB:,.0f} MB; error of the "
-        f"start against the limit {error:.3g}",
+        f"{state_bytes(len(corpus.vocabulary), config.initial, DTYPES[config.storage]) / MB:,.0f} MB\n"
+        f"error of the start against the limit {error:.3g}",
         highlight=False,
         soft_wrap=True,
     )
@@ -239,6 +239,5 @@ def epoch_line(m: Word2VecMetrics) -> str:
     accuracy = "none known" if m.accuracy is None else f"{m.accuracy:.2%}"
     return (
         f"loss {loss}  analogies {accuracy}  "
-        f"{m.seconds:.1f} s ({m.cpu_seconds:.1f} s of processor time, {m.words / m.cpu_seconds:,.0f} words/s)  "
-        f"{m.stored_mb:,.0f} MB stored"
+        f"{m.seconds:.1f} s  {m.words / m.cpu_seconds:,.0f} words/s  {m.stored_mb:,.0f} MB"
     )
