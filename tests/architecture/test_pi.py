@@ -468,3 +468,38 @@ def test_a_traced_module_and_the_description_by_hand_are_the_same_network():
         one, other = pi(traced, features), pi(by_hand, features)
         assert_equal(one(x), other(x))
         one.load_state_dict(other.state_dict())
+
+
+class Named(torch.nn.Module):
+    """A module whose parts have the names of our methods and properties."""
+
+    NAMES = ("hidden", "features", "sample", "junctions", "pi_layers", "network", "conventions")
+
+    def __init__(self, width):
+        super().__init__()
+        self.input = torch.nn.Linear(3, width)
+        for name in self.NAMES:
+            setattr(self, name, torch.nn.Linear(width, width))
+        self.readout = torch.nn.Linear(width, 2)
+
+    def forward(self, x):
+        x = self.input(x)
+        for name in self.NAMES:
+            x = getattr(self, name)(torch.relu(x))
+        return self.readout(torch.relu(x))
+
+
+def test_modules_may_have_the_names_of_methods():
+    arch, x = mupi.trace(Named, torch.zeros(2, 3)), randn(4, 3)
+    net = arch.pi(6, dtype=torch.float64, generator=seeded())
+    by_hand = describe((3,), chain(*[Dense(n), ReLU()] * 8, Dense(2)))
+    right = by_hand.pi(6, dtype=torch.float64, generator=seeded())
+    assert_equal(net(x), right(x))
+    names = {"input", *Named.NAMES, "readout", "_extra_state"}
+    assert {name.split(".")[0] for name in net.state_dict()} == names
+    assert len(net.hidden(x)) == 8 and net.sample(16).readout.rank == 6
+    net.load_state_dict(copy.deepcopy(net).state_dict())
+    assert_equal(copy.deepcopy(net)(x), net(x))
+    finite = arch.finite(16, dtype=torch.float64)
+    assert {name.split(".")[0] for name in finite.state_dict()} == names
+    assert len(finite.hidden(x)) == 8 and finite(x).shape == (4, 2)

@@ -94,7 +94,7 @@ class PiArchitecture(PiNetwork):
         for name, module in plan.modules().items():
             attach(self, name, module)
         for name, module in list(self.named_children()):
-            setattr(self, name, listed(module))
+            self._modules[name] = listed(module)
 
     @staticmethod
     def _values(network: Description, plan: Plan) -> list[Any]:
@@ -110,13 +110,13 @@ class PiArchitecture(PiNetwork):
     @property
     def readout(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The weight that reads the last layer out."""
-        return self.get_submodule(self._readout)
+        return submodule(self, self._readout)
 
     @property
     def pi_layers(self) -> list[PiLayer]:
         """All layers that read φ of a junction, in the order of the network, the readout last."""
         names = sorted(self._junctions, key=lambda name: name == self._readout)
-        return [self.get_submodule(name) for name in names]  # pyright: ignore[reportReturnType]
+        return [submodule(self, name) for name in names]
 
     @property
     def junctions(self) -> list[Sequence[PiLayer]]:
@@ -235,20 +235,24 @@ class PiArchitecture(PiNetwork):
 
 
 def submodule(net: nn.Module, name: str) -> Any:
-    """A module or parameter by its dotted name, whatever stands in its place."""
+    """A module or parameter by its dotted name, which may be that of a method; whatever stands in its place."""
     found: Any = net
     for part in name.split("."):
-        found = getattr(found, part)
+        held = {**found._modules, **found._parameters} if isinstance(found, nn.Module) else {}
+        found = held[part] if part in held else getattr(found, part)
     return found
 
 
 def attach(net: nn.Module, name: str, module: nn.Module | nn.Parameter) -> None:
-    """Register a module or parameter under a dotted name, in modules that only hold what is below."""
+    """Register a module or parameter under a dotted name, in modules that only hold what is below.
+
+    A name may be that of a method: names in a state dict are the description's, whose authors don't know ours.
+    """
     *path, last = name.split(".")
     parent = net
     for part in path:
         if part not in parent._modules:
-            parent.add_module(part, nn.Module())
+            parent._modules[part] = nn.Module()
         child = parent._modules[part]
         assert child is not None
         parent = child
@@ -259,9 +263,9 @@ def attach(net: nn.Module, name: str, module: nn.Module | nn.Parameter) -> None:
         module._parameters.update(held._parameters)
         del parent._modules[last]
     if isinstance(module, nn.Parameter):
-        parent.register_parameter(last, module)
+        parent._parameters[last] = module
     else:
-        parent.add_module(last, module)
+        parent._modules[last] = module
 
 
 def listed(module: nn.Module) -> nn.Module:
