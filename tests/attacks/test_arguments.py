@@ -74,6 +74,7 @@ ZERO = {
     "output_scale", "bias_scale", "readout_init", "sigma_w", "sigma_first", "label_smoothing", "anneal", "shift",
     "subsampling", "save_minutes", "rate", "tolerance", "pretrain_lr", "batches", "step_size", "input_std",
     "readout_std", "sigma_b", "epoch", "seeds", "epochs", "log2_lr", "classes", "min_count",
+    "degree",
 }  # fmt: skip
 NEVER_ZERO = {("train", "epochs"), ("train", "classes"), ("compare", "seeds"), ("compare", "epochs")}
 TEXT = {"name"}

@@ -61,6 +61,8 @@ def test_the_options_of_every_network_do_so_too_and_each_has_its_place_in_the_he
         ("abc --a 0 0 --b 0 0 --depth 3", "--depth", "--a 0 0"),
         ("train --seed 18446744073709551616", "--seed", "64 bits"),
         ("train --lr inf", "--lr", "inf"),
+        ("train --activation erf --degree 0", "degree", "erf has none"),
+        ("train --arch cnn --degree 0", "degree", "centred has none"),
         ("train --data-dir mistyped", "--data-dir", "mistyped"),
         ("train --name= --rank 3", "--name", "empty"),
         ("train --name \0", "--name", "null bytes"),

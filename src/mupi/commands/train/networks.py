@@ -211,6 +211,11 @@ def check_network(network: AnyNetwork) -> None:
             positive_int(field.name, value)
         elif isinstance(value, int | float):
             non_negative(field.name, value)
+    if isinstance(network, Projected) and isinstance(hermite := network.features, Hermite):
+        kept = (k for k in range(hermite.degree + 1) if hermite.directions(k, network.rank) != 0)
+        if not any(map(network.activation.has_degree, kept)):
+            got = f"{hermite.degree}, of which {activation_name(network.activation)} has none"
+            fail("degree", "such that a degree of the activation is kept", got, "take a higher one")
 
 
 def plain_network(network: AnyNetwork) -> dict[str, Any]:
