@@ -117,4 +117,4 @@ def of_positions(positions: tuple[int, ...], everywhere: bool, like: Tensor) -> 
     n = 1
     for size in positions:
         n *= size
-    return torch.eye(n, dtype=like.dtype, device=like.device).reshape(*positions, *positions)
+    return torch.eye(n, dtype=like.dtype, device=like.device).reshape((*positions, *positions))

@@ -63,17 +63,43 @@ def functions(plan: Listing, key: Key) -> Rule:
     before = yield Key("tangent", h, g, key.everywhere)
     if before is None:
         return None
-    return plan.add(key, [before, duals], tensors.times_slope)
+    out = plan.add(key, [before, duals], tensors.times_slope)
+    rate = rate_of_gains(plan, key.a, h, g)
+    if rate == 0:
+        return out
+    moment, products = (
+        (yield Key("moment", h, g, key.everywhere)),
+        (yield Key("duals of ψ", key.a, key.b, key.everywhere)),
+    )
+    assert moment is not None and products is not None
+    return plan.add(key, [out, moment, duals, products], partial(tensors.with_gains, rate=rate))
+
+
+def rate_of_gains(plan: Listing, place: int, h: int, g: int) -> float:
+    """Σ ω over the gains that two Gaussian values share, one of which φ at ``place`` is of; their tangents are h g."""
+    first, second = plan.structure[h].gains, plan.structure[g].gains
+    rates = {plan.structure.owner(i): scales.weight_lr for i, scales in plan.scales.items()}
+    shared = {owner: rates[owner] for owner in first.owners & second.owners if rates[owner]}
+    if shared and not (first.whole and second.whole):
+        names = ", ".join(sorted(shared))
+        plan.structure.refuse(
+            place,
+            f"its NTK, to which the gain of {names} adds a random tangent of a part of what it reads",
+            f"put a weight between them, or hold the gain, weight_lr={dict.fromkeys(sorted(shared), 0.0)}",
+        )
+    return sum(map(float, shared.values()), 0.0)
 
 
 def duals(plan: Listing, key: Key) -> Rule:
-    """E φ(h)φ(g), and E φ'(h)φ'(g) with it if there are tangents."""
+    """E φ(h)φ(g), and E φ'(h)φ'(g) with it if there are tangents; or E ψ(h)ψ(g), ψ(x) = xφ'(x)."""
     (h, φ), (g, ψ) = ((plan.structure[i].inputs[0], plan.structure[i].form) for i in (key.a, key.b))
     assert isinstance(φ, Function) and isinstance(ψ, Function)
     if φ != ψ:
         other = plan.structure.net.nodes[key.b]
         plan.structure.refuse(key.a, f"its covariance with {other}, another function of what it reads")
-    compute = partial(tensors.duals, φ=φ.activation, both=plan.both)
+    of_gains = key.kind == "duals of ψ"
+    activation = plan.times_slope(key.a) if of_gains else φ.activation
+    compute = partial(tensors.duals, φ=activation, both=plan.both and not of_gains)
     if plan.own and h == g and not key.everywhere:
         variance = yield Key("variance", h)
         assert variance is not None
@@ -89,7 +115,7 @@ def duals(plan: Listing, key: Key) -> Rule:
 
 
 def beside_gaussian(plan: Listing, key: Key, on_left: bool) -> Rule:
-    """E φ(h) g = E φ'(h)·E h g for Gaussian h and g (Stein's lemma); the tangent likewise."""
+    """E φ(h) g = E φ'(h)·E h g for Gaussian h and g (Stein's lemma); the tangent likewise, but for gains."""
     place, other = (key.a, key.b) if on_left else (key.b, key.a)
     (h,) = plan.structure[place].inputs
     first, second = (h, other) if on_left else (other, h)
@@ -97,8 +123,18 @@ def beside_gaussian(plan: Listing, key: Key, on_left: bool) -> Rule:
     slope = yield Key("slope:left" if on_left else "slope:right", place)
     if part is None or slope is None:
         return None
-    others = plan.count(other, key.everywhere)
-    return plan.add(key, [part, slope], partial(tensors.times_side, on_the_left=on_left, others=others))
+    times = partial(tensors.times_side, on_the_left=on_left, others=plan.count(other, key.everywhere))
+    out = plan.add(key, [part, slope], times)
+    rate = rate_of_gains(plan, place, first, second) if key.kind == "tangent" else 0.0
+    if rate == 0:
+        return out
+    # Where ∂h/∂γ = h and ∂g/∂γ = g, E φ'(h) h g is not E φ'(h)·E h g but E ψ'(h)·E h g.
+    moment = yield Key("moment", first, second, key.everywhere)
+    own = yield Key("slope of ψ:left" if on_left else "slope of ψ:right", place)
+    assert moment is not None and own is not None
+    right, wrong = plan.add(key, [moment, own], times), plan.add(key, [moment, slope], times)
+    more, less = (plan.add(key, [i], partial(tensors.scaled, factor=f)) for i, f in ((right, rate), (wrong, -rate)))
+    return plan.sum(key, [out, more, less])
 
 
 def product(plan: Listing, key: Key) -> Rule:

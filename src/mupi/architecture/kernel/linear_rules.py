@@ -19,7 +19,7 @@ def product_of_means(plan: Listing, key: Key) -> Rule:
 
 
 def both_sides(plan: Listing, key: Key) -> Rule:
-    """Of a sum, an average or a normalized value with itplan."""
+    """Of a sum, an average or a normalized value with itself."""
     fact, kind, everywhere = plan.structure[key.a], key.kind, key.everywhere
     if isinstance(fact.form, Normal):
         return (yield from normalized(plan, key))

@@ -3,9 +3,14 @@
 from collections.abc import Callable, Generator, Sequence
 from math import prod
 
+from mupi.activations import Activation
+from mupi.architecture.kernel.forms import Function
+from mupi.architecture.kernel.gains import times_slope
 from mupi.architecture.kernel.settings import Scales
 from mupi.architecture.kernel.steps import Compute, Key, Step, total
 from mupi.architecture.kernel.structure import Structure
+
+HOLD = "hold the gain: weight_lr={name of the normalization: 0}"
 
 Rule = Generator[Key, int | None, int | None]
 """What a rule is: it yields what it needs, is sent the place of the step that makes it (None for 0), and returns its
@@ -43,6 +48,19 @@ class Listing:
         self.per_input: dict[Key, None] = {}
         self.steps: list[Step] = []
         self.places: dict[Key, int | None] = {}
+        self._times_slope: dict[int, Activation] = {}
+
+    def times_slope(self, place: int) -> Activation:
+        """ψ(x) = xφ'(x) of the φ at a place, made once."""
+        form = self.structure[place].form
+        assert isinstance(form, Function)
+        if place not in self._times_slope:
+            try:
+                self._times_slope[place] = times_slope(form.activation)
+            except ValueError as error:
+                reason = f"its NTK, to which a gain before it adds E ψψ with ψ(x) = xφ'(x): {error}"
+                self.structure.refuse(place, reason, HOLD)
+        return self._times_slope[place]
 
     def need(self, wanted: Key) -> int | None:
         """The place of a quantity's step, None if it is 0."""

@@ -7,8 +7,8 @@ from mupi.architecture.kernel.forms import Function, Linear, Normal, Product
 from mupi.architecture.kernel.listing import Listing, Rule
 from mupi.architecture.kernel.steps import Key
 
-KINDS = ("variance", "mean", "factor", "slope")
-"""V(h) = E h², E a, 1/√(Var + eps), and E φ'(h)."""
+KINDS = ("variance", "mean", "factor", "slope", "slope of ψ")
+"""V(h) = E h², E a, 1/√(Var + eps), E φ'(h), and E ψ'(h) of ψ(x) = xφ'(x)."""
 
 
 def of_one_input(plan: Listing, key: Key) -> Rule:
@@ -30,11 +30,12 @@ def of_one_input(plan: Listing, key: Key) -> Rule:
         mean_of = None if centered(plan, fact.inputs[0]) or not form.subtract else (yield Key("mean", fact.inputs[0]))
         reads = [i for i in (moment, mean_of) if i is not None]
         return plan.add(key, reads, partial(tensors.factor, eps=form.eps))
-    if kind == "slope":
+    if kind in ("slope", "slope of ψ"):
         assert isinstance(form, Function)
         variance = yield Key("variance", fact.inputs[0])
         assert variance is not None
-        return plan.add(key, [variance], partial(tensors.mean_slope, φ=form.activation))
+        φ = form.activation if kind == "slope" else plan.times_slope(a)
+        return plan.add(key, [variance], partial(tensors.mean_slope, φ=φ))
     return (yield from mean(plan, key))
 
 

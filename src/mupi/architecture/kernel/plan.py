@@ -52,7 +52,7 @@ def rule(plan: Listing, key: Key) -> Rule:
         return plan.add(key, [], partial(tensors.gram, a=a, b=b, everywhere=key.everywhere, integers=integers))
     if kind == "average":
         return (yield from gaussian_rules.average(plan, key, "moment"))
-    if kind == "duals":
+    if kind in ("duals", "duals of ψ"):
         return (yield from gaussian_rules.duals(plan, key))
     return (yield from of_pairs(plan, key))
 

@@ -7,6 +7,7 @@ from mupi.activations import Activation, Identity, as_activation
 from mupi.architecture.description import Description, Node
 from mupi.architecture.kernel.data_values import on_data
 from mupi.architecture.kernel.forms import PROGRAM, Flat, Form, Function, Linear, Normal, Product, Weight, forms
+from mupi.architecture.kernel.gains import Gains, together
 from mupi.architecture.kernel.one_value import Of, added, composed, multiplied
 from mupi.architecture.positions import Attention
 
@@ -23,6 +24,7 @@ class Fact:
             another is independent of it.
         function: The Gaussian value that it is a function of, and which, where there is one.
         parts: The φ's that are added in it.
+        gains: Of a Gaussian value, the gains of normalizations since the last weights.
     """
 
     form: Form | None
@@ -31,6 +33,7 @@ class Fact:
     sources: frozenset[str] = frozenset()
     function: Of | None = None
     parts: tuple[Activation, ...] = ()
+    gains: Gains = Gains()
 
     @property
     def is_data(self) -> bool:
@@ -128,7 +131,7 @@ def _checked(net: Description, facts: list[Fact], owners: dict[str, int], place:
         q, k, v = read
         if q.sources & k.sources or not (q.gaussian or k.gaussian):
             refuse("queries and keys are not independent with mean 0, so logits do not vanish at the start")
-        return replace(fact, gaussian=v.gaussian, sources=v.sources)
+        return replace(fact, gaussian=v.gaussian, sources=v.sources, gains=v.gains)
     sources = frozenset().union(*(f.sources for f in read))
     if isinstance(form, Function):
         inner = read[0].function
@@ -145,10 +148,12 @@ def _checked(net: Description, facts: list[Fact], owners: dict[str, int], place:
         if function is not None and any(part != parts[0] for part in parts):
             return _of_one_value(node, facts, function)
         sources = frozenset().union(*(term.sources for term in terms))
-        return replace(fact, gaussian=gaussian, sources=sources, function=function, parts=parts)
+        gains = together([term.gains for term in terms])
+        return replace(fact, gaussian=gaussian, sources=sources, function=function, parts=parts, gains=gains)
     if isinstance(form, Normal):
         own = frozenset({f"{node.owner} (gain and shift)"}) if form.gain or form.shift else frozenset()
-        return replace(fact, gaussian=read[0].gaussian, sources=sources | own)
+        gains = read[0].gains.times(node.owner) if form.gain else read[0].gains
+        return replace(fact, gaussian=read[0].gaussian, sources=sources | own, gains=gains)
     if isinstance(form, Product):
         function = multiplied([f.function for f in read])
         if function is not None:
@@ -157,7 +162,7 @@ def _checked(net: Description, facts: list[Fact], owners: dict[str, int], place:
             refuse("a product of two values that are made of the same weights")
         return replace(fact, sources=sources)
     assert isinstance(form, Flat)
-    return replace(fact, gaussian=read[0].gaussian, sources=sources)
+    return replace(fact, gaussian=read[0].gaussian, sources=sources, gains=read[0].gains)
 
 
 def _of_one_value(node: Node, facts: list[Fact], function: Of) -> Fact:

@@ -124,6 +124,13 @@ def times_slope(pairs: Pairs, t: Tensor, both: tuple[Tensor, Tensor]) -> Tensor:
     return t * both[1]
 
 
+def with_gains(
+    pairs: Pairs, t: Tensor, moment: Tensor, both: tuple[Tensor, Tensor], products: Tensor, *, rate: float
+) -> Tensor:
+    """Θ ∘ E φ'φ', of which gains have ω E hh E φ'φ', with their ω E ψψ instead."""
+    return t + rate * (products - moment * both[1])
+
+
 def dual_of_one(pairs: Pairs, var: Tensor, *, φ: Activation) -> Tensor:
     """E φ²."""
     return φ.dual(var, var, var)
