@@ -81,7 +81,7 @@ class Writer:
             x = self.write(Reshape((3, 2)), x)
         h = self.write(Embed(4, n), x) if integers else self.first(x)
         for _ in range(self.random.randint(1, 4)):
-            step: Callable[[Value], Value] = self.choice(STEPS)
+            step: Callable[[Writer, Value], Value] = self.choice(STEPS)
             known = len(self.draft.nodes)
             try:
                 h = step(self, h)

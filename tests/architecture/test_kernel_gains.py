@@ -96,12 +96,6 @@ def post_norm(x):
     return chain(residual(named("hidden", Dense(n))), Erf())(named("norm", GAIN)(x))
 
 
-def tied(x):
-    """The same gain twice."""
-    h = named("hidden", Dense(n))(named("norm", GAIN)(x))
-    return h.then(GAIN, name="again", weights="norm")
-
-
 def test_what_has_no_closed_form_is_refused_unless_the_gain_is_held():
     arch = describe((4,), chain(Dense(n), post_norm, Dense(1)))
     with pytest.raises(ValueError, match=r"Erf.*NTK, to which the gain of norm adds.*weight_lr=\{'norm': 0\.0\}"):
@@ -126,15 +120,17 @@ def test_a_gate_of_normalized_values():
     assert_close(of_gains(gate, x), alone * both)
 
 
-def test_the_same_gain_in_two_places():
-    """f = w·(γ h + γ g) has the tangent of γ (h + g), not those of h and g alone."""
+def test_the_same_shift_in_two_places_is_refused_unless_it_is_held():
+    """f = w·(h + β + g + β) has the tangent 4 of β, not 1 + 1."""
     x = randn(3, 4)
 
     def network(x):
-        h, g = named("first", Dense(n, False))(x), named("second", Dense(n, False))(x)
-        return named("out", Dense(1, False))(Add()(named("norm", GAIN)(h), g.then(GAIN, name="again", weights="norm")))
+        h, g = (named(name, Dense(n, False))(x) for name in ("first", "second"))
+        norm = Normalize(shift=True)
+        return named("out", Dense(1, False))(Add()(named("norm", norm)(h), g.then(norm, name="again", weights="norm")))
 
     arch = describe((4,), network)
+    with pytest.raises(ValueError, match=r"LayerNorm.*again.*NTK beside.*the same parameters.*rates of 0"):
+        arch.ntk()
     gram = x @ x.T / x.norm(dim=1)[:, None] / x.norm(dim=1)
-    rates = {"first": 0.0, "second": 0.0, "out": 0.0}
-    assert_close(arch.ntk(1.0, weight_lr=rates)(x), 2 * gram)
+    assert_close(arch.ntk(1.0, bias_lr=0.0)(x), 4 * gram)

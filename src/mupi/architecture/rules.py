@@ -6,7 +6,6 @@ from typing import Any, NoReturn
 
 from mupi.architecture.description import Node
 from mupi.architecture.operation import Operation
-from mupi.checks import fail
 
 
 class Rules:
@@ -54,7 +53,8 @@ class Rules:
 
     def refuse(self, node: Node, reason: str, hint: str = "") -> NoReturn:
         """Raise the reading's ``ValueError`` about a node."""
-        fail(str(node), f"an operation that has {self.reading}", f"one that has none: {reason}", hint)
+        must = f"an operation that has {self.reading}; got one that has none: {reason}"
+        raise ValueError(f"{node} must be {must}{f'; {hint}' if hint else ''}")
 
 
 class Refused(Exception):

@@ -8,6 +8,7 @@ from mupi.architecture.kernel.listing import Listing, Rule
 from mupi.architecture.kernel.one_input import centered
 from mupi.architecture.kernel.sides import Place, Times
 from mupi.architecture.kernel.steps import Key, diagonal
+from mupi.architecture.kernel.structure import parameters_of
 
 
 def product_of_means(plan: Listing, key: Key) -> Rule:
@@ -110,6 +111,19 @@ def normalized(plan: Listing, key: Key) -> Rule:
     gain, shift = form.gain * scales.weight_lr, form.shift * scales.bias_lr
     own = plan.add(key, [moment], partial(tensors.affine, factor=gain, constant=shift))
     return plan.sum(key, [own] if out is None else [out, own])
+
+
+def check_alone(plan: Listing, later: int, other: int) -> None:
+    """Refuse a gain or shift that learns and is another's too, where one weight reads both."""
+    facts, node = plan.structure, plan.structure.net.nodes[later]
+    scales = plan.scales.get(later)
+    if scales is None or parameters_of(node) not in facts[other].sources:
+        return
+    form = facts[later].form
+    assert isinstance(form, Normal)
+    if form.gain * scales.weight_lr + form.shift * scales.bias_lr > 0:
+        reason = f"its NTK beside {facts.net.nodes[other]}, whose gain or shift are the same parameters"
+        facts.refuse(later, reason, "give it parameters of its own, or rates of 0")
 
 
 def flat(plan: Listing, key: Key) -> Rule:

@@ -66,6 +66,8 @@ def of_pairs(plan: Listing, key: Key) -> Rule:
     on_left = a >= b
     later, other = (a, b) if on_left else (b, a)
     form, other_form = facts[later].form, facts[other].form
+    if isinstance(form, Normal) and key.kind == "tangent" and later != other:
+        linear_rules.check_alone(plan, later, other)
     if isinstance(form, Linear | Normal):
         return (
             yield from (linear_rules.both_sides(plan, key) if a == b else linear_rules.one_side(plan, key, on_left))

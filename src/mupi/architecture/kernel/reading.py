@@ -33,9 +33,9 @@ def kernel(
     between positions p and p' of two inputs (Lee et al. 2018; Jacot et al. 2018; Novak et al. 2019; Arora et al.
     2019). An embedding is a weight that reads one-hot vectors (fan_in 1), a table a weight for each position. Sums,
     averages over positions, normalizations and products of independent values act on K and Θ as they do on values;
-    LayerNorm and RMSNorm divide by √variance, which is no longer random; a gain's tangent is, h h' at a coordinate h,
-    and behind φ it makes ω E ψ(u)ψ(v) with ψ(x) = xφ'(x) (see `mupi.architecture.kernel.gains`); attention with logits q·k/d is uniform at
-    the start; dropout is left out, as in evaluation.
+    LayerNorm and RMSNorm divide by √variance, which is no longer random. The tangent of a gain is, h h' at a
+    coordinate h, and behind φ it makes ω E ψ(u)ψ(v) with ψ(x) = xφ'(x): see `mupi.architecture.kernel.gains`.
+    Attention with logits q·k/d is uniform at the start; dropout is left out, as in evaluation.
 
     Args:
         net: The network.

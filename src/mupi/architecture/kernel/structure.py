@@ -151,7 +151,7 @@ def _checked(net: Description, facts: list[Fact], owners: dict[str, int], place:
         gains = together([term.gains for term in terms])
         return replace(fact, gaussian=gaussian, sources=sources, function=function, parts=parts, gains=gains)
     if isinstance(form, Normal):
-        own = frozenset({f"{node.owner} (gain and shift)"}) if form.gain or form.shift else frozenset()
+        own = frozenset({parameters_of(node)}) if form.gain or form.shift else frozenset()
         gains = read[0].gains.times(node.owner) if form.gain else read[0].gains
         return replace(fact, gaussian=read[0].gaussian, sources=sources | own, gains=gains)
     if isinstance(form, Product):
@@ -163,6 +163,11 @@ def _checked(net: Description, facts: list[Fact], owners: dict[str, int], place:
         return replace(fact, sources=sources)
     assert isinstance(form, Flat)
     return replace(fact, gaussian=read[0].gaussian, sources=sources, gains=read[0].gains)
+
+
+def parameters_of(norm: Node) -> str:
+    """The name of a normalization's parameters among sources."""
+    return f"{norm.owner} (gain and shift)"
 
 
 def _of_one_value(node: Node, facts: list[Fact], function: Of) -> Fact:
