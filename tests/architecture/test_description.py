@@ -30,6 +30,7 @@ from mupi.architecture import (
     activate,
     chain,
     describe,
+    named,
     residual,
 )
 from mupi.architecture.architecture import Architecture
@@ -51,7 +52,9 @@ ZOO = [
 def test_a_description_is_data(net):
     assert net == copy.deepcopy(net) == pickle.loads(pickle.dumps(net))
     assert hash(net) == hash(copy.deepcopy(net))
-    assert len(str(net).splitlines()) == len(net) + 2
+    lines = str(net).splitlines()
+    assert all(any(node.name in line for line in lines[2:]) for node in net)
+    assert len([line for line in lines[2:] if not line.startswith("  ")]) == len(net)
 
 
 def test_shapes_and_roles_follow_from_the_operations():
@@ -144,3 +147,13 @@ def test_an_operation_without_a_rule_is_refused_by_name_and_one_from_outside_reg
         rules(node)
     rules.register(Doubled)(lambda operation, value: 2 * value)
     assert rules(node, 21) == 42
+
+
+def test_a_table_is_narrow_however_long_the_names_are():
+    q, k, v = (f"{'transformer.' * 3}h.0.{part}" for part in ("query", "key", "value"))
+    net = describe(
+        (3, 2), chain(Dense(n), lambda x: Attention()(*(named(name, Dense(n))(x) for name in (q, k, v))), Dense(1))
+    )
+    lines = str(net).splitlines()
+    assert max(map(len, lines)) <= 130
+    assert all(any(f"{name}" in line and "Dense" not in line for line in lines) for name in (q, k, v))
