@@ -1,26 +1,20 @@
-"""`arch.nngp` and `arch.ntk`: their definition by loops, identities between networks, what they take and refuse."""
+"""`arch.nngp` and `arch.ntk`: their definition by loops, identities between networks, settings."""
 
-import pickle
-from copy import deepcopy
-from dataclasses import replace
 from math import sqrt
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import mupi
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
-from mupi import Abs, Cos, Erf, Identity, KernelDynamics, KernelRegression, ReLU
+from mupi import Abs, Erf, ReLU
 from mupi.architecture import (
     Activate,
     Add,
     Architecture,
     Attention,
     AveragePool,
-    Center,
     Conv,
     Dense,
     Dropout,
@@ -29,12 +23,10 @@ from mupi.architecture import (
     Join,
     Multiply,
     Normalize,
-    Operation,
     Permute,
     Reshape,
     Scale,
     Select,
-    Table,
     Value,
     Width,
     chain,
@@ -43,8 +35,6 @@ from mupi.architecture import (
     residual,
     zoo,
 )
-from mupi.architecture.kernel import Linear, limit_kernel, register
-from mupi.architecture.kernel.sides import Times
 
 n = Width()
 READINGS = {"nngp": Architecture.nngp, "ntk": Architecture.ntk}
@@ -322,213 +312,3 @@ def test_gains_and_shifts_learn_at_their_rates():
     of_gains = ReLU().dual_00((var * s * s)[:, None], cov, var * s * s)  # E φ'(u)u φ'(v)v, not E uv·E φ'(u)φ'(v)
     assert_close(arch.ntk(**rates)(x), 2 * of_gains)
     assert_close(arch.ntk(**rates | {"bias_lr": {"norm": 3.0}})(x), 2 * of_gains + 2 * 3 * slopes)
-
-
-# Random networks.
-
-
-KINDS = ["conv", "residual", "attention", "pool", "gate", "mix", "post"]
-ΦS = [ReLU(), Erf(), Cos(), Identity()]
-PLANS = st.tuples(
-    st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3), st.booleans()), min_size=1, max_size=3),
-    st.integers(0, 2),
-)
-
-
-def network(plan):
-    """Of parts on three positions that keep them."""
-    parts: list = [Dense(n)]
-    for kind, which, yes in plan[0]:
-        φ = ΦS[which]
-        if kind == "conv":
-            convs = Conv(n, (3,), (1 + yes,), (2,), ["zeros", "circular"][which % 2]), Conv(n, (1,))
-            parts += [φ, *convs, Select(0, 2), lambda h: Join()(h, Select(0, 1)(h))]
-        elif kind == "residual":
-            norm = replace(NORM, gain=φ != Cos())  # behind a gain, a cosine's NTK has no closed form
-            parts.append(residual(norm, φ, Dense(n), scale=0.6))
-        elif kind == "attention":
-            parts.append(residual(NORM, attend(yes)))
-        elif kind == "pool":
-            parts.append(lambda h: Add()(h, Reshape((1,))(AveragePool()(h))))
-        elif kind == "gate":
-            parts += [lambda h: Multiply()(Activate(Erf())(Dense(n)(h)), Dense(n)(h)), Dense(n)]
-        elif kind == "mix":
-            parts.append(lambda h: Add()(h, Table((3,), n)(h)))
-        else:
-            parts += [residual(φ), NORM, Dense(n)]
-    end = [Flatten(), AveragePool(), Select(1)][plan[1]]
-    return describe((3, 2), chain(*parts, Normalize(eps=0.1), ReLU(), end, Dense(1)))
-
-
-@settings(max_examples=4, deadline=None)
-@given(PLANS, st.integers(0, 10**6))
-def test_kernels_of_random_networks(plan, seed):
-    arch = network(plan)
-    x = randn(5, 3, 2, seed=seed)
-    for read in READINGS.values():
-        k = read(arch, 1.1, 0.2)
-        K = k(x)
-        assert_equal(K, K.T.contiguous())
-        assert float(torch.linalg.eigvalsh(K)[0]) > -1e-7 * float(K.trace())
-        assert_close(k.diagonal(x), K.diagonal(), rtol=1e-9)
-        assert_close(k(x[:2].clone(), x[2:].flatten(1)), K[:2, 2:].contiguous(), rtol=1e-9)
-        assert_close(k(x.float()), K, rtol=1e-3)
-        whole, limit_kernel.BLOCK_ENTRIES = limit_kernel.BLOCK_ENTRIES, 40
-        assert_close(k(x), K, rtol=1e-9)
-        limit_kernel.BLOCK_ENTRIES = whole
-        assert pickle.loads(pickle.dumps(k)) == k == deepcopy(k) == read(arch, 1.1, 0.2)
-    assert bool((read(arch, 1.1, 0.2)(x).diagonal() >= Architecture.nngp(arch, 1.1, 0.2)(x).diagonal() - 1e-9).all())
-
-
-@settings(max_examples=2, deadline=None)
-@given(PLANS, st.integers(0, 10**6))
-def test_gradients_of_random_networks(plan, seed):
-    arch = network(plan)
-    x, y = randn(2, 6, seed=seed).requires_grad_(), randn(2, 6, seed=seed + 1)
-    for read in READINGS.values():
-        k = read(arch, 1.1, 0.2)
-        assert_close(k(x, y), k(x.detach(), y), rtol=1e-9)
-        assert torch.autograd.gradcheck(k, (x, y), fast_mode=True, atol=1e-4)
-
-
-def test_derivatives_by_blocks_and_transforms(monkeypatch):
-    arch = zoo.vit((1, 4, 4), 2, 1, depth=1, heads=2, activation=Erf())
-    k, x = arch.ntk(1.1, 0.2), randn(3, 16)
-    monkeypatch.setattr(limit_kernel, "BLOCK_ENTRIES", 40)
-
-    def total(a):
-        return k(a, x + 1).sin().sum()
-
-    leaf = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(total(leaf), leaf)
-    assert_close(torch.func.grad(total)(x), gradient)
-    each = torch.func.vmap(torch.func.grad(lambda a: k(a[None], x).sum()))(x)
-    assert_close(each, torch.autograd.grad(k(leaf, x).sum(), leaf)[0])
-
-
-# What it is used in, and given.
-
-
-def test_kernel_methods_take_it():
-    x, y = randn(12, 36), torch.arange(12) % 3
-    arch = describe((4, 3, 3), chain(Permute((0, 1, 2)), zoo_block, AveragePool(), Dense(1)))
-    assert KernelRegression(arch.ntk(), 1e-6).fit(x, y).score(x, y) == 1.0
-    assert KernelDynamics(arch.nngp()).fit(x, y).flow(x, 1.0).shape == (12, 3)
-    tokens = torch.randint(5, (12, 4), generator=seeded())
-    text = zoo.gpt(5, 4, 1, 2).ntk(output="mean")
-    KernelRegression(text, 1e-3).fit(tokens.double(), y)
-    assert_close(text(tokens.double()), text(tokens), rtol=1e-5)
-    assert_close(torch.as_tensor(text(tokens.numpy())), text(tokens))
-
-
-def zoo_block(x: Value) -> Value:
-    return chain(Conv(n, (3, 3), padding=(1, 1)), residual(Normalize(eps=1e-5), ReLU(), Conv(n, (1, 1))), ReLU())(x)
-
-
-@pytest.mark.parametrize(
-    ("arch", "x", "message"),
-    [
-        (zoo.perceptron(3, 1), torch.ones(2, 4), r"`arch\.nngp\(x1\)` must be of shape \(n, 3\); got shape \(2, 4\)"),
-        (zoo.cnn((1, 2, 2), 1), torch.ones(2, 2), r"of shape \(n, 1, 2, 2\) or \(n, 4\); got"),
-        (zoo.perceptron(3, 1), torch.ones(2, 3).long(), r"of a floating dtype; got torch\.int64; use x\.float"),
-        (zoo.perceptron(3, 1), torch.full((2, 3), torch.nan), "must be finite"),
-        (zoo.perceptron(3, 1), 1e25 * torch.ones(2, 3), "must be of a size whose mean square"),
-        (zoo.gpt(5, 2, 1, 2), torch.tensor([[1, 5]]), "must be integers 0 to 4; got 5"),
-        (zoo.gpt(5, 2, 1, 2), torch.tensor([[1, 0.5]]), "must be integers 0 to 4; got 0.5"),
-        (zoo.gpt(5, 2, 1, 2), torch.tensor([[True, False]]), "must be integers; got torch.bool"),
-    ],
-)
-def test_wrong_inputs_are_named(arch, x, message):
-    k = arch.nngp(output=0 if arch.output.positions else None)
-    with pytest.raises(ValueError, match=message):
-        k(x)
-
-
-def test_what_does_not_fit_into_memory_is_refused_before_it_starts(monkeypatch):
-    monkeypatch.setattr(limit_kernel, "available_memory", lambda device: 10**8)
-    x = torch.zeros(1, 1, 100, 100)
-    with pytest.raises(
-        ValueError, match=r"`arch\.ntk\(x1, x2\)` must be small enough for the available memory, 0\.1 GB"
-    ):
-        zoo.cnn((1, 100, 100), 1, 1).ntk()(x)
-
-
-def tied(x: Value) -> Value:
-    return x.then(Dense(n), name="one").then(Dense(2 * n), weights="one")
-
-
-def again(x: Value) -> Value:
-    """One weight that reads data, then a layer."""
-    return x.then(Dense(n), name="one").then(Dense(n), weights="one")
-
-
-@pytest.mark.parametrize(
-    ("network", "message"),
-    [
-        (
-            chain(Dense(n), residual(Dense(n), ReLU()), ReLU(), Dense(1)),
-            r"`ReLU\(\)`.*φ of a value that is not Gaussian.*program",
-        ),
-        (chain(Dense(n), Center(), Dense(1)), r"`Center\(\)`.*depends on the other samples"),
-        (chain(Dense(n), Scale(1.0, -0.5), Dense(1)), r"a factor n\^-0\.5"),
-        (chain(Dense(n), Dense(4), ReLU(), Dense(1)), "reads a layer of finitely many channels"),
-        (chain(tied, Dense(1)), r"its weights are those of `Dense\(n\)` \(one\), which uses them otherwise"),
-        (chain(again, Dense(1)), r"its weights are those of `Dense\(n\)` \(one\), which uses them otherwise"),
-        (chain(Dense(n), ReLU(), lambda h: Multiply()(h, Activate(Erf())(Dense(n)(h))), Dense(1)), None),
-        (
-            chain(Dense(n), lambda h: Multiply()(Normalize()(h), Activate(Erf())(h)), Dense(1)),
-            "made of the same weights",
-        ),
-        (
-            chain(Dense(n), lambda h: Add()(Activate(ReLU())(h), Activate(Erf())(Normalize()(h))), Dense(1)),
-            "another function",
-        ),
-        (chain(ReLU()), "ends? with a readout"),
-    ],
-)
-def test_what_has_no_kernel_is_refused_by_name(network, message):
-    arch = describe((4,), network)
-    for read in READINGS.values():
-        if message is None:
-            read(arch)
-        else:
-            with pytest.raises(ValueError, match=message):
-                read(arch)
-
-
-@pytest.mark.parametrize(("exponent", "message"), [(-0.5, "no Gaussian process.*1/d"), (0.0, r"grow as d\^0\.5")])
-def test_attention_whose_logits_stay_random_is_refused(exponent, message):
-    def block(x: Value) -> Value:
-        return Attention(1, exponent=exponent)(Dense(n)(x), Dense(n)(x), Dense(n)(x))
-
-    with pytest.raises(ValueError, match=message):
-        describe((4, 3), chain(Dense(n), block, AveragePool(), Dense(1))).nngp()
-    with pytest.raises(ValueError, match="logits do not vanish"):
-        describe((4, 3), chain(Dense(n), lambda x: Attention()(x, x, x), AveragePool(), Dense(1))).nngp()
-
-
-class Mix(Operation):
-    """½ x + 2 y: an operation of a user's own."""
-
-    reads = 2
-
-    def shape(self, *inputs):
-        return inputs[0]
-
-    def __str__(self):
-        return "Mix"
-
-
-def test_an_operation_of_a_users_own_has_a_kernel_when_it_has_a_rule():
-    arch = describe((4,), chain(Dense(n), lambda h: Mix()(h, Dense(n)(h)), ReLU(), Dense(1)))
-    with pytest.raises(ValueError, match=r"`Mix` has no rule; register one with .*kernel\.forms\.register\(Mix\)"):
-        arch.nngp()
-    register(Mix)(lambda operation, shapes, out: Linear(((0, Times(0.5)), (1, Times(2.0)))))
-    plain = describe((4,), chain(Dense(n), lambda h: Add()(Scale(0.5)(h), Scale(2.0)(Dense(n)(h))), ReLU(), Dense(1)))
-    x = randn(3, 4)
-    assert_close(arch.ntk()(x), plain.ntk()(x))
-
-
-def test_a_deep_network_needs_no_deep_stack():
-    arch = describe((3,), chain(Dense(n), *(residual(NORM, ReLU(), Dense(n), scale=0.05) for _ in range(60)), Dense(1)))
-    assert torch.isfinite(arch.ntk()(randn(2, 3))).all()
