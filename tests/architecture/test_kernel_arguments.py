@@ -153,3 +153,15 @@ def test_an_operation_of_a_users_own_has_a_kernel_when_it_has_a_rule():
 def test_a_deep_network_needs_no_deep_stack():
     arch = describe((3,), chain(Dense(n), *(residual(NORM, ReLU(), Dense(n), scale=0.05) for _ in range(60)), Dense(1)))
     assert torch.isfinite(arch.ntk()(randn(2, 3))).all()
+
+
+def test_a_kernel_of_tokens_has_the_default_dtype_or_that_of_the_numbers_they_are_given_as():
+    k, tokens = zoo.gpt(4, 3, depth=1, heads=2).ntk(output=0), torch.tensor([[0, 1, 2], [3, 3, 1]])
+    single, double = k(tokens), k(tokens.double())
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+    assert_close(single.double(), double, rtol=1e-6)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert_equal(k(tokens), double)
+    finally:
+        torch.set_default_dtype(torch.float32)

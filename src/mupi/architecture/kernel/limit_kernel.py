@@ -48,6 +48,8 @@ class LimitKernel:
     In NTK parametrization: a weight maps x to σ_w W x/√fan_in + σ_b b with all entries N(0, 1); see
     `Architecture.nngp` and `Architecture.ntk`, which make it, for arguments and conventions.
 
+    The result has the dtype of the inputs, and of integers torch's default; their ``x.double()`` is taken for float64.
+
     Beside the result, a call holds a few blocks; under autograd it recomputes them in the backward pass. Angles below
     4√eps count as 0. Derivatives of any order exist, by autograd and `torch.func`; those that diverge for a kinked φ at
     parallel inputs count as their mean over directions. Where a variance is so large that its rounding would show, all
