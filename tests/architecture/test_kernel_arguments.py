@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from architecture.test_kernel import NORM, READINGS, n
-from assertions import assert_close
+from assertions import assert_close, assert_equal
 from cases import randn, seeded
 from mupi import Erf, KernelDynamics, KernelRegression, ReLU
 from mupi.architecture import (
