@@ -11,6 +11,7 @@ from mupi.activations import GELU, Activation, Tanh
 from mupi.activations.hermite_polynomials import gauss_hermite
 from mupi.conventions import OtherConvention
 from mupi.features import AveragePool, Expansion, Features, Weight, gram
+from mupi.features.gate import outputs
 from mupi.layers import PiLinear, layer_error
 from mupi.optim import SGD, gradient_norm
 from mupi.testing.closeness import assert_close, assert_equal
@@ -219,7 +220,7 @@ class FeatureMapContract:
         except ValueError:
             assert not self.samples, "it refuses to sample"
             return
-        mean = (weight.activation(g @ z.T) * torch.outer(w, w).reshape(-1)) @ neurons
+        mean = (outputs(weight.activation, g, z) * torch.outer(w, w).reshape(-1)) @ neurons
         assert_close(mean, weight(g), rtol=1e-8)
 
     def test_the_reported_error_is_that_of_the_sum_of_its_atoms(self):
