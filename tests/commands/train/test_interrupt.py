@@ -8,11 +8,13 @@ from mupi.training.interrupt import STOPPING, interrupt_noted, last_stop, signal
 
 
 @pytest.fixture(autouse=True)
-def usual_ctrl_c():
-    """Python's own handler, which it does not install in a process that was started to ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def usual_signals():
+    """Handlers as in a terminal, also in a process that was started to ignore signals, as by `nohup`."""
+    usual = {s: signal.default_int_handler if s == signal.SIGINT else signal.SIG_DFL for s in STOPPING}
+    before = {s: signal.signal(s, handler) for s, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for s, handler in before.items():
+        signal.signal(s, handler)
 
 
 @pytest.mark.parametrize("signum", STOPPING)
