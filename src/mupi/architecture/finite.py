@@ -16,6 +16,7 @@ from mupi.architecture.exponents import place_layers
 from mupi.architecture.finite_readout import FiniteReadout, last_hidden
 from mupi.architecture.finite_rules import Place, Tied, finite
 from mupi.architecture.inputs import read_inputs
+from mupi.architecture.named_part import named_part
 from mupi.architecture.scaled_groups import grouped
 from mupi.architecture.scaling import Lent, Scaled, Scaling
 from mupi.arrays import takes_numpy
@@ -228,11 +229,11 @@ class FiniteNetwork(Conventional, Network):
     def _held(self, name: str) -> Lent:
         """The parameters of a module that does not hold them."""
         _, paths = self._lent[name]
-        return Lent(*(_at(self, paths[kind]) if kind in paths else None for kind in ("weight", "bias")))
+        return Lent(*(named_part(self, paths[kind]) if kind in paths else None for kind in ("weight", "bias")))
 
     def _owner(self, name: str) -> Any:
         """What has the weight and the bias of a name: now, since a module may have been replaced."""
-        return self._held(name) if name in self._lent else _at(self, name)
+        return self._held(name) if name in self._lent else named_part(self, name)
 
     def _evaluate(self, known: dict[int, Tensor], upto: int | None = None) -> list[Any]:
         """The values of all nodes, up to one, from some that are known; those before are None."""
@@ -245,7 +246,7 @@ class FiniteNetwork(Conventional, Network):
                     module, _ = self._lent[step]
                     read.append(self._held(step))
                 else:
-                    module = _at(self, step)
+                    module = named_part(self, step)
                     read += [self._owner(net.nodes[i].owner)] if isinstance(module, Tied) else []
                 step = module
             values.append(step(*read))
@@ -290,11 +291,3 @@ def _register(net: nn.Module, name: str, value: nn.Module | nn.Parameter) -> Non
         net.append(value)
     else:
         net._parameters[parts[-1]] = value
-
-
-def _at(net: nn.Module, name: str) -> Any:
-    """The module or parameter of a name."""
-    *path, last = name.split(".")
-    for part in path:
-        net = net._modules[part]  # pyright: ignore[reportAssignmentType]
-    return net._modules[last] if last in net._modules else net._parameters[last]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mupi.architecture.coordinates import Activate
 from mupi.architecture.description import Description
+from mupi.architecture.named_part import named_part
 from mupi.architecture.pi_plan import Options, Plan, apply
 from mupi.architecture.pi_values import Data
 from mupi.architecture.pi_weights import pi
@@ -110,18 +111,18 @@ class PiArchitecture(PiNetwork):
     @property
     def readout(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The weight that reads the last layer out."""
-        return submodule(self, self._readout)
+        return named_part(self, self._readout)
 
     @property
     def pi_layers(self) -> list[PiLayer]:
         """All layers that read φ of a junction, in the order of the network, the readout last."""
         names = sorted(self._junctions, key=lambda name: name == self._readout)
-        return [submodule(self, name) for name in names]
+        return [named_part(self, name) for name in names]
 
     @property
     def junctions(self) -> list[Sequence[PiLayer]]:
         """The layers that read each junction, in order; one that reads a product is with both."""
-        return [[submodule(self, name) for name in names] for names in self._readers().values()]
+        return [[named_part(self, name) for name in names] for names in self._readers().values()]
 
     def _readers(self) -> dict[int, list[str]]:
         """By junction, in the order in which they are first read, the names of the layers."""
@@ -165,7 +166,7 @@ class PiArchitecture(PiNetwork):
         for step in self._steps[:count]:
             assert step.inputs is not None
             read = (values[i] for i in step.inputs)
-            values.append(step.call(submodule(self, step.module), *read) if step.module else step.call(*read))
+            values.append(step.call(named_part(self, step.module), *read) if step.module else step.call(*read))
         return values
 
     def _taken(self, x: Tensor) -> Tensor:
@@ -232,15 +233,6 @@ class PiArchitecture(PiNetwork):
         while name and name not in self._roles:  # a layer's weight may have parameters in modules of its own
             name = name.rpartition(".")[0]
         return {"input": "first", "readout": "last", "vector": "bias"}.get(self._roles.get(name, ""), "hidden")
-
-
-def submodule(net: nn.Module, name: str) -> Any:
-    """A module or parameter by its dotted name, which may be that of a method; whatever stands in its place."""
-    found: Any = net
-    for part in name.split("."):
-        held = {**found._modules, **found._parameters} if isinstance(found, nn.Module) else {}
-        found = held[part] if part in held else getattr(found, part)
-    return found
 
 
 def attach(net: nn.Module, name: str, module: nn.Module | nn.Parameter) -> None:

@@ -37,6 +37,12 @@ class Columns:
         """Those of the columns, (batch, *positions)."""
         return torch.arange(self.count).reshape(self.batch, *self.positions)
 
+    def numbers_in(self, larger: "Columns") -> Tensor:
+        """For each column of a larger value, whose last positions these are, the number of its own here."""
+        numbers = self.numbers
+        numbers = numbers.reshape(len(numbers), *[1] * (len(larger.positions) + 1 - numbers.ndim), *numbers.shape[1:])
+        return numbers.expand(larger.batch, *larger.positions)
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -65,9 +71,7 @@ class Layer:
 
     def widened(self, columns: Columns) -> "Layer":
         """With the axes of a larger value, whose last positions it has."""
-        numbers = self.columns.numbers
-        numbers = numbers.reshape(len(numbers), *[1] * (len(columns.positions) + 1 - numbers.ndim), *numbers.shape[1:])
-        return self.chosen(numbers.expand(columns.batch, *columns.positions))
+        return self.chosen(self.columns.numbers_in(columns))
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,7 @@ class Outputs:
 
     def widened(self, columns: Columns) -> "Outputs":
         """See `Layer.widened`."""
-        numbers = self.columns.numbers
-        numbers = numbers.reshape(len(numbers), *[1] * (len(columns.positions) + 1 - numbers.ndim), *numbers.shape[1:])
-        return self.chosen(numbers.expand(columns.batch, *columns.positions))
+        return self.chosen(self.columns.numbers_in(columns))
 
 
 @dataclass(frozen=True)
