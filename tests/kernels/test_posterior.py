@@ -8,7 +8,7 @@ from sklearn.gaussian_process.kernels import RBF
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
 from mupi import NNGP, ReLU
-from mupi.kernels import KernelRegression, panels, regression
+from mupi.kernels import KernelRegression, panels, ridge_system
 
 
 def rbf(x1, x2):
@@ -78,7 +78,7 @@ def test_samples_have_the_mean_and_the_covariance():
 
 def test_a_large_factor_is_made_again_when_it_is_asked_for(fitted, monkeypatch):
     ours, _, X, Y = fitted
-    monkeypatch.setattr(regression, "KEPT_BYTES", 0)
+    monkeypatch.setattr(ridge_system, "KEPT_BYTES", 0)
     again = KernelRegression(rbf, 0.1).fit(X, Y)
     assert again._factor is None
     assert_equal(again.predict(NEW, return_std=True)[1], ours.predict(NEW, return_std=True)[1])

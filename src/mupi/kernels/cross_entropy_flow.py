@@ -10,7 +10,7 @@ from torch import Tensor
 from mupi.arrays import takes_numpy
 from mupi.checks import fail
 from mupi.kernels.given import Kernel, check_new_inputs, check_symmetric, check_training_inputs, kernel_matrix
-from mupi.kernels.labels import count_classes, is_labels
+from mupi.kernels.labels import labeled_classes
 from mupi.kernels.memory import available_memory, require_memory
 
 OWNER = "CrossEntropyFlow"
@@ -73,9 +73,7 @@ class CrossEntropyFlow:
         from scipy.integrate import solve_ivp  # here, as its import takes long
 
         check_training_inputs(f"{OWNER}.fit(X)", X)
-        if not is_labels(f"{OWNER}.fit(Y)", Y, len(X), classes):
-            fail(f"{OWNER}.fit(Y)", "class labels 0 … k−1", Y.dtype, "use Y.long(), or KernelDynamics for numbers")
-        k, n = count_classes(f"{OWNER}.fit(Y)", Y, classes), len(X)
+        n, k = len(X), labeled_classes(f"{OWNER}.fit(Y)", Y, len(X), classes, "KernelDynamics")
         self.times = tuple(float(t) for t in times)
         if (
             not self.times

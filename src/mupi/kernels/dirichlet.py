@@ -9,7 +9,7 @@ from torch import Tensor
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
 from mupi.kernels.given import Kernel, check_new_inputs, check_symmetric, check_training_inputs, kernel_matrix
-from mupi.kernels.labels import count_classes, is_labels
+from mupi.kernels.labels import labeled_classes
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.posterior import prior_variance
 from mupi.kernels.ridge_system import NotPositiveDefiniteError
@@ -74,9 +74,7 @@ class DirichletClassification:
             NotPositiveDefiniteError: If the kernel is not positive semi-definite.
         """
         check_training_inputs(f"{OWNER}.fit(X)", X)
-        if not is_labels(f"{OWNER}.fit(Y)", Y, len(X), classes):
-            fail(f"{OWNER}.fit(Y)", "class labels 0 … k−1", Y.dtype, "use Y.long(), or KernelRegression for numbers")
-        k, n = count_classes(f"{OWNER}.fit(Y)", Y, classes), len(X)
+        n, k = len(X), labeled_classes(f"{OWNER}.fit(Y)", Y, len(X), classes, "KernelRegression")
         require_memory(f"{OWNER}.fit(X)", 8 * n * n * (k + 2), available_memory(X.device), "fit fewer inputs")
         K = kernel_matrix(OWNER, self.kernel, X, X).double()
         check_symmetric(OWNER, K)

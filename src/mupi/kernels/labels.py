@@ -57,6 +57,24 @@ def is_labels(argument: str, Y: Tensor, rows: int, classes: int | None = None) -
     return True
 
 
+def labeled_classes(argument: str, Y: Tensor, rows: int, classes: int | None, instead: str) -> int:
+    """The number of classes k of targets that must be class labels.
+
+    Args:
+        argument: What errors call the targets.
+        Y: The targets.
+        rows: How many there must be.
+        classes: The number of classes k; None if all occur.
+        instead: What takes numbers, for the error about them.
+
+    Raises:
+        ValueError: If they are numbers, or no class labels by the rule above.
+    """
+    if not is_labels(argument, Y, rows, classes):
+        fail(argument, "class labels 0 … k−1", Y.dtype, f"use Y.long(), or {instead} for numbers")
+    return count_classes(argument, Y, classes)
+
+
 def count_classes(argument: str, labels: Int[Tensor, " n"], classes: int | None = None) -> int:
     """The number of classes k, given or, if all occur, found.
 

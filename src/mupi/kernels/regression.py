@@ -22,7 +22,7 @@ from mupi.kernels.posterior import (
     posterior_variance,
     prior_variance,
 )
-from mupi.kernels.ridge_system import KEPT_BYTES, OWNER, RidgeSystem, check_weights, memory_needed, track
+from mupi.kernels.ridge_system import OWNER, RidgeSystem, check_weights, is_kept, memory_needed, track
 from mupi.kernels.tiles import row_blocks
 
 PREDICTION_ROWS = 1024
@@ -127,7 +127,7 @@ class KernelRegression:
         system = RidgeSystem(self.kernel, X.detach(), self.ridge, weights)
         factor = system.factorize(progress)
         solution = system.solve(factor, targets, progress)
-        if sum(panel.numel() for panel in factor) * X.element_size() <= KEPT_BYTES:
+        if is_kept(n, X.dtype):
             self._factor = factor
         del factor  # the copy of X takes its place
         system.X, self._system, self._targets = X.detach().clone(), system, targets

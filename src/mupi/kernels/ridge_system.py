@@ -95,7 +95,7 @@ class RidgeSystem:
         self.regularizer = self.ridge * size
         weights = torch.ones(len(X), dtype=torch.float64) if self.weights is None else self.weights
         self.noise = self.regularizer / weights.to(X.device)
-        if sum(panel.numel() for panel in panels) * X.element_size() <= KEPT_BYTES:
+        if is_kept(len(X), X.dtype):
             self._matrix = [panel.clone() for panel in panels]
         for panel, part in zip(panels, columns, strict=True):
             panel.diagonal().add_(self.noise[part].to(panel))
@@ -176,10 +176,15 @@ def check_weights(argument: str, weights: Tensor | None, n: int) -> Float[Tensor
     return weights.detach().double()
 
 
+def is_kept(n: int, dtype: torch.dtype) -> bool:
+    """Whether a triangle of n × n is kept where it is asked for again."""
+    return panel_entries(n) * dtype.itemsize <= KEPT_BYTES
+
+
 def memory_needed(n: int, outputs: int, dtype: torch.dtype) -> int:
     """Bytes that a fit allocates: the panels, and k where it is kept, a few panels, and some matrices of targets."""
     panels = panel_entries(n) * dtype.itemsize
-    kept = panels if panels <= KEPT_BYTES else 0
+    kept = panels if is_kept(n, dtype) else 0
     return panels + kept + dtype.itemsize * (4 * n * min(n, PANEL_WIDTH) + 8 * n * outputs)
 
 

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from mupi.layers.evaluating import evaluating
 from mupi.optim import SGD
 from mupi.training.examples import Examples
-from mupi.training.modes import evaluation_mode
 from mupi.training.procedure import OF_A_COMMAND, Loss, Procedure
 from mupi.training.replayed_step import ReplayedStep, replayable
 from mupi.training.state import Tally, TrainingState
@@ -153,7 +153,7 @@ def evaluate(
         labels: Whether targets are classes; else the share is 0.
     """
     loss, correct = 0.0, 0
-    with evaluation_mode(net):
+    with evaluating(net):
         for x_part, y_part in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
             outputs = net(x_part)
             if mean is None:

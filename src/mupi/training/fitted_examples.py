@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from mupi.checks import fail
 from mupi.data import Dataset
+from mupi.layers.evaluating import evaluating
 from mupi.training.augmentation import Augmentation
 from mupi.training.examples import Examples, as_examples
-from mupi.training.modes import evaluation_mode
 from mupi.training.pairing import are_labels, check_pairs, rows_to_try
 from mupi.training.procedure import Procedure
 
@@ -55,7 +55,7 @@ def check_examples(net: nn.Module, procedure: Procedure, train: Examples, tests:
         ValueError: If the network, the loss and the targets do not go together.
     """
     rows = rows_to_try(train.y)
-    with evaluation_mode(net), torch.no_grad(), procedure.precision(train.x.device):
+    with evaluating(net), torch.no_grad(), procedure.precision(train.x.device):
         outputs = net(train.x[rows])
         if not isinstance(outputs, Tensor) or outputs.ndim < 1 or len(outputs) != len(rows):
             got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__

@@ -1,4 +1,4 @@
-"""Training and evaluation mode of a network, for a while."""
+"""Training mode of a network, for a while; for evaluation see `mupi.layers.evaluating`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +17,3 @@ def training_mode(net: nn.Module) -> Iterator[None]:
         yield
     finally:
         net.eval()
-
-
-@contextmanager
-def evaluation_mode(net: nn.Module) -> Iterator[None]:
-    """Inside, all layers of a network are in evaluation mode; afterwards each is in its own again."""
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

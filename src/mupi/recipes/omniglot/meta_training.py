@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from mupi.data.episodes import Episodes, EpisodeSampler
+from mupi.layers.evaluating import evaluating
 from mupi.optim import SGD
 from mupi.recipes.omniglot.few_shot_records import Accuracy
 from mupi.recipes.omniglot.learners import Learner
-from mupi.training.modes import evaluation_mode
 from mupi.training.records import of_fields
 
 TASKS_AT_A_TIME = 32
@@ -156,7 +156,7 @@ def accuracy(
         progress: Told after each batch how many tasks it had.
     """
     shares = []
-    with nullcontext() if learner.net is None else evaluation_mode(learner.net):
+    with nullcontext() if learner.net is None else evaluating(learner.net):
         for done in range(0, episodes, TASKS_AT_A_TIME):
             drawn = sampler.draw(min(TASKS_AT_A_TIME, episodes - done), generator)
             shares.append(hits(learner.logits(drawn, steps), drawn).double().mean(1))
