@@ -63,8 +63,8 @@ from mupi.nets import (
     feature_kernel,
     num_atoms,
     parameter_groups,
-    parametrize,
     sample,
+    with_multipliers,
 )
 from mupi.optim import SGD
 from mupi.parameters import factor_gradients
@@ -138,7 +138,7 @@ __all__ = [
     "num_atoms",
     "outer",
     "parameter_groups",
-    "parametrize",
     "sample",
     "trace",
+    "with_multipliers",
 ]

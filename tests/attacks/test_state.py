@@ -11,7 +11,7 @@ from torch import nn
 import mupi
 from mupi import MLP, Atoms, Hermite, PiCNN, PiMLP, PiResNet, PiTransformer, Polynomial, Random, ReLU, Tanh
 from mupi.layers import Centre
-from mupi.nets import MuCNN, Patches, parametrize, plain
+from mupi.nets import MuCNN, Patches, plain, with_multipliers
 from mupi.optim import factor_gradients
 
 EXACT = Polynomial((0.3, 1.0, 0.2))
@@ -289,13 +289,13 @@ def test_models_that_are_no_perceptrons(record):
     }
     for name, run in wrong.items():
         try:
-            parametrize(Custom(run))
+            with_multipliers(Custom(run))
             outcome = "silent"
         except ValueError as error:
             outcome = refused_in_one_line(error)
         record("custom networks", f"parametrize {name}", outcome)
     try:
-        parametrize(Custom(lambda net, x: net.third(net.second(net.first(x).relu()).tanh())))
+        with_multipliers(Custom(lambda net, x: net.third(net.second(net.first(x).relu()).tanh())))
         outcome = "right"
     except ValueError:
         outcome = "lost"

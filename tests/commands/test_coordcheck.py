@@ -19,7 +19,7 @@ from mupi.commands.chosen import Chosen
 from mupi.commands.coordcheck import CoordCheckConfig, check, coordcheck, protocol
 from mupi.commands.train.networks import ACTIVATIONS
 from mupi.data import load_digits
-from mupi.nets import MLP, parameter_groups, parametrize
+from mupi.nets import MLP, parameter_groups, with_multipliers
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
 from mupi.parametrization.coordinate_check import WidthVerdict, coordinate_check
@@ -139,7 +139,7 @@ def test_sp_at_an_ordinary_learning_rate_blows_up_with_width(digits):
     def slope(p: Parametrization) -> float:
         def make_model(width: int) -> nn.Module:
             layers = nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-            return parametrize(layers.append(nn.Linear(width, 10)).double(), p, sigma_w=2**0.5, input_std=1.0)
+            return with_multipliers(layers.append(nn.Linear(width, 10)).double(), p, sigma_w=2**0.5, input_std=1.0)
 
         lr = 1.0 * 64 ** float(p.c)
         result = coordinate_check(

@@ -8,7 +8,7 @@ from torch import nn
 
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
-from mupi.nets import MLP, parameter_groups, parametrize
+from mupi.nets import MLP, parameter_groups, with_multipliers
 from mupi.parametrization import Parametrization
 
 
@@ -31,7 +31,7 @@ def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
 def test_it_is_the_mlp_of_the_library(make: Callable[[int], Parametrization]):
     """Same draws, same function, same training."""
     p = make(2)
-    mine = parametrize(perceptron().double(), p, sigma_w=1.4, sigma_b=0.3, readout_std=0.5, generator=seeded())
+    mine = with_multipliers(perceptron().double(), p, sigma_w=1.4, sigma_b=0.3, readout_std=0.5, generator=seeded())
     scales = dict(bias_scale=1.0, sigma_w=1.4, sigma_b=0.3, readout_std=0.5)
     ours = MLP(8, 3, 32, 2, parametrization=p, generator=seeded(), dtype=torch.float64, **scales)
     factors = dict(lr=0.01, first=0.5, last=2.0, bias=0.1, weight_decay=0.1)
@@ -43,7 +43,7 @@ def test_it_is_the_mlp_of_the_library(make: Callable[[int], Parametrization]):
 def test_the_model_given_stays_as_it_is():
     model = perceptron()
     before = {name: p.clone() for name, p in model.state_dict().items()}
-    parametrize(model)
+    with_multipliers(model)
     assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
     assert type(model[1]) is nn.Linear
 
@@ -52,7 +52,7 @@ def test_training_goes_on_after_saving_and_loading(tmp_path):
     """Weights, multipliers and the learning rates of all groups."""
 
     def make(seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
-        net = parametrize(perceptron().double(), generator=seeded(seed))
+        net = with_multipliers(perceptron().double(), generator=seeded(seed))
         groups = parameter_groups(net, 0.1, first=0.3, weight_decay=0.01)
         return net, torch.optim.SGD(groups, momentum=0.9)
 
@@ -71,16 +71,16 @@ def test_training_goes_on_after_saving_and_loading(tmp_path):
 
 
 def test_weights_saved_in_another_parametrization_are_refused():
-    saved = parametrize(perceptron()).state_dict()
+    saved = with_multipliers(perceptron()).state_dict()
     with pytest.raises(ValueError, match="make the net with the parametrization, width and scales that were saved"):
-        parametrize(perceptron(), Parametrization.ntk(2)).load_state_dict(saved)
+        with_multipliers(perceptron(), Parametrization.ntk(2)).load_state_dict(saved)
     with pytest.raises(RuntimeError, match="_extra_state"):
         perceptron().load_state_dict(saved)
 
 
 def test_hidden_widths_may_differ():
     model = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 3))
-    net = parametrize(model, Parametrization.standard(2, c=1))
+    net = with_multipliers(model, Parametrization.standard(2, c=1))
     assert [layer.width for layer in (net[0], net[2], net[4])] == [64, 64, 16]
     assert [g["lr"] for g in parameter_groups(net, 1.0) if g["name"] == "last"] == [1 / 16]
 
@@ -106,21 +106,21 @@ class Odd(nn.Module):
 )
 def test_other_models_are_refused_by_the_name_of_the_module(model: nn.Module, message: str):
     with pytest.raises(ValueError, match=message):
-        parametrize(model)
+        with_multipliers(model)
 
 
 def test_a_layer_used_twice_is_refused():
     shared = nn.Linear(8, 8)
     with pytest.raises(ValueError, match="used once"):
-        parametrize(nn.Sequential(nn.Linear(4, 8), shared, nn.ReLU(), shared, nn.Linear(8, 2)))
+        with_multipliers(nn.Sequential(nn.Linear(4, 8), shared, nn.ReLU(), shared, nn.Linear(8, 2)))
 
 
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="of depth 2, the model's; got depth 3"):
-        parametrize(perceptron(), Parametrization.mup(3))
-    with pytest.raises(ValueError, match=r"`parametrize\(sigma_w=...\)` must be a finite number ≥ 0"):
-        parametrize(perceptron(), sigma_w=-1.0)
-    with pytest.raises(ValueError, match="a model that `parametrize` returned; got Sequential"):
+        with_multipliers(perceptron(), Parametrization.mup(3))
+    with pytest.raises(ValueError, match=r"`with_multipliers\(sigma_w=...\)` must be a finite number ≥ 0"):
+        with_multipliers(perceptron(), sigma_w=-1.0)
+    with pytest.raises(ValueError, match="a model that `with_multipliers` returned; got Sequential"):
         parameter_groups(perceptron(), 0.1)
 
 
@@ -141,7 +141,7 @@ def test_activations_may_be_in_the_forward_pass_and_inputs_and_outputs_are_free(
         lambda net, x: net.third(net.second(net.first(x).relu()).tanh()),
         lambda net, x: net.third(net.second(net.first(x / x.norm(dim=1, keepdim=True)).sign()).tanh()).softmax(1),
     ):
-        parametrize(Functional(run))
+        with_multipliers(Functional(run))
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,16 @@ def test_activations_may_be_in_the_forward_pass_and_inputs_and_outputs_are_free(
         (lambda net, x: net.third(net.second(net.second(net.first(x)))), "`second` used twice"),
         (lambda net, x: net.third(net.first(net.second(x))), "the order second, first, third"),
         (lambda net, x: net.third(net.first(x) @ net.second.weight.T), "the order first, third"),
-        (lambda net, x: net.third(net.second(net.first(x[:, 0]))), r"`parametrize\(example=...\)` must be a batch"),
+        (
+            lambda net, x: net.third(net.second(net.first(x[:, 0]))),
+            r"`with_multipliers\(example=...\)` must be a batch",
+        ),
     ],
 )
 def test_a_model_that_is_no_chain_is_refused_by_what_it_does(run, message: str):
     model = Functional(run)
     with pytest.raises(ValueError, match=message) as error:
-        parametrize(model)
+        with_multipliers(model)
     assert "\n" not in str(error.value)
     assert model.training and not model.first._forward_hooks
 
@@ -169,5 +172,5 @@ def test_a_model_that_is_no_chain_is_refused_by_what_it_does(run, message: str):
 def test_a_model_of_other_inputs_is_tried_on_an_example():
     model = Functional(lambda net, x: net.third(net.second(net.first(x.mean((2, 3))).relu())))
     with pytest.raises(ValueError, match="pass a batch of its inputs"):
-        parametrize(model)
-    parametrize(model, example=randn(4, 8, 2, 2, dtype=torch.float32))
+        with_multipliers(model)
+    with_multipliers(model, example=randn(4, 8, 2, 2, dtype=torch.float32))

@@ -10,7 +10,6 @@ from mupi.nets.linear_mu_limit import LinearMuLimit
 from mupi.nets.mlp import MLP, ScaledLinear, scaled_groups
 from mupi.nets.mu_cnn import MuCNN
 from mupi.nets.parameter_groups import parameter_groups
-from mupi.nets.parametrize import parametrize
 from mupi.nets.perceptron_kernels import NNGP, NTK, MLPKernel
 from mupi.nets.pi_cnn import PiCNN
 from mupi.nets.pi_mlp import PiMLP
@@ -19,6 +18,7 @@ from mupi.nets.pi_transformer import PiTransformer
 from mupi.nets.plain import plain
 from mupi.nets.small_networks import small_cnn, small_mu_cnn, small_resnet, small_transformer
 from mupi.nets.tokens import Patches, Tokens
+from mupi.nets.with_multipliers import with_multipliers
 
 CENTRED = CENTERED  # what earlier versions called it
 
@@ -47,7 +47,7 @@ __all__ = [
     "feature_kernel",
     "num_atoms",
     "parameter_groups",
-    "parametrize",
+    "with_multipliers",
     "plain",
     "sample",
     "scaled_groups",

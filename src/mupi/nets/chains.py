@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mupi.checks import fail
 
 ROWS = 4
-ARGUMENT = "parametrize(model)"
+ARGUMENT = "with_multipliers(model)"
 
 Seen = dict[str, tuple[Tensor, Tensor]]
 """Input and output of each layer, by name."""
@@ -83,7 +83,7 @@ def _run(
     except (RuntimeError, TypeError, NotImplementedError, IndexError) as error:
         reason = str(error).strip().splitlines()[0]
         fail(
-            "parametrize(example=...)",
+            "with_multipliers(example=...)",
             "a batch that the model takes",
             f"{'the one given' if change is None else 'random rows'} of shape {tuple(x.shape)}: {reason}",
             "pass a batch of its inputs",

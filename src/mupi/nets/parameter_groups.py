@@ -27,7 +27,7 @@ def parameter_groups(
     """Parameter groups, for any optimizer, of any network of this library and of one's own.
 
     >>> model = torch.nn.Sequential(torch.nn.Linear(64, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10))
-    >>> groups = mupi.parameter_groups(mupi.parametrize(model), lr=0.1, last=4.0)
+    >>> groups = mupi.parameter_groups(mupi.with_multipliers(model), lr=0.1, last=4.0)
     >>> sorted(group["lr"] for group in groups)
     [0.1, 0.1, 0.4]
     >>> net = torch.nn.Sequential(mupi.PiLinear(8, 2, features=mupi.Hermite(2), activation=mupi.ReLU()))
@@ -35,7 +35,7 @@ def parameter_groups(
     ['hidden', 'bias']
 
     Args:
-        model: A `mupi.nets.Network`; a model from `parametrize`; or any module of `mupi.PiLinear` and
+        model: A `mupi.nets.Network`; a model from `with_multipliers`; or any module of `mupi.PiLinear` and
             `mupi.PiConv2d`, whose last layer is registered as ``readout``, and as ``input`` what leads to the first
             junction.
         lr: Learning rate of the hidden weights; the others multiply it.
@@ -61,6 +61,6 @@ def parameter_groups(
     if isinstance(model, Network):
         return model.parameter_groups(*multipliers)
     if scaled or not has_pi_layers:
-        must = "a network of this library, a module of mupi.PiLinear, or a model that `parametrize` returned"
+        must = "a network of this library, a module of mupi.PiLinear, or a model that `with_multipliers` returned"
         fail("parameter_groups(model)", must, f"{type(model).__name__}{' of both kinds of layers' if scaled else ''}")
     return pi_groups(model, *multipliers)

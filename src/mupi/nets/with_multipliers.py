@@ -1,4 +1,4 @@
-"""`parametrize`: put a user's own PyTorch perceptron into an abc-parametrization."""
+"""`with_multipliers`: put a user's own PyTorch perceptron into an abc-parametrization."""
 
 from copy import deepcopy
 from typing import TypeVar
@@ -19,7 +19,7 @@ NORMALIZATIONS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm, 
 
 
 @takes_numpy
-def parametrize(
+def with_multipliers(
     model: Model,
     parametrization: Parametrization | None = None,
     *,
@@ -40,7 +40,7 @@ def parametrize(
     ``state_dict`` has the same keys as before and one more for each layer, with which it fits no model that is not in
     the same parametrization; save and load it, and the optimiser's, as usual.
 
-    >>> net = parametrize(nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 10)))
+    >>> net = with_multipliers(nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 10)))
     >>> optimizer = torch.optim.SGD(mupi.parameter_groups(net, lr=0.1))
 
     Args:
@@ -59,14 +59,14 @@ def parametrize(
             depth.
     """
     for name, value in dict(sigma_w=sigma_w, sigma_b=sigma_b).items():
-        non_negative(f"parametrize({name}=...)", value)
+        non_negative(f"with_multipliers({name}=...)", value)
     model = deepcopy(model)
     linears = _linears(model)
     refuse_other_than_chains(model, linears, example)
     depth = len(linears) - 1
     p = Parametrization.mup(depth) if parametrization is None else parametrization
     if p.depth != depth:
-        fail("parametrize(parametrization=...)", f"of depth {depth}, the model's", f"depth {p.depth}")
+        fail("with_multipliers(parametrization=...)", f"of depth {depth}, the model's", f"depth {p.depth}")
     for layer, (name, linear) in enumerate(linears.items(), start=1):
         std = sigma_w
         if layer == 1:
@@ -102,17 +102,17 @@ def _linears(model: nn.Module) -> dict[str, nn.Linear]:
         where = f"`{name}` ({type(module).__name__})" if name else type(module).__name__
         if type(module) is nn.Linear:
             if any(module is other for other in linears.values()):
-                fail("parametrize(model)", "made of layers that are used once", where, "make a layer for each use")
+                fail("with_multipliers(model)", "made of layers that are used once", where, "make a layer for each use")
             linears[name] = module
         elif isinstance(module, NORMALIZATIONS) or module._parameters or module._buffers:
-            fail("parametrize(model)", "a perceptron of nn.Linear and activations", where, "remove or replace it")
+            fail("with_multipliers(model)", "a perceptron of nn.Linear and activations", where, "remove or replace it")
     if len(linears) < 2:
-        fail("parametrize(model)", "a perceptron with at least two nn.Linear in modules of it", len(linears))
+        fail("with_multipliers(model)", "a perceptron with at least two nn.Linear in modules of it", len(linears))
     (_, before), *rest = linears.items()
     for name, linear in rest:
         if linear.in_features != before.out_features:
             fail(
-                "parametrize(model)",
+                "with_multipliers(model)",
                 "made of nn.Linear that fit one after the other",
                 f"`{name}` with {linear.in_features} inputs after {before.out_features} outputs",
                 "register the layers in the order of their use",
