@@ -25,6 +25,40 @@ def test_operations_write_lines_in_their_order_and_in_the_users_notation(p):
     ]  # fmt: skip
 
 
+def test_a_line_is_its_operation_and_arguments_from_which_its_value_follows(p):
+    W, x = p.matrix("W"), p.vector("x", torch.eye(2))
+    s = mean(x, x)
+    lines = [torch.relu(x), x @ s, (2.0 * W + outer(x, x)).T @ x, torch.clamp(x, min=-0.5, max=1.5)]
+    generator = torch.Generator().manual_seed(0)
+    values = p.run(30, generator, keep=[x, *lines])
+    v = values[x]
+    for line in (lines[0], lines[1], lines[3]):
+        given = [v if a is x else values[a] if isinstance(a, type(s)) else a for a in line.arguments]
+        torch.testing.assert_close(line.operation(*given), values[line], rtol=0, atol=0)
+    assert lines[2].operation.transposed
+
+
+def test_lines_programs_and_values_have_short_reprs(p):
+    v = p.vector("v")
+    for _ in range(33):
+        v = torch.tanh(v) + v
+    k = mean(v, v)
+    values = p.run(10)
+    assert repr(v) == "<Vector v67 = v66 + v65>"
+    assert repr(p) == "<Program of 68 lines: 67 vectors, 1 scalar>"
+    assert repr(values) == f"<Values of 1 lines: {k.name} 1×1>"
+
+
+def test_names_are_unique_and_those_given_by_count_go_out_of_the_way_of_the_users(p):
+    x = p.vector("v2")
+    y = torch.tanh(x)
+    assert (x.name, y.name) == ("v2", "v2'")
+    assert p.find("v2") is x and p.find("nothing") is None
+    with pytest.raises(ValueError, match="a name of its own"):
+        y.named("v2")
+    assert y.named("y") is y.named("y") is p.find("y") and p.find("v2'") is None
+
+
 def test_a_program_runs_with_real_matrices(p):
     W, x = p.matrix("W"), p.vector("x", 4.0, mean=1.0)
     y = W.T @ torch.relu(W @ x)

@@ -41,8 +41,7 @@ class Writer:
         if self.sigma_b == 0:
             return None
         name = f"b.{self.owner}"
-        lines = {line.name: line for line in self.program.lines}
-        line = lines[name] if name in lines else self.program.vector(name, self.sigma_b**2)
+        line = self.program.find(name) or self.program.vector(name, self.sigma_b**2)
         assert isinstance(line, Vector)
         return line @ torch.ones(1, columns, dtype=torch.float64)
 

@@ -31,7 +31,7 @@ def evaluate(
     keeping = set(keep)
     for i, line in enumerate(lines):
         try:
-            value = line.compute(space, *(values[x] for x in line.inputs))
+            value = line.evaluated(space, [values[x] for x in line.inputs])
         except ValueError as error:
             raise ValueError(f"{line}: {error}") from error
         if isinstance(value, Tensor) and not torch.isfinite(value).all():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mupi.programs import operations
 from mupi.programs.evaluation import evaluate
 from mupi.programs.family import LimitMatrix
 from mupi.programs.line import Line
@@ -40,10 +41,10 @@ def explain(lines: list[Line], space: Space) -> str:
     earlier: dict[Line, list[Product]] = {}
     for line in lines:
         match line:
-            case Vector() if line.inputs and isinstance(line.inputs[0], Matrix):
+            case Vector() if isinstance(operation := line.operation, operations.Product):
                 matrix, x = line.inputs
                 assert isinstance(matrix, Matrix)
-                made = Product(line, x, line.formula.startswith(f"{matrix.name}.T"))
+                made = Product(line, x, operation.transposed)
                 products = earlier.setdefault(matrix.gaussian, [])
                 note = _product(made, matrix, products, space, values)
                 products.append(made)

@@ -1,36 +1,25 @@
-"""A line of a program, the list that it is written to, and how lines are written in formulas and errors."""
+"""A line of a program, the list that it is written to, and how lines are called in formulas and errors."""
 
-import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from mupi.checks import fail
-
-SYMBOLS = {
-    operator.add: "{} + {}",
-    operator.sub: "{} - {}",
-    operator.mul: "{} * {}",
-    operator.truediv: "{} / {}",
-    operator.matmul: "{} @ {}",
-    operator.pow: "{} ** {}",
-    operator.neg: "-{}",
-}
-"""How arithmetic is written."""
+from mupi.programs.operations import Operation
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Line:
-    """One line of a program.
+    """One line of a program: an operation and its arguments.
 
     Attributes:
         program: The program that the line is of.
         index: Its place among the program's lines, from 0.
-        formula: Its right-hand side, as printed.
-        inputs: The lines that it needs.
-        compute: Its value in a space from those of its inputs.
+        operation: What it does.
+        arguments: With what: earlier lines, and constants.
         probe: Its value on a few numbers; see `mupi.programs.probe`.
         name: Its left-hand side, as printed.
         letter: What its name begins with, if it is given none.
@@ -38,12 +27,27 @@ class Line:
 
     program: "Listing"
     index: int
-    formula: str
-    inputs: tuple["Line", ...]
-    compute: Callable[..., Any]
-    probe: Any = field(repr=False)
+    operation: Operation
+    arguments: tuple[Any, ...]
+    probe: Any
     name: str = ""
     letter: ClassVar[str] = ""
+
+    def __post_init__(self):
+        self.inputs = tuple(x for x in self.arguments if isinstance(x, Line))
+        """The arguments that are lines."""
+
+    def evaluated(self, space: Any, values: Sequence[Any]) -> Any:
+        """Its value in a space from those of its ``inputs``."""
+        if len(values) == len(self.arguments):
+            return self.operation.compute(space, *values)
+        rest = iter(values)
+        return self.operation.compute(space, *(next(rest) if isinstance(x, Line) else x for x in self.arguments))
+
+    @property
+    def formula(self) -> str:
+        """Its right-hand side, as printed."""
+        return self.operation.formula(*map(name_of, self.arguments))
 
     def named(self, name: str):
         """Give the line a name, and return it.
@@ -51,10 +55,7 @@ class Line:
         Raises:
             ValueError: If another line has it.
         """
-        for line in self.program.lines:
-            if line.name == name and line is not self:
-                fail(f"named({name!r})", "a name of its own", f"that of {line}", "choose another")
-        self.name = name
+        self.program.rename(self, name)
         return self
 
     def described(self) -> str:
@@ -64,33 +65,56 @@ class Line:
     def __str__(self) -> str:
         return f"line {self.index + 1}: {self.name} = {self.formula}"
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} = {self.formula}>"
+
 
 class Listing:
     """The lines of a program, in order."""
 
     def __init__(self):
         self.lines: list[Line] = []
+        self._by_name: dict[str, Line] = {}
 
-    def write(
-        self,
-        kind: type,
-        formula: str,
-        inputs: tuple[Line, ...],
-        compute: Callable[..., Any],
-        trial: Any = None,
-        name: str = "",
-    ) -> Any:
+    def __repr__(self) -> str:
+        kinds = Counter(type(line).__name__ for line in self.lines)
+        parts = (f"{count} {PLURALS[kind] if count > 1 else kind.lower()}" for kind, count in kinds.items())
+        return f"<{type(self).__name__} of {len(self.lines)} lines: {', '.join(parts) or 'none yet'}>"
+
+    def find(self, name: str) -> Line | None:
+        """The line of a name; None if there is none."""
+        return self._by_name.get(name)
+
+    def write(self, kind: type, operation: Operation, arguments: tuple[Any, ...], trial: Any, name: str = "") -> Any:
         """Append a line of a kind; ``trial`` is its probe."""
-        line = kind(self, len(self.lines), formula, inputs, compute, trial)
-        line.name = f"{kind.letter}{line.index + 1}"
-        if name:
-            line.named(name)
+        line = kind(self, len(self.lines), operation, arguments, trial)
+        free = f"{kind.letter}{line.index + 1}"
+        while free in self._by_name:
+            free += "'"
+        self.rename(line, name or free)
         self.lines.append(line)
         return line
+
+    def rename(self, line: Line, name: str) -> None:
+        """Give a line a name.
+
+        Raises:
+            ValueError: If another line has it.
+        """
+        known = self._by_name.get(name)
+        if known is not None and known is not line:
+            fail(f"named({name!r})", "a name of its own", f"that of {known}", "choose another")
+        if self._by_name.get(line.name) is line:
+            del self._by_name[line.name]
+        line.name = name
+        self._by_name[name] = line
 
     def next_line(self, formula: str) -> str:
         """What the line to be written is called in errors."""
         return f"line {len(self.lines) + 1}: {formula}"
+
+
+PLURALS = {"Vector": "vectors", "Scalar": "scalars", "Matrix": "matrices"}
 
 
 def program_of(formula: str, args: Sequence[object]) -> Listing:
@@ -105,12 +129,6 @@ def program_of(formula: str, args: Sequence[object]) -> Listing:
     if len(programs) > 1:
         fail(formula, "of lines of one program", "lines of two, whose widths may differ", "write all in one Program")
     return next(iter(programs.values()))
-
-
-def formula_of(f: Callable[..., Any], args: Sequence[object]) -> str:
-    """How an operation is written."""
-    names = [name_of(x) for x in args]
-    return SYMBOLS[f].format(*names) if f in SYMBOLS else f"{getattr(f, '__name__', 'f')}({', '.join(names)})"
 
 
 def name_of(x: object) -> str:

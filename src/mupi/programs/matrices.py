@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mupi.checks import fail
 from mupi.programs import probe
 from mupi.programs.line import Line, describe, name_of, program_of
+from mupi.programs.operations import Multiple, PlusOuter, Product, Sum
 from mupi.programs.vectors import MatrixLike, Scalar, Vector, record
 
 
@@ -18,16 +19,16 @@ class Matrix(Line, MatrixLike):
         """Refuse ``torch.tanh(W)`` as a line."""
         return record(func, list(args))
 
-    @property
-    def gaussian(self) -> "Matrix":
+    def __post_init__(self):
+        super().__post_init__()
+        first = self.inputs[0] if self.inputs else self
+        self.gaussian: Matrix = self if first is self else first.gaussian  # pyright: ignore[reportAttributeAccessIssue]
         """The matrix that it came from."""
-        matrices = [line for line in self.inputs if isinstance(line, Matrix)]
-        return matrices[0].gaussian if matrices else self
 
     @property
     def sigma(self) -> float:
         """σ of the Gaussian matrix."""
-        return self.gaussian.probe
+        return self.probe
 
     @property
     def T(self) -> "Transposed":
@@ -40,26 +41,23 @@ class Matrix(Line, MatrixLike):
     def __add__(self, other: "Matrix | Outer") -> "Matrix":
         if isinstance(other, Outer):
             inputs = (self, other.d, other.x)
-            formula = f"{self.name} + outer({other.d.name}, {other.x.name})"
-            program = program_of(formula, inputs)
-            return program.write(Matrix, formula, inputs, lambda space, w, d, x: space.add_outer(w, d, x))
-        formula = f"{self.name} + {name_of(other)}"
+            program = program_of(PlusOuter().formula(*(x.name for x in inputs)), inputs)
+            return program.write(Matrix, PlusOuter(), inputs, self.probe)
+        formula = Sum().formula(self.name, name_of(other))
         if not isinstance(other, Matrix) or other.gaussian is not self.gaussian:
             fail(self.program.next_line(formula), "a sum of changes of one matrix", formula, "write W @ x + W2 @ x")
-        return self.program.write(Matrix, formula, (self, other), lambda space, w, v: w + v)
+        return self.program.write(Matrix, Sum(), (self, other), self.probe)
 
     def __sub__(self, other: "Matrix | Outer") -> "Matrix":
         return self + -1.0 * other
 
     def __mul__(self, number: "float | Scalar") -> "Matrix":
         """A multiple."""
-        formula = f"{name_of(number)} * {self.name}"
+        formula = Multiple().formula(self.name, name_of(number))
         program = program_of(formula, [self, number])
-        if isinstance(number, Scalar) and number.probe.numel() == 1:
-            return program.write(Matrix, formula, (self, number), lambda space, w, c: w * c.reshape(()))
-        if not isinstance(number, int | float):
+        if not isinstance(number, int | float) and not (isinstance(number, Scalar) and number.probe.numel() == 1):
             fail(program.next_line(formula), "a number times a matrix", f"{describe(number)} * {describe(self)}")
-        return program.write(Matrix, formula, (self,), lambda space, w: w * number)
+        return program.write(Matrix, Multiple(), (self, number), self.probe)
 
     __rmul__ = __mul__
 
@@ -118,9 +116,10 @@ def outer(d: Vector, x: Vector) -> Outer:
 
 def _product(matrix: Matrix, x: Vector, transposed: bool) -> Vector:
     """The line W @ x or W.T @ x."""
-    formula = f"{matrix.name}{'.T' if transposed else ''} @ {name_of(x)}"
+    operation = Product(transposed)
+    formula = operation.formula(matrix.name, name_of(x))
     program = program_of(formula, [matrix, x])
     if not isinstance(x, Vector):
         fail(program.next_line(formula), "a matrix times a vector", f"{name_of(matrix)} @ {describe(x)}")
     trial = probe.image(x.probe, max(matrix.sigma, 1e-3), len(program.lines))
-    return program.write(Vector, formula, (matrix, x), lambda space, w, v: (w.T if transposed else w) @ v, trial)
+    return program.write(Vector, operation, (matrix, x), trial)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from textwrap import shorten
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from mupi.programs.exact import Exact
 from mupi.programs.explain import explain
 from mupi.programs.line import Line, Listing
 from mupi.programs.matrices import Matrix
+from mupi.programs.operations import GaussianMatrix, InitialVector
 from mupi.programs.spaces import Samples, Width
 from mupi.programs.vectors import Scalar, Vector
 
@@ -31,6 +33,10 @@ class Values:
 
     values: dict[Line, Tensor]
     measure: Callable[[], dict[Line, Tensor]] | None = None
+
+    def __repr__(self) -> str:
+        shown = (f"{line.name} {'×'.join(map(str, value.shape)) or 'a number'}" for line, value in self.values.items())
+        return f"<Values of {len(self.values)} lines: {shorten(', '.join(shown), 400, placeholder=' …')}>"
 
     @cached_property
     def errors(self) -> dict[Line, Tensor]:
@@ -115,7 +121,7 @@ class Program(Listing):
         factor = vectors[:, kept] * values[kept].sqrt()
         μ = torch.as_tensor(mean, dtype=torch.float64).expand(len(Σ))
         trial = probe.draws(factor.shape[1], len(self.lines)) @ factor.T + μ
-        return self.write(Vector, "initial vector", (), lambda space: space.gaussian(factor, μ), trial, name)
+        return self.write(Vector, InitialVector(factor, μ), (), trial, name)
 
     def matrix(self, name: str = "", sigma: float = 1.0) -> Matrix:
         """W with iid N(0, σ²/n) entries; of a name that is taken, the matrix that has it.
@@ -124,13 +130,12 @@ class Program(Listing):
             ValueError: If σ is negative, or not that of the matrix of this name.
         """
         non_negative("matrix(sigma=...)", sigma)
-        for line in self.lines:
-            if name and line.name == name:
-                if not isinstance(line, Matrix) or line.sigma != sigma:
-                    fail(f"matrix({name!r}, sigma={sigma})", f"the same as in {line}", f"σ = {sigma}", "rename it")
-                return line
-        formula = f"matrix of N(0, {sigma:g}²/n)"
-        return self.write(Matrix, formula, (), lambda space: space.matrix(sigma), sigma, name)
+        known = self.find(name)
+        if known is not None:
+            if not isinstance(known, Matrix) or known.sigma != sigma:
+                fail(f"matrix({name!r}, sigma={sigma})", f"the same as in {known}", f"σ = {sigma}", "rename it")
+            return known
+        return self.write(Matrix, GaussianMatrix(sigma), (), sigma, name)
 
     def run(
         self,

@@ -1,7 +1,7 @@
 """Vectors and scalars: arithmetic, functions of coordinates, and averages, each of which writes a line."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mupi.checks import fail
 from mupi.programs import probe
-from mupi.programs.line import Line, describe, formula_of, name_of, program_of
+from mupi.programs.line import Line, describe, name_of, program_of
+from mupi.programs.operations import Average, Coordinatewise, Function, Moment, OfScalars, called
 
 
 class MatrixLike:
@@ -22,13 +23,9 @@ class Expression(Line):
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         """Make ``torch.tanh(x)`` a line."""
-        if not kwargs:
-            return record(func, list(args))
         # Named arguments behind the others: they may be lines, too.
-        given, names, first = [*args, *kwargs.values()], tuple(kwargs), len(args)
-        shown = [*map(name_of, args), *(f"{name}={name_of(x)}" for name, x in kwargs.items())]
-        formula = f"{getattr(func, '__name__', 'f')}({', '.join(shown)})"
-        return record(lambda *xs: func(*xs[:first], **dict(zip(names, xs[first:], strict=True))), given, formula)
+        kwargs = kwargs or {}
+        return record(func, [*args, *kwargs.values()], keywords=tuple(kwargs))
 
     def __add__(self, other: Any) -> Any:
         return record(operator.add, [self, other])
@@ -85,7 +82,7 @@ class Vector(Expression):
 
     def __getitem__(self, column: int) -> "Vector":
         choice = torch.eye(self.columns, dtype=torch.float64)[:, [column]]
-        return record(operator.matmul, [self, choice], f"{self.name}[{column}]")
+        return record(operator.matmul, [self, choice], template=f"{{}}[{column}]")
 
     def __iter__(self):
         return (self[i] for i in range(self.columns))
@@ -129,11 +126,8 @@ def mean(x: Vector, y: Vector | None = None) -> Scalar:
         if not isinstance(v, Vector):
             fail(program.next_line(formula), "of vectors", describe(v))
     if y is None:
-        return program.write(Scalar, formula, given, lambda space, v: space.mean(v), probe.average(x.probe))
-    products = x.probe[:, :, None] * y.probe[:, None]
-    return program.write(
-        Scalar, formula, given, lambda space, v, *w: space.moment(v, *(w or (v,))), probe.average(products)
-    )
+        return program.write(Scalar, Average(), given, probe.average(x.probe))
+    return program.write(Scalar, Moment(), given, probe.average(x.probe[:, :, None] * y.probe[:, None]))
 
 
 def apply(f: Callable[..., Tensor], *args: Any, name: str = "") -> Any:
@@ -154,13 +148,13 @@ def apply(f: Callable[..., Tensor], *args: Any, name: str = "") -> Any:
     Raises:
         ValueError: If f mixes coordinates, does not fit its arguments, is not finite, or grows too fast.
     """
-    return record(f, list(args), name and f"{name}({', '.join(name_of(x) for x in args)})")
+    return record(f, list(args), template=called(name, len(args)))
 
 
-def record(f: Callable[..., Any], args: list, formula: str = "") -> Any:
-    """A line that applies a function to lines and constants."""
+def record(f: Callable[..., Any], args: list, *, keywords: tuple[str, ...] = (), template: str = "") -> Any:
+    """A line that applies a function to lines and constants: see `Function`."""
     args = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in args]
-    formula = formula or formula_of(f, args)
+    formula = Function(f, keywords, template).formula(*map(name_of, args))
     program = program_of(formula, args)
     at = program.next_line(formula)
     if any(isinstance(x, MatrixLike) for x in args):
@@ -168,28 +162,18 @@ def record(f: Callable[..., Any], args: list, formula: str = "") -> Any:
     is_vector = [isinstance(x, Vector) for x in args]
     if f is operator.matmul and any(is_vector) and is_vector != [True, False]:
         fail(at, "a vector times scalars", " @ ".join(map(describe, args)), "use mean(x, y) for moments")
+    function = (Coordinatewise if any(is_vector) else OfScalars)(f, keywords, template)
     values = [x.probe if isinstance(x, Line) else x for x in args]
     try:
-        trial = f(*values)
+        trial = function(*values)
     except (RuntimeError, TypeError, IndexError, ValueError) as error:
         fail(at, "of arguments that fit", ", ".join(map(describe, args)), " ".join(str(error).split()).split(". ")[0])
-    lines = tuple(x for x in args if isinstance(x, Line))
-    constants = [None if isinstance(x, Line) else x for x in args]
-    places = [i for i, x in enumerate(args) if isinstance(x, Line)]
-
-    def arguments(space: Any, values: Sequence) -> list:
-        given = [x.to(space.dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in constants]
-        for i, value in zip(places, values, strict=True):
-            given[i] = value
-        return given
-
     if not any(is_vector):
-        trial = probe.plausible(trial)
-        return program.write(Scalar, formula, lines, lambda space, *v: f(*arguments(space, v)), trial)
+        return program.write(Scalar, function, tuple(args), probe.plausible(trial))
     if not isinstance(trial, Tensor) or trial.ndim != 2:
         fail(at, "a block of vectors, (rows, k)", tuple(getattr(trial, "shape", ())))
     if not trial.is_floating_point():
         fail(at, "of a floating dtype", trial.dtype, "use .double()")
-    probe.check_coordinatewise(at, f, values, is_vector, trial)
+    probe.check_coordinatewise(at, function, values, is_vector, trial)
     probe.check_growth(at, trial)
-    return program.write(Vector, formula, lines, lambda space, *v: space.apply(f, arguments(space, v)), trial)
+    return program.write(Vector, function, tuple(args), trial)
