@@ -22,6 +22,7 @@ PACKAGES = [
     "data",
     "testing",
     "nets",
+    "mup",
     "architecture",
     "programs",
     "layers",
