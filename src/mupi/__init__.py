@@ -70,7 +70,7 @@ from mupi.optim import SGD
 from mupi.parameters import factor_gradients
 from mupi.parametrization import Parametrization, Roles
 from mupi.parametrization.coordinate_check import coordinate_check
-from mupi.programs import MuLimit, Program, apply, mean, outer
+from mupi.programs import MuLimit, Program, apply, gradients, mean, outer
 from mupi.version import __version__
 
 __all__ = [
@@ -133,6 +133,7 @@ __all__ = [
     "error_report",
     "factor_gradients",
     "feature_kernel",
+    "gradients",
     "mean",
     "normalize",
     "num_atoms",

@@ -10,8 +10,8 @@ from assertions import assert_close
 from cases import ACTIVATIONS, randn
 from mupi.programs import Program, apply, mean
 from mupi.programs.demos import DEMOS
-from mupi.programs.descent import slope
 from mupi.programs.pairings import wick
+from mupi.programs.slopes import slope
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky", "abs", "erf", "gelu", "sin", "polynomial", "tanh"])

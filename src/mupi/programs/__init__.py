@@ -1,8 +1,9 @@
 """Tensor Programs: a computation as lines, at a finite width or in the limit."""
 
+from mupi.programs.gradients import gradients
 from mupi.programs.matrices import Matrix, outer
 from mupi.programs.mu_limit import MuLimit
 from mupi.programs.program import Program, Values
 from mupi.programs.vectors import Scalar, Vector, apply, mean
 
-__all__ = ["Matrix", "MuLimit", "Program", "Scalar", "Values", "Vector", "apply", "mean", "outer"]
+__all__ = ["Matrix", "MuLimit", "Program", "Scalar", "Values", "Vector", "apply", "gradients", "mean", "outer"]

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.activations import Activation, Polynomial
+from mupi.activations import Activation
 from mupi.checks import fail
 from mupi.parametrization import Parametrization
 from mupi.programs.matrices import Matrix, outer
 from mupi.programs.program import Program
+from mupi.programs.slopes import slope
 from mupi.programs.vectors import Scalar, Vector, apply, mean
 
 Loss = Callable[[Float[Tensor, "batch d_out"], Tensor], Float[Tensor, ""]]
@@ -63,17 +64,6 @@ class Forward:
     h: list[Vector]
     z: list[Vector]
     f: Scalar
-
-
-def slope(φ: Activation) -> Callable[[Tensor], Tensor]:
-    """φ', by autograd; of a polynomial, the polynomial."""
-    if isinstance(φ, Polynomial):
-        return φ.derivative()
-
-    def φ_prime(h: Tensor) -> Tensor:
-        return torch.func.grad(lambda x: φ(x).sum())(h)
-
-    return φ_prime
 
 
 def squared_distance(f: Float[Tensor, "batch d_out"], y: Float[Tensor, "batch d_out"]) -> Float[Tensor, ""]:

@@ -34,7 +34,7 @@ class Line:
     letter: ClassVar[str] = ""
 
     def __post_init__(self):
-        self.inputs = tuple(x for x in self.arguments if isinstance(x, Line))
+        self.inputs: tuple[Any, ...] = tuple(x for x in self.arguments if isinstance(x, Line))
         """The arguments that are lines."""
 
     def evaluated(self, space: Any, values: Sequence[Any]) -> Any:

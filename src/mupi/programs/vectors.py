@@ -52,7 +52,7 @@ class Expression(Line):
     def __rtruediv__(self, other: Any) -> Any:
         return record(operator.truediv, [other, self])
 
-    def __pow__(self, power: int) -> Any:
+    def __pow__(self, power: int | float) -> Any:
         return record(operator.pow, [self, power])
 
     def __neg__(self) -> Any:
@@ -96,6 +96,14 @@ class Scalar(Expression):
     """Numbers that converge: averages over coordinates, and torch functions of them, of any shape."""
 
     letter = "s"
+
+    def __getitem__(self, index: int | slice | tuple) -> "Scalar":
+        """Some of the numbers."""
+        shown = ", ".join(map(str, index if isinstance(index, tuple) else (index,)))
+        return record(operator.getitem, [self, index], template=f"{{}}[{shown}]")
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self.probe)))
 
     @property
     def T(self) -> "Scalar":
