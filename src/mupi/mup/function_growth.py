@@ -93,5 +93,3 @@ def _rms(x: Tensor) -> float:
 def _order(ratio: float) -> Fraction:
     """The power of 10 that a ratio is, to a quarter."""
     return Fraction(round(4 * float(torch.tensor(ratio, dtype=torch.float64).log10())), 4)
-
-

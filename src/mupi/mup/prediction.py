@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
-from typing import Protocol, runtime_checkable
 
 from mupi.architecture import (
     Add,
@@ -22,19 +21,11 @@ from mupi.architecture import (
 )
 from mupi.checks import fail, positive_int
 from mupi.mup import size_rules
+from mupi.mup.families import Family
 from mupi.mup.sizes import NONE, NOTHING, ZERO, Entry, Exponent, Size, Step, Surroundings, sizes
 from mupi.parametrization.exponents import Rational, rational
 
 assert size_rules  # which registers the rules
-
-
-@runtime_checkable
-class Family(Protocol):
-    """What is asked of an optimizer's family."""
-
-    def update(self, gradient: Fraction) -> Fraction:
-        """The exponent of the entries of one step at rate 1, from the gradient's."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +139,8 @@ def predict(
         ValueError: If a parameter has no exponent, or an operation no rule.
     """
     positive_int("predict(steps=...)", steps)
-    names = [p.name for p in arch.parameters]
+    roles = {p.name: p.role for p in arch.parameters}
+    names = list(roles)
     for argument, given in (("stds", stds), ("rates", rates)):
         missing = [name for name in names if name not in given]
         if missing:
@@ -160,11 +152,13 @@ def predict(
     for step in range(steps):
         gradients = _backward(arch, now, used)
         updates = {
-            name: _update(family, name, gradients.get(name, ZERO)) + _exponent("rates", rates[name]) for name in names
+            name: _update(family, name, roles[name], gradients.get(name, ZERO), entries[name].now)
+            + _exponent("rates", rates[name])
+            for name in names
         }
         entries = {name: replace(e, change=max(e.change, updates[name])) for name, e in entries.items()}
         now = _forward(arch, entries, used)
-        shown = _first_order(arch, entries, used) if step == 0 else now
+        shown = _first_order(arch, entries, used, now) if step == 0 else now
         history.append((shown, gradients, {name: e.change for name, e in entries.items()}))
         if _grows(arch, shown):
             break
@@ -177,27 +171,28 @@ def predict(
 
 
 SMALL = Fraction(1000)
-"""Changes of size n^(e − 1000) are so small that products of two do not count: what is linear in them is first order."""
+"""Changes of n^(e − 1000) are so small that products of two do not count: what is linear in them is first order."""
 
 
 def _first_order(
-    arch: Description, entries: Mapping[str, Entry], used: Mapping[tuple[str, str], str]
+    arch: Description, entries: Mapping[str, Entry], used: Mapping[tuple[str, str], str], now: list[Step]
 ) -> list[Step]:
     """What each node makes of changes, to first order in the learning rate."""
 
-    def back(e: Exponent) -> Exponent:
-        return e + SMALL if e > -3 * SMALL / 2 else ZERO
+    def back(e: Exponent, full: Exponent) -> Exponent:
+        # No more than all orders together: a softmax and a normalization bound what comes out of them.
+        return min(e + SMALL, full) if e > -3 * SMALL / 2 else ZERO
 
     small = {name: replace(e, change=e.change - SMALL) for name, e in entries.items()}
     return [
         replace(
             s,
-            value=replace(s.value, change=back(s.value.change)),
-            own=back(s.own),
-            passed=back(s.passed),
-            logits=s.logits and replace(s.logits, change=back(s.logits.change)),
+            value=replace(s.value, change=back(s.value.change, full.value.change)),
+            own=back(s.own, full.own),
+            passed=back(s.passed, full.passed),
+            logits=s.logits and replace(s.logits, change=back(s.logits.change, (full.logits or NOTHING).change)),
         )
-        for s in _forward(arch, small, used)
+        for s, full in zip(_forward(arch, small, used), now, strict=True)
     ]
 
 
@@ -207,7 +202,8 @@ def _grows(arch: Description, steps: list[Step]) -> list[int]:
     return [
         place
         for place, step in enumerate(steps)
-        if max(step.value.start, step.value.change) > allowed[place] or (step.logits is not None and step.logits.now > 0)
+        if max(step.value.start, step.value.change) > allowed[place]
+        or (step.logits is not None and step.logits.now > 0)
     ]
 
 
@@ -215,11 +211,14 @@ def _exponent(argument: str, value: Rational | float) -> Exponent:
     return ZERO if value == ZERO else rational(f"predict({argument}=...)", value)
 
 
-def _update(family: Family | Mapping[str, Family], name: str, gradient: Exponent) -> Exponent:
+def _update(family: Family | Mapping[str, Family], name: str, role: str, gradient: Exponent, std: Exponent) -> Exponent:
+    """Of one step at rate 1; nothing moves without a gradient."""
     own = family.get(name) if isinstance(family, Mapping) else family
     if own is None:
         fail("predict(family=...)", "one for every parameter", f"none for {name}")
-    return own.update(gradient) if isinstance(gradient, Fraction) else ZERO
+    if not isinstance(gradient, Fraction):
+        return ZERO
+    return own.update(gradient, role, std if isinstance(std, Fraction) else NONE)
 
 
 def _forward(arch: Description, entries: Mapping[str, Entry], used: Mapping[tuple[str, str], str]) -> list[Step]:
@@ -227,7 +226,7 @@ def _forward(arch: Description, entries: Mapping[str, Entry], used: Mapping[tupl
     steps = [Step(Size(NONE), lambda gradient: ())]
     for place, node in list(enumerate(arch))[1:]:
         names = {kind: _parameter(used, node.name, node.owner, kind) for kind in ("weight", "bias", "gain", "shift")}
-        own = {kind: entries[name] for kind, name in names.items() if name}
+        own = {kind: replace(entries[name], source=f"{node.owner} {kind}") for kind, name in names.items() if name}
         around = Surroundings(own, tuple(arch.shapes[i] for i in node.inputs), arch.shapes[place])
         steps.append(sizes(node, around, *(steps[i].value for i in node.inputs)))
     return steps
@@ -294,7 +293,7 @@ def _wanted(arch: Description, steps: list[Step]) -> list[Exponent]:
 
 
 def _allowed(arch: Description, steps: list[Step]) -> list[Exponent]:
-    """How large each value may be: as 1, or what a multiplier makes so; what is normalized next as large as it starts."""
+    """How large each value may be: as 1, or what a multiplier makes so; what is normalized next as it starts."""
     return _by_readers(arch, [max(s.value.start, NONE) for s in steps])
 
 

@@ -39,7 +39,7 @@ def _linear(operation: Dense | Conv, around: Surroundings, x: Size) -> Step:
     if many_in and many_out:
         fan = carried = HALF
     elif many_in:
-        fan, carried = ONE if weight.name in x.sources else HALF, ONE
+        fan, carried = ONE if weight.source in x.sources else HALF, ONE
     else:
         fan = carried = NONE
     own = weight.change + x.now + (ONE if many_in else NONE)
@@ -51,11 +51,11 @@ def _linear(operation: Dense | Conv, around: Surroundings, x: Size) -> Step:
     def back(gradient: Size) -> tuple[Size, ...]:
         if many_in and many_out:
             change = max(gradient.change + weight.start + HALF, gradient.now + weight.change + ONE)
-            return (Size(gradient.start + weight.start + HALF, change, frozenset({weight.name})),)
+            return (Size(gradient.start + weight.start + HALF, change, frozenset({weight.source})),)
         if many_in:
-            return (Size(gradient.now + weight.start, gradient.now + weight.change, frozenset({weight.name})),)
+            return (Size(gradient.now + weight.start, gradient.now + weight.change, frozenset({weight.source})),)
         if many_out:
-            product = inner(gradient, Size(weight.start, weight.change, frozenset({weight.name})))
+            product = inner(gradient, Size(weight.start, weight.change, frozenset({weight.source})))
             return (Size(product.now),)
         return (Size(gradient.now + weight.now),)
 
@@ -66,7 +66,7 @@ def _linear(operation: Dense | Conv, around: Surroundings, x: Size) -> Step:
 
 
 def _row(parameter: Entry, many: bool) -> frozenset[str]:
-    return frozenset({parameter.name} if many else ())
+    return frozenset({parameter.source} if many else ())
 
 
 @register(Embed)
@@ -146,7 +146,7 @@ def _normalize(operation: Normalize, around: Surroundings, x: Size) -> Step:
     size = x.now if x.now != ZERO else NONE  # of what is zero, eps is the size
     shape = Size(NONE if x.start != ZERO else ZERO, moved, x.sources)
     change = max(shape.change + gain.now, shape.now + gain.change, shift.change)
-    names = frozenset(entry.name for entry in (gain, shift) if entry.name)
+    names = frozenset(entry.source for entry in (gain, shift) if entry.source)
     value = Size(max(shape.start + gain.start, shift.start), change, x.sources | names)
 
     def back(gradient: Size) -> tuple[Size, ...]:

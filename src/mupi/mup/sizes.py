@@ -71,12 +71,12 @@ class Entry:
     """Entries of a parameter.
 
     Attributes:
-        name: In the ``state_dict``.
+        source: What tells them from all others: parts of one parameter (a fused q, k and v) are independent.
         start: Exponent of their standard deviation at the start.
         change: Of what training has changed.
     """
 
-    name: str
+    source: str
     start: Exponent
     change: Exponent = ZERO
 
