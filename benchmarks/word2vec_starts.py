@@ -15,8 +15,9 @@ from rich.table import Table
 from mupi.data import data_directory
 from mupi.recipes.word2vec.analogies import load_questions, score_analogies, total
 from mupi.recipes.word2vec.cbow import state_bytes
-from mupi.recipes.word2vec.config import DTYPES, Word2VecConfig
+from mupi.recipes.word2vec.config import Word2VecConfig
 from mupi.recipes.word2vec.corpus import load_corpus
+from mupi.recipes.word2vec.embedding_start import Gaussian, Orthonormal, UnitVectors
 from mupi.recipes.word2vec.text8 import find_text
 from mupi.recipes.word2vec.word_training import build
 from mupi.recipes.word2vec.word_vectors import WordVectors
@@ -59,19 +60,19 @@ def main(config: Config) -> None:
         vectors = WordVectors(corpus.vocabulary.words, training.net.vectors())
         score = total(score_analogies(vectors, questions))
         share = corpus.vocabulary.counts * training.sampling.kept_share
-        memory = state_bytes(len(corpus.vocabulary), run.initial, DTYPES[run.storage]) / 1e6
+        memory = state_bytes(len(corpus.vocabulary), run.start, run.storage) / 1e6
         row = [
             str(run.width),
-            run.start,
-            run.storage,
+            type(run.start).__name__,
+            str(run.storage).removeprefix("torch."),
             str(seed),
             f"{memory:.0f}",
-            f"{run.initial.gram_error(share):.3f}",
+            f"{run.start.gram_error(share):.3f}",
         ]
         return vectors, [*row, f"{score.accuracy:.2%}", f"{training.done.loss / training.done.positions:.4f}"]
 
     for seed in range(config.seeds):
-        limit, row = train(seed, width="inf")
+        limit, row = train(seed, start=UnitVectors())
         cosines = limit.directions @ limit.directions.T
 
         def add(vectors: WordVectors, row: list[str], cosines: torch.Tensor = cosines) -> None:
@@ -80,12 +81,12 @@ def main(config: Config) -> None:
             console.print(" ".join(row[:4]), f"{error:.4f}", highlight=False)  # a sign of life
 
         add(limit, row)
-        add(*train(seed, width="inf", storage="bfloat16"))
+        add(*train(seed, start=UnitVectors(), storage=torch.bfloat16))
         for width in config.widths:
-            add(*train(seed, width=width))
-            add(*train(seed, width=width, start="orthonormal"))
+            add(*train(seed, start=Gaussian(width)))
+            add(*train(seed, start=Orthonormal(width)))
             if 2 * width <= len(corpus.vocabulary):
-                add(*train(seed, width=2 * width, start="orthonormal", storage="bfloat16"))
+                add(*train(seed, start=Orthonormal(2 * width), storage=torch.bfloat16))
     console.print(table)
 
 

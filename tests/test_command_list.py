@@ -51,7 +51,7 @@ def test_a_recipe_is_meant_by_its_name_with_recipe_and_without(capsys):
         with pytest.raises(SystemExit):
             main([*args, "--help"])
         shown.append(capsys.readouterr().out)
-    assert shown[0] == shown[1].replace("usage: mupi compare", "usage: mupi recipe compare")
+    assert shown[0] == shown[1].replace("mupi compare", "mupi recipe compare")
 
 
 @pytest.mark.parametrize("args", [[], ["trian"], ["--", "train"], ["--rank", "4", "train"]])

@@ -103,12 +103,14 @@ def run(args: Sequence[str]) -> None:
             from mupi.recipes.transfer.command import transfer_commands
 
             config = with_examples(transfer_commands(), args, prog, command)
-        case "neighbours":
-            from mupi.recipes.word2vec.queries import with_words_apart
-
-            config = with_examples(kind, with_words_apart([name, *args])[1:], prog, command)
         case _:
-            config = with_examples(kind, args, prog, command)
+            from mupi.commands.form import read_form
+
+            if name == "neighbours":
+                from mupi.recipes.word2vec.queries import with_words_apart
+
+                args = with_words_apart([name, *args])[1:]
+            config, asked = read_form(kind, args, prog, command.examples), False
     if asked:
         check_options(config, args)
     result: Any = do(config)

@@ -69,8 +69,8 @@ COMMANDS = {
         "AbcConfig",
         "abc",
         (
-            "mupi abc --mup --depth 3",
-            "mupi abc --a 0 1/2 --b 0 0 --map map.png",
+            "mupi abc mup --depth 3",
+            "mupi abc by-hand --a 0 1/2 --b 0 0 --map map.png",
         ),
     ),
     "coordcheck": Command(
@@ -79,8 +79,8 @@ COMMANDS = {
         "CoordCheckConfig",
         "coordcheck",
         (
-            "mupi coordcheck --mup --standard --max-width 512",
-            "mupi coordcheck --a 0 1/2 --b 0 0 --activation erf",
+            "mupi coordcheck mup standard --max-width 512",
+            "mupi coordcheck by-hand --a 0 1/2 --b 0 0 --activation erf",
         ),
     ),
     "program": Command(
@@ -134,7 +134,7 @@ RECIPES = {
         "lr_transfer",
         (
             "mupi recipe lr-transfer --widths 64 256",
-            "mupi recipe lr-transfer --mup --depth 3 --log2-lr -6 2",
+            "mupi recipe lr-transfer mup --depth 3 --log2-lr -6 2",
         ),
     ),
     "mu-limit": Command(
@@ -164,7 +164,7 @@ RECIPES = {
         "omniglot",
         (
             "mupi recipe omniglot --batches 1000",
-            "mupi recipe omniglot --paper tp4 --model mu-net --width 512",
+            "mupi recipe omniglot tp4 mu-net --width 512",
         ),
     ),
     "omniglot-plot": Command(
@@ -183,8 +183,8 @@ RECIPES = {
         "Word2VecConfig",
         "word2vec",
         (
-            "mupi recipe word2vec --text text8 --width 64 --epochs 3",
-            "mupi recipe word2vec --text my.txt --width inf --min-count 2",
+            "mupi recipe word2vec gaussian --width 64 --epochs 3",
+            "mupi recipe word2vec --text my.txt --min-count 2",
         ),
     ),
     "word2vec-figure": Command(

@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from cases import randn, seeded
 from mupi.activations import Tanh
+from mupi.cli import main
 from mupi.commands.abc_verdict import AbcConfig, abc
-from mupi.commands.chosen import Chosen
+from mupi.commands.chosen import ByHand, Chosen, Every, MuP, Standard
 from mupi.commands.coordcheck import CoordCheckConfig, check, coordcheck, protocol
 from mupi.commands.train.networks import ACTIVATIONS
 from mupi.data import load_digits
@@ -401,7 +402,8 @@ def test_trends_in_words(sizes, words: str):
 
 def test_the_command_writes_a_figure_and_a_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "made" / "here"
-    checks = coordcheck(CoordCheckConfig(mup=True, standard=True, max_width=256, seeds=3, depth=1, out=out))
+    shallow = (Standard(depth=1), MuP(depth=1))
+    checks = coordcheck(CoordCheckConfig(parametrizations=shallow, max_width=256, seeds=3, out=out))
     assert list(checks) == ["SP", "μP"]
     assert checks["μP"].passed
     saved = json.loads((out / "coordcheck.json").read_text())
@@ -417,13 +419,6 @@ def test_the_command_writes_a_figure_and_a_json(tmp_path: Path, capsys: pytest.C
     [
         (dict(max_width=64), "at least twice --min-width, 128; got 64"),
         (dict(seeds=0), "`--seeds` must be an integer ≥ 1"),
-        (dict(a=("0", "1/2")), "`--a and --b` must be given together"),
-        (dict(a=("0", "1/2"), b=("0",)), "as long as a, 2; got 1"),
-        (dict(mup=True, c="1"), "`--c` must be given with --standard"),
-        (dict(mean_field=True), r"`mean_field\(depth=...\)` must be 1; got 2"),
-        (dict(depth=0), "`--depth` must be an integer ≥ 1"),
-        (dict(standard=True, c="1e300"), r"`--c` must be of exponents from −16 to 16; got 1e\+300"),
-        (dict(a=("0", "17"), b=("0", "0")), "`--a` must be of exponents from −16 to 16; got 17"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_computed(arguments: dict, message: str):
@@ -431,15 +426,38 @@ def test_wrong_options_are_refused_before_anything_is_computed(arguments: dict, 
         CoordCheckConfig(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("by-hand --a 0 1/2", "must be given all that it needs; got no --b"),
+        ("by-hand --a 0 1/2 --b 0", "as long as a, 2; got 1"),
+        ("mup --c 1", "`--c` must be left out unless beside standard or by-hand; got it beside mup"),
+        ("mean-field --depth 2", "`--depth` must be left out, as there is none; got it beside mean-field"),
+        ("--depth 0", "`--depth` must be an integer ≥ 1"),
+        ("standard --c 1e300", "`--c` must be of exponents from −16 to 16; got 1e+300"),
+        ("by-hand --a 0 17 --b 0 0", "`--a` must be of exponents from −16 to 16; got 17"),
+        ("--mup", "`--mup` must be written otherwise now: mup, without dashes, in front"),
+        ("mup mup", "`mupi abc` must be followed by different words; got mup mup"),
+        ("sp", "`mupi abc` must be followed by one of all, standard, ntk, mean-field, mup, by-hand; got 'sp'"),
+    ],
+)
+def test_parametrizations_that_there_are_not_are_refused_in_a_line(line: str, message: str, capsys):
+    assert main(["abc", *line.split()]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
 def test_abc_explains_one_and_compares_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    abc(AbcConfig(standard=True, depth=3))
+    abc(AbcConfig(parametrizations=(Standard(depth=3),)))
     one = capsys.readouterr().out
     assert "SP, L = 3: Unstable: training blows up with width" in one and "a_4: 0 → 1/2" in one and "n^(1/2)" in one
-    abc(AbcConfig(map=tmp_path / "map.png", depth=1))
+    abc(AbcConfig(map=tmp_path / "map.png", parametrizations=(Every(depth=1),)))
     all_of_them = capsys.readouterr().out
     assert "MFP: Maximal update parametrization" in all_of_them and "NTP: Kernel regime" in all_of_them
     assert (tmp_path / "map.png").stat().st_size > 10_000
-    assert Chosen(a=("0", "1/2"), b=("0", "0"), c="0").parametrizations() == {"by hand": Parametrization.ntk(1)}
+    assert Chosen(parametrizations=(ByHand(a=("0", "1/2"), b=("0", "0")),)).by_name() == {
+        "by hand": Parametrization.ntk(1)
+    }
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -472,7 +490,7 @@ def test_learning_rates_transfer_in_mup_and_drift_in_sp(tmp_path: Path):
 
 def test_the_sweep_writes_a_figure_and_a_json(tmp_path: Path):
     config = LrTransferConfig(
-        mup=True, widths=(16, 32), log2_lr=(-4, -2), seeds=1, epochs=1, train_size=64, out=tmp_path
+        parametrizations=(MuP(),), widths=(16, 32), log2_lr=(-4, -2), seeds=1, epochs=1, train_size=64, out=tmp_path
     )
     sweeps = lr_transfer(config)
     saved = json.loads((tmp_path / "lr_transfer.json").read_text())

@@ -37,8 +37,8 @@ TINY = {
     "transfer both": "--train-size 40 --pretrain-size 40 --pretrain-epochs 1 --rank 4 --subspace 3 --width 8",
     "omniglot --batches": "--batches 2 --tasks 2 --ways 3 --rank 4 --subspace 3 --evaluate-every 2 --test-episodes 4 "
     "--validation-episodes 2 --name omniglot-a",
-    "omniglot --paper": "--width 8 --batches 2 --tasks 2 --ways 3 --test-episodes 4 --validation-episodes 2 --name a",
-    "word2vec --text text8": "--width 4 --epochs 1 --min-count 1 --name a",
+    "omniglot tp4": "--width 8 --batches 2 --tasks 2 --ways 3 --test-episodes 4 --validation-episodes 2 --name a",
+    "word2vec gaussian": "--width 4 --epochs 1 --min-count 1 --name a",
     "word2vec --text my.txt": "--epochs 1 --min-count 1 --name word2vec-my",
 }
 """By how a command line begins: what is given beside it, in place of what it says if it says it."""

@@ -10,7 +10,9 @@ from mupi.commands.train.config import FREE_ON_RESUME
 from mupi.commands.train.form import read_train
 from mupi.recipes.comparison.compare import CompareConfig
 from mupi.recipes.omniglot.config import OmniglotConfig
+from mupi.recipes.omniglot.models import DeepMuNet
 from mupi.recipes.word2vec.config import Word2VecConfig
+from mupi.recipes.word2vec.embedding_start import Gaussian
 
 LINES = [
     "", "--lr 2", "--lr 3", "--clip None", "--subspace 3", "--degree 3", "--degree 3 --subspace 2:4,3:5", "--seed 1",
@@ -50,11 +52,12 @@ def test_a_run_of_an_earlier_version_is_found_where_it_was(tmp_path):
 
 def test_recipes_name_what_differs_too():
     words = Word2VecConfig()
-    changed = [replace(words, lr=0.5), replace(words, epochs=2), replace(words, window=3), replace(words, width=3)]
+    changed = [replace(words, lr=0.5), replace(words, epochs=2), replace(words, window=3)]
+    changed += [replace(words, start=Gaussian(3))]
     assert len({config.directory for config in (words, *changed)}) == 5
     few = OmniglotConfig()
-    changed = [replace(few, ways=3), replace(few, lr=1.0), replace(few, model="mu-net"), replace(few, cosine=False)]
-    assert len({config.settled().directory(0) for config in (few, *changed)}) == 5
+    changed = [replace(few, ways=3), few.changed(lr=1.0), replace(few, model=DeepMuNet()), few.changed(cosine=False)]
+    assert len({config.directory(0) for config in (few, *changed)}) == 5
     compared = [CompareConfig(), CompareConfig(epochs=3), CompareConfig(train_size=9), CompareConfig(width=8)]
     assert len({config.directory for config in compared}) == 4
 

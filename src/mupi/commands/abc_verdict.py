@@ -19,8 +19,8 @@ from mupi.training.atomic import write_figure
 class AbcConfig(Chosen):
     """Say what a parametrization does at large width: stable? features? what to change? how does everything scale?
 
-    Give one by name or by its exponents, for example `--standard --depth 3`, or `--a 0 1/2 --b 0 0 --c 0`; of none,
-    all named ones are compared.
+    Give one by name or by its exponents, for example `standard --depth 3`, or `by-hand --a 0 1/2 --b 0 0 --c 0`, or
+    several, which are compared.
     """
 
     map: Annotated[Path | None, File(figure=True)] = None
@@ -30,7 +30,7 @@ class AbcConfig(Chosen):
 def abc(config: AbcConfig) -> None:
     """Print verdict, conditions, advice and tables of those chosen."""
     console = Console(highlight=False)
-    chosen = config.parametrizations() or named(config.depth)
+    chosen = config.by_name()
     if len(chosen) == 1:
         ((name, p),) = chosen.items()
         console.print(f"[bold]{name}[/], L = {p.depth}: {p.explain()}", "")

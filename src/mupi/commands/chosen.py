@@ -1,10 +1,11 @@
 """Choosing parametrizations on the command line."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from mupi.checks import fail, positive_int
-from mupi.commands.options import SET, UNSET, Only
+from mupi.commands.choices import Choice
 from mupi.parametrization import Parametrization
 
 LARGEST_EXPONENT = 16
@@ -12,63 +13,121 @@ LARGEST_EXPONENT = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """Parametrizations by name or by hand."""
+class Deep:
+    """Of any depth."""
 
-    standard: bool = False
-    """SP, a = 0, b = (0, ½, …, ½), with learning rate η/n^c."""
-    ntk: bool = False
-    """NTP, the neural tangent parametrization."""
-    mean_field: bool = False
-    """MFP, mean field, for one hidden layer."""
-    mup: bool = False
-    """μP, maximal update."""
-    a: tuple[str, ...] = ()
-    """By hand: (a_1, …, a_{L+1}), multiplier exponents, such as 0 1/2."""
-    b: tuple[str, ...] = ()
-    """By hand: (b_1, …, b_{L+1}), initialisation exponents."""
-    c: str | None = None
-    """Learning-rate exponent, by hand or of SP; None for 0."""
-    depth: Annotated[
-        int,
-        Only(a=UNSET),
-        Only(standard=(True,)),
-        Only(ntk=(True,)),
-        Only(mean_field=(True,)),
-        Only(mup=(True,)),
-        Only(map=SET),
-    ] = 2
-    """L, the number of hidden layers, of the named ones."""
+    depth: int = 2
+    """L, the number of hidden layers, of those that are named."""
 
     def __post_init__(self):
         positive_int("--depth", self.depth)
-        if bool(self.a) != bool(self.b):
-            fail("--a and --b", "given together", f"{len(self.a)} and {len(self.b)} exponents")
-        if self.c is not None and not (self.a or self.standard):
-            fail("--c", "given with --standard, or with --a and --b", self.c)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Every(Deep):
+    """All that have a name, side by side."""
+
+    def by_name(self) -> dict[str, Parametrization]:
+        """See `named`."""
+        return named(self.depth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard(Deep):
+    """SP, a = 0, b = (0, ½, …, ½), with learning rate η/n^c."""
+
+    c: str = "0"
+    """Learning-rate exponent."""
+
+    def by_name(self) -> dict[str, Parametrization]:
+        """`Parametrization.standard`."""
+        p = Parametrization.standard(self.depth, self.c)
+        return {"SP" if self.c == "0" else f"SP, lr η/n^{self.c}": p}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NTP(Deep):
+    """NTP, the neural tangent parametrization."""
+
+    def by_name(self) -> dict[str, Parametrization]:
+        """`Parametrization.ntk`."""
+        return {"NTP": Parametrization.ntk(self.depth)}
+
+
+@dataclass(frozen=True)
+class MeanField:
+    """MFP, mean field, for one hidden layer."""
+
+    def by_name(self) -> dict[str, Parametrization]:
+        """`Parametrization.mean_field`."""
+        return {"MFP": Parametrization.mean_field()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuP(Deep):
+    """μP, maximal update."""
+
+    def by_name(self) -> dict[str, Parametrization]:
+        """`Parametrization.mup`."""
+        return {"μP": Parametrization.mup(self.depth)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByHand:
+    """One of your own, by its exponents."""
+
+    a: tuple[str, ...]
+    """(a_1, …, a_{L+1}), multiplier exponents, such as 0 1/2."""
+    b: tuple[str, ...]
+    """(b_1, …, b_{L+1}), initialisation exponents."""
+    c: str = "0"
+    """Learning-rate exponent."""
+
+    def by_name(self) -> dict[str, Parametrization]:
+        """`Parametrization`."""
+        return {"by hand": Parametrization(self.a, self.b, self.c)}
+
+
+Named = Every | Standard | NTP | MeanField | MuP | ByHand
+
+WORDS: Mapping[str, Named | type[ByHand]] = {
+    "all": Every(),
+    "standard": Standard(),
+    "ntk": NTP(),
+    "mean-field": MeanField(),
+    "mup": MuP(),
+    "by-hand": ByHand,
+}
+
+PARAMETRIZATIONS = Choice(
+    WORDS, leading=True, several=True, was={f"--{word}": f"{word}, without dashes, in front" for word in WORDS}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Parametrizations by name or by hand."""
+
+    parametrizations: Annotated[tuple[Named, ...], PARAMETRIZATIONS] = (Every(),)
+    """Parametrizations; several are set side by side."""
+
+    def __post_init__(self):
         # Here, so that a wrong exponent is refused before anything is computed.
-        for p in self.parametrizations().values():
+        for p in self.by_name().values():
             for option, exponents in (("--a", p.a), ("--b", p.b), ("--c", (p.c,))):
                 for exponent in exponents:
                     if abs(exponent) > LARGEST_EXPONENT:
                         must = f"of exponents from −{LARGEST_EXPONENT} to {LARGEST_EXPONENT}"
                         fail(option, must, f"{float(exponent):.3g}")
 
-    def parametrizations(self) -> dict[str, Parametrization]:
-        """By the names under which to show them; empty if none is chosen."""
-        c = self.c or "0"
-        chosen: dict[str, Parametrization] = {}
-        if self.standard:
-            chosen["SP" if c == "0" else f"SP, lr η/n^{c}"] = Parametrization.standard(self.depth, c)
-        if self.ntk:
-            chosen["NTP"] = Parametrization.ntk(self.depth)
-        if self.mean_field:
-            chosen["MFP"] = Parametrization.mean_field(self.depth)
-        if self.mup:
-            chosen["μP"] = Parametrization.mup(self.depth)
-        if self.a:
-            chosen["by hand"] = Parametrization(self.a, self.b, c)
-        return chosen
+    def by_name(self) -> dict[str, Parametrization]:
+        """By the names under which to show them."""
+        return {name: p for one in self.parametrizations for name, p in one.by_name().items()}
+
+    @property
+    def depth(self) -> int:
+        """L of the deepest."""
+        return max(p.depth for p in self.by_name().values())
 
 
 def named(depth: int) -> dict[str, Parametrization]:

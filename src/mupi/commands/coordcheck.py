@@ -9,7 +9,7 @@ from torch import nn
 
 from mupi.activations import Activation, Tanh
 from mupi.checks import fail, non_negative, positive_int
-from mupi.commands.chosen import Chosen, named
+from mupi.commands.chosen import Chosen
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
 from mupi.commands.train.networks import activation_name
@@ -30,7 +30,7 @@ from mupi.training.lock import held
 class CoordCheckConfig(Chosen):
     """Train networks of many widths for a few steps, and compare how sizes scale with the predicted exponents.
 
-    All named parametrizations side by side, unless some are chosen.
+    All named parametrizations side by side, unless some are chosen, or one by its exponents.
     """
 
     dataset: DatasetName = "digits"
@@ -97,7 +97,7 @@ def _coordcheck(config: CoordCheckConfig, console: Console) -> dict[str, Coordin
     require_room("--max-width", needed)
     checks: dict[str, CoordinateCheck] = {}
     titles: dict[str, str] = {}
-    for name, p in (config.parametrizations() or named(config.depth)).items():
+    for name, p in config.by_name().items():
         checks[name] = check(p, config, x, data.train_y, len(data.classes), console)
         steps, lr, _ = protocol(p, config)
         φ, several = activation_name(config.activation), "s" if steps > 1 else ""

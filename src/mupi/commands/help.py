@@ -5,12 +5,13 @@ import inspect
 import shutil
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+from mupi.commands.choices import ByName, Choice
 from mupi.commands.options import option
 from mupi.commands.reading import Directions, for_tyro, spelled_value
 
@@ -25,7 +26,7 @@ class Option:
     Attributes:
         name: Of its field.
         hint: What it takes; its annotation has marks.
-        default: Its value if it is not given.
+        default: Its value if it is not given; MISSING for one that must be.
         does: What help says of it.
     """
 
@@ -40,6 +41,23 @@ class Option:
         from tyro.conf import arg  # here, as its import takes long
 
         return (*for_tyro(getattr(self.hint, "__metadata__", ())), arg(help=self.does))
+
+    @property
+    def place(self) -> str:
+        """How it is given, but for its value: nothing but that if it has a place instead of a name."""
+        from tyro.conf import Positional  # here, as its import takes long
+
+        marks = getattr(self.hint, "__metadata__", ())
+        return "" if any(mark in marks for mark in get_args(Positional[int])[1:]) else option(self.name)
+
+    @property
+    def otherwise(self) -> str:
+        """What holds if it is not given, in words."""
+        if self.default is MISSING:
+            return " (required)"
+        by_name = next((mark for mark in getattr(self.hint, "__metadata__", ()) if isinstance(mark, ByName)), None)
+        default = spelled_value(self.default) if by_name is None else by_name.name(self.default)
+        return f" (default: {default})" if default else ""
 
 
 @cache
@@ -64,6 +82,8 @@ def printed(
     groups: Mapping[str, Sequence[str]],
     first: Collection[str] | None,
     examples: Sequence[str],
+    words: Mapping[str, str] | None = None,
+    words_mean: str = "",
 ) -> str:
     """The help of a command.
 
@@ -74,19 +94,27 @@ def printed(
         groups: The options' names by group.
         first: Those that are shown; None for all.
         examples: How it is used.
+        words: What may come first, and what it means.
+        words_mean: What they are.
     """
     width = min(WIDEST, shutil.get_terminal_size().columns)
-    lines = [f"usage: {prog} [options]", "", *textwrap.wrap(about, width)]
+    places = [takes(o) for o in options if not o.place]
+    usage = " ".join([prog, *(["[WORDS]"] if words else []), *places, "[options]"])
+    lines = [f"usage: {usage}", "", *textwrap.wrap(about, width)]
+    if words:
+        lines += ["", "words, which come first"]
+        lines += textwrap.wrap(words_mean, width, initial_indent="  ", subsequent_indent="  ")
+        column = max(map(len, words))
+        for word, means in words.items():
+            begin, further = f"    {word:{column}}  ", " " * (6 + column)
+            lines += textwrap.wrap(means, width, initial_indent=begin, subsequent_indent=further)
     for group, names in groups.items():
         shown = [o for o in options if o.name in names and (first is None or o.name in first)]
         lines += ["", group] if shown else []
         for o in shown:
-            lines += textwrap.wrap(
-                f"{option(o.name)} {takes(o)}", width, initial_indent="  ", subsequent_indent=" " * 6
-            )
-            default = f" (default: {spelled_value(o.default)})"
+            lines += textwrap.wrap(takes(o), width, initial_indent="  ", subsequent_indent=INDENT)
             does = o.does if first is None else o.does.partition("; ")[0].rstrip(".") + "."
-            lines += textwrap.wrap(does + default, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            lines += textwrap.wrap(does + o.otherwise, width, initial_indent=INDENT, subsequent_indent=INDENT)
     if first is not None:
         hidden = sum(o.name not in first for o in options)
         lines += ["", *textwrap.wrap(f"{hidden} more options: {prog} --help-all", width)]
@@ -107,18 +135,24 @@ def shown_examples(examples: Sequence[str]) -> str:
 
 def takes(o: Option) -> str:
     """How an option is given."""
-    flag = option(o.name)
-    return f"{flag}, --no-{flag[2:]}" if _plain(o.hint) is bool else f"{flag} {_takes(o.hint)}"
+    if plain_hint(o.hint) is bool:
+        return f"{o.place}, --no-{o.place[2:]}"
+    return f"{o.place} {_takes(o.hint)}".strip()
 
 
-def _plain(hint: Any) -> Any:
-    return _plain(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+def plain_hint(hint: Any) -> Any:
+    """A type without its annotation."""
+    return plain_hint(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
 
 
 def _takes(hint: Any) -> str:
     if hint == Directions:
         return "None|INT|DEGREE:INT,..."
-    hint = _plain(hint)
+    for mark in getattr(hint, "__metadata__", ()):
+        if isinstance(mark, ByName | Choice):
+            known = mark.values if isinstance(mark, ByName) else mark.words
+            return "{" + ",".join(known) + "}" + (" ..." if isinstance(mark, Choice) and mark.several else "")
+    hint = plain_hint(hint)
     names = {
         int: "INT",
         float: "FLOAT",
@@ -134,5 +168,8 @@ def _takes(hint: Any) -> str:
         return "{" + ",".join(map(str, get_args(hint))) + "}"
     if hint in names:
         return names[hint]
-    parts = [part for part in get_args(hint) if part not in (NoneType, ...)]
+    if get_origin(hint) is tuple:
+        first, *others = map(_takes, (part for part in get_args(hint) if part is not ...))
+        return f"{first} ..." if ... in get_args(hint) else " ".join([first, *others])
+    parts = [part for part in get_args(hint) if part is not NoneType]
     return "|".join(["None"] * (NoneType in get_args(hint)) + [_takes(part) for part in parts])

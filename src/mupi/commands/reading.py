@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn
 
 from mupi.checks import fail
+from mupi.commands.choices import ByName
 
 
 class ByDegree:
@@ -79,7 +80,22 @@ def for_tyro(marks: Sequence[Any]) -> tuple[Any, ...]:
         is_instance=lambda value: value is None or isinstance(value, int | Mapping),
         str_from_instance=lambda value: [spelled_value(value)],
     )
-    return (*marks, *(by_degree for mark in marks if isinstance(mark, ByDegree)))
+    named = (by_name(mark) for mark in marks if isinstance(mark, ByName))
+    return (*marks, *(by_degree for mark in marks if isinstance(mark, ByDegree)), *named)
+
+
+def by_name(mark: ByName) -> Any:
+    """How tyro reads one of some values."""
+    from tyro.constructors import PrimitiveConstructorSpec
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{" + ",".join(mark.values) + "}",
+        instance_from_str=lambda args: mark.values[args[0]],
+        is_instance=lambda value: any(value is known or value == known for known in mark.values.values()),
+        str_from_instance=lambda value: [mark.name(value)],
+        choices=tuple(mark.values),
+    )
 
 
 def _registry() -> Any:
@@ -92,17 +108,8 @@ def _registry() -> Any:
     registry = ConstructorRegistry()
 
     @registry.primitive_rule
-    def by_name(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        if info.type is Activation:
-            return PrimitiveConstructorSpec(
-                nargs=1,
-                metavar="{" + ",".join(ACTIVATIONS) + "}",
-                instance_from_str=lambda args: ACTIVATIONS[cast(Any, args[0])],
-                is_instance=lambda value: isinstance(value, Activation),
-                str_from_instance=lambda value: [spelled_value(value)],
-                choices=tuple(ACTIVATIONS),
-            )
-        return None
+    def activation(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        return by_name(ByName(ACTIVATIONS)) if info.type is Activation else None
 
     return registry
 

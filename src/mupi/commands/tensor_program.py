@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import torch
 from rich.console import Console
@@ -12,7 +11,7 @@ from tyro.conf import Positional
 
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_room, set_threads
-from mupi.commands.options import SET, Only, Seed, WrittenFolder
+from mupi.commands.options import Seed, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.figures.program_convergence import plot_convergence
 from mupi.programs import Program
@@ -21,8 +20,6 @@ from mupi.programs.limit_gaps import Convergence
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.lock import held
 
-CHOSEN = Only(demos=SET)
-
 
 @dataclass(frozen=True)
 class ProgramConfig:
@@ -30,17 +27,17 @@ class ProgramConfig:
 
     demos: Positional[tuple[str, ...]] = ()
     """Which, such as `dependence`; none for a list, `all` for all."""
-    samples: Annotated[int, CHOSEN] = 16384
+    samples: int = 16384
     """Samples of the limit, in each of 4 replicates, where it has no closed form."""
-    widths: Annotated[tuple[int, ...], CHOSEN] = (64, 128, 256, 512, 1024)
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     """Of the finite runs."""
-    draws: Annotated[int, CHOSEN] = 32
+    draws: int = 32
     """Finite runs of each width."""
-    seed: Annotated[Seed, CHOSEN] = 0
+    seed: Seed = 0
     """Of all randomness."""
-    threads: Annotated[int | None, CHOSEN] = None
+    threads: int | None = None
     """Threads of torch; None leaves it to torch."""
-    out: Annotated[WrittenFolder, CHOSEN] = Path("runs/program")
+    out: WrittenFolder = Path("runs/program")
     """Where `program.json` and `program.png` are written."""
 
     def __post_init__(self):
@@ -66,6 +63,8 @@ def program(config: ProgramConfig) -> dict[str, Convergence]:
         if name not in (*DEMOS, "all"):
             fail("mupi program", f"given one of {', '.join(DEMOS)}, or all", repr(name))
     console = Console(highlight=False)
+    if not config.demos and config != ProgramConfig():
+        fail("mupi program", f"given one of {', '.join(DEMOS)}, or all, for its options to say how", "none")
     if not config.demos:
         table = Table("mupi program …", "what it is")
         for name, demo in DEMOS.items():

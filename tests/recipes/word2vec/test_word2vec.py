@@ -12,8 +12,9 @@ from mupi.cli import main
 from mupi.recipes.word2vec import sampling as word2vec_sampling
 from mupi.recipes.word2vec import word2vec as module
 from mupi.recipes.word2vec.cbow import CBOW
-from mupi.recipes.word2vec.config import Word2VecConfig
+from mupi.recipes.word2vec.config import NORMALIZERS, Word2VecConfig
 from mupi.recipes.word2vec.corpus import encode
+from mupi.recipes.word2vec.embedding_start import Gaussian, Orthonormal, UnitVectors
 from mupi.recipes.word2vec.metrics import Word2VecMetrics, accuracies
 from mupi.recipes.word2vec.plots import plot_analogies
 from mupi.recipes.word2vec.sampling import Sampling
@@ -32,7 +33,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Word2VecConfig:
     (tmp_path / "text8").write_text(" ".join(text))
     (tmp_path / "questions-words.txt").write_text(": some\nword0 word1 word2 word3\nword4 word5 word6 other\n")
     return Word2VecConfig(
-        width=6,
+        start=Gaussian(6),
         epochs=2,
         min_count=1,
         subsampling=0.0,
@@ -97,14 +98,16 @@ def test_a_run_writes_configuration_metrics_checkpoint_vectors_and_figure(config
     assert "epoch 2/2" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("settings", [dict(width="inf"), dict(start="orthonormal"), dict(storage="bfloat16")], ids=str)
+@pytest.mark.parametrize(
+    "settings", [dict(start=UnitVectors()), dict(start=Orthonormal(6)), dict(storage=torch.bfloat16)], ids=str
+)
 def test_every_start_and_storage_learns(config, no_figure, settings):
     metrics = word2vec(replace(config, **settings))
     assert metrics[2].loss < metrics[1].loss
 
 
 @pytest.mark.parametrize("after", [1, 3, 4])
-@pytest.mark.parametrize("settings", [dict(width="inf"), dict(storage="bfloat16")], ids=str)
+@pytest.mark.parametrize("settings", [dict(start=UnitVectors()), dict(storage=torch.bfloat16)], ids=str)
 def test_an_interrupted_run_goes_on_to_the_same_numbers(config, no_figure, press_ctrl_c, after, settings):
     config = replace(config, **settings)
     whole = word2vec(replace(config, name="whole"))
@@ -149,7 +152,7 @@ def test_what_does_not_fit_into_memory_is_refused_before_the_start_with_both_fig
     with pytest.raises(
         ValueError, match=r"`width` must be small enough .* 0\.0 GB; got a size that needs .*orthonormal"
     ):
-        word2vec(replace(config, width="inf"))
+        word2vec(replace(config, start=UnitVectors()))
     assert not config.directory.exists()
 
 
@@ -161,8 +164,6 @@ def test_a_run_that_diverges_says_so(config):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        (dict(width="inf", start="orthonormal"), "`start` must be left out with width inf"),
-        (dict(width=0), r"Gaussian\(width=...\)"),
         (dict(epochs=0), "`epochs` must be an integer ≥ 1"),
         (dict(lr=-1.0), "`lr`"),
         (dict(weight_decay=100.0), "`weight_decay` must be less than 1/lr"),
@@ -174,8 +175,25 @@ def test_settings_that_make_no_sense_are_named(config, settings, message):
         word2vec(replace(config, **settings))
 
 
+@pytest.mark.parametrize(
+    "start, saved, folder",
+    [
+        (UnitVectors(), ("inf", "gaussian"), "word2vec-text8-inf"),
+        (Gaussian(6), (6, "gaussian"), "word2vec-text8-6"),
+        (Orthonormal(6), (6, "orthonormal"), "word2vec-text8-6-orthonormal"),
+    ],
+    ids=str,
+)
+def test_a_start_is_written_as_earlier_versions_did(start, saved, folder):
+    config = Word2VecConfig(start=start, storage=torch.bfloat16, normalise=NORMALIZERS["letters"])
+    plain = config.as_plain()
+    assert (plain["width"], plain["start"]) == saved
+    assert (plain["storage"], plain["normalise"]) == ("bfloat16", "letters")
+    assert Word2VecConfig(start=start).directory == Path("runs") / f"{folder}-seed0"
+
+
 def test_the_limit_leaves_words_not_met_at_zero_and_scores_nothing_at_the_start(config, no_figure):
-    assert word2vec(replace(config, width="inf"))[0].accuracy == 0
+    assert word2vec(replace(config, start=UnitVectors()))[0].accuracy == 0
 
 
 def test_sampling_covers_the_text_once_and_cuts_contexts_at_passages(monkeypatch):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Annotated, Any, cast, get_args, get_type_hints
 
 from mupi.checks import fail
-from mupi.commands.help import Option, documented, printed
+from mupi.commands.help import Option, documented, plain_hint, printed
 from mupi.commands.naming import differences, run_directory
 from mupi.commands.options import check_options, named, option
 from mupi.commands.reading import Directions, read
@@ -123,7 +123,7 @@ class Form:
         """
         form = make_dataclass(
             "TrainConfig",
-            [(o.name, Annotated[o.hint, *o.marks], field(default=o.default)) for o in self.options],
+            [(o.name, Annotated[plain_hint(o.hint), *o.marks], field(default=o.default)) for o in self.options],
             frozen=True,
             kw_only=True,
         )

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from mupi.activations import Activation
+from mupi.commands.choices import ByName, Choice
 from mupi.commands.train.networks import activation_name
 
 ON_A_SAVED_RUN = frozenset({"resume", "overwrite"})
@@ -12,9 +13,14 @@ ON_A_SAVED_RUN = frozenset({"resume", "overwrite"})
 
 
 def plain_fields(config: Any) -> dict[str, Any]:
-    """All fields of a configuration, a dataclass, by name; paths and activations as strings."""
-    plain = asdict(config)
+    """All fields of a configuration, a dataclass, by name; paths, and what is written by a name, as strings."""
+    plain, hints = asdict(config), get_type_hints(type(config), include_extras=True)
     for name in plain:
+        for mark in getattr(hints[name], "__metadata__", ()):
+            if isinstance(mark, ByName):
+                plain[name] = mark.name(getattr(config, name))
+            if isinstance(mark, Choice) and mark.several:
+                plain[name] = {mark.name(value): asdict(value) for value in getattr(config, name)}
         match getattr(config, name):
             case Path() as path:
                 plain[name] = str(path)

@@ -15,17 +15,11 @@ from mupi.data import data_directory
 from mupi.data.episodes import EpisodeSampler
 from mupi.data.omniglot import Characters, Omniglot, load_omniglot
 from mupi.progress import progress_display
-from mupi.recipes.omniglot.build import (
-    D,
-    activation,
-    build_kernel,
-    build_learner,
-    build_optimizer,
-    feature_map,
-)
-from mupi.recipes.omniglot.config import Model, OmniglotConfig
+from mupi.recipes.omniglot import models
+from mupi.recipes.omniglot.build import D, build_kernel, build_learner, build_optimizer
+from mupi.recipes.omniglot.config import OmniglotConfig
 from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
-from mupi.recipes.omniglot.learners import Kernel, Learner
+from mupi.recipes.omniglot.learners import Learner
 from mupi.recipes.omniglot.meta_training import MetaTraining, accuracy, half_cosine
 from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves
 from mupi.recipes.omniglot.run import CLASSES, CURVES, KERNELS, RESULT, few_shot_folder
@@ -55,7 +49,7 @@ def omniglot(config: OmniglotConfig) -> dict[int, Accuracy]:
         FloatingPointError: If the loss is no longer finite.
         KeyboardInterrupt: After Ctrl-C, once the state is saved.
     """
-    config = config.settled()
+    config.check()
     set_threads(config.threads)
     refuse_if_too_large(config)
     runs = {seed: few_shot_folder(config, seed) for seed in config.seeds}
@@ -84,16 +78,20 @@ def refuse_if_too_large(config: OmniglotConfig) -> None:
     Raises:
         ValueError: With what is needed and what there is.
     """
-    assert config.depth is not None
-    field = "--depth" if config.depth > MANY_LAYERS else None
-    if config.model in ("pi-limit", "pi-limit-exact", "pi-net"):
-        features = feature_map(config)
-        field = field or ("--width" if config.model == "pi-net" else "--rank")
-        require_room(field, projected_bytes(D, config.rank, config.depth, config.ways, features, activation(config)))
-    elif config.model == "mu-net":
-        assert config.width is not None
-        require_room(field or "--width", perceptron_bytes(D, config.width, config.depth, config.ways))
-    images = (config.tasks or 1) * config.ways * (config.shots + config.queries)
+    tasks = 1
+    match model := config.model:
+        case models.Projected() | models.DeepMuNet() | models.ShallowMuNet():
+            field = "--depth" if model.depth > MANY_LAYERS else None
+            if isinstance(model, models.Projected):
+                field = field or ("--width" if isinstance(model, models.PiNet) else "--rank")
+                needed = projected_bytes(D, model.rank, model.depth, config.ways, model.features, model.phi)
+            else:
+                field = field or "--width"
+                needed = perceptron_bytes(D, model.width, model.depth, config.ways)
+            require_room(field, needed)
+    if isinstance(model, models.Trained):
+        tasks = model.tasks
+    images = tasks * config.ways * (config.shots + config.queries)
     require_room("--tasks", 4 * images * D)
 
 
@@ -106,22 +104,22 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
     train, validation, test = (sampler(config, part) for part in (data.train, data.validation, data.test))
     for_net, for_tasks, for_test = independent_generators(seed, 3)
     memory = PeakMemory(torch.device("cpu"))
-    learner = build_learner(config, for_net)
+    model = config.model
+    learner = build_learner(model, config.ways, for_net)
     before = learner.kernel(shown(data.test)[0]).detach()
     saved = run.load() if config.resume and run.present else None
     if saved is None:
         run.start()
     seconds = 0.0
     with progress_display(console) as bar:
-        optimizer = build_optimizer(config, learner)
-        if optimizer is not None and config.batches:
-            assert config.tasks is not None and config.inner_steps is not None
-            schedule = half_cosine(optimizer, config.batches) if config.cosine else None
-            state = MetaTraining(learner, optimizer, train, for_tasks, config.tasks, config.inner_steps, schedule)
+        if isinstance(model, models.Trained) and model.batches:
+            optimizer = build_optimizer(model, learner)
+            schedule = half_cosine(optimizer, model.batches) if model.cosine else None
+            state = MetaTraining(learner, optimizer, train, for_tasks, model.tasks, model.inner_steps, schedule)
             if saved is not None:
                 with understood(run.checkpoint_path):
                     state.load_state_dict(saved)
-            meta_train(config, f"{config.model}, seed {seed}", run, state, validation, bar)
+            meta_train(model, f"{models.MODELS.name(model)}, seed {seed}", run, state, validation, bar)
             seconds = state.seconds
         elif saved is None:
             run.save({"batch": 0})
@@ -138,8 +136,9 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
     if run.metrics():
         kernels = {"before meta-training": before} | kernels
         write_figure(run.directory / CURVES, plot_few_shot_curves({run.directory.name: columns(run.metrics())}))
-    if config.paper == "pi" and learner.net is not None:
-        kernels = {"NNGP": fixed_kernel("nngp")(x, x), "NTK": fixed_kernel("ntk")(x, x)} | kernels
+    if isinstance(model, models.Deep):
+        fixed = {"NNGP": models.DeepNNGP(), "NTK": models.DeepNTK()}
+        kernels = {name: build_kernel(kernel)(x, x) for name, kernel in fixed.items()} | kernels
     write_sealed(run.directory / KERNELS, {"kernels": kernels, "labels": labels})
     write_figure(run.directory / CLASSES, plot_classes(kernels, labels))
     console.print(f"{run.directory}: test {tested}, validation classes {validated}", highlight=False, soft_wrap=True)
@@ -147,7 +146,7 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
 
 
 def meta_train(
-    config: OmniglotConfig,
+    model: models.Trained,
     label: str,
     run: RunFolder[Progress],
     state: MetaTraining,
@@ -155,15 +154,14 @@ def meta_train(
     bar: Bar,
 ) -> None:
     """Take the remaining steps, with a validation and a checkpoint every so many."""
-    batches = config.batches
-    assert batches is not None
+    batches = model.batches
     task = bar.add_task(label, total=batches, completed=state.batch)
 
     def take(interrupted: Callable[[], bool]) -> bool:
         while not interrupted():
             state.step()
             bar.update(task, completed=state.batch)
-            if state.batch % config.evaluate_every == 0 or state.batch == batches:
+            if state.batch % model.evaluate_every == 0 or state.batch == batches:
                 return True
         return False
 
@@ -176,18 +174,17 @@ def meta_train(
     run_epochs(
         lambda: state.batch < batches,
         take,
-        measure=lambda: measure(config, state, validation),
+        measure=lambda: measure(model, state, validation),
         turn=state.start_tally,
         finish=finish,
         stop=lambda: run.stop(state.state_dict(), f"after {state.batch} batches"),
     )
 
 
-def measure(config: OmniglotConfig, state: MetaTraining, validation: EpisodeSampler) -> Progress:
+def measure(model: models.Trained, state: MetaTraining, validation: EpisodeSampler) -> Progress:
     """The means since the last validation, and a new one."""
-    assert config.test_steps is not None
     tally = state.tally
-    result = accuracy(state.learner, validation, config.validation_episodes, config.test_steps, validation_generator())
+    result = accuracy(state.learner, validation, model.validation_episodes, model.test_steps, validation_generator())
     return Progress(state.batch, tally.loss / tally.batches, tally.accuracy / tally.batches, result.mean, state.seconds)
 
 
@@ -199,8 +196,7 @@ def final(
     progress: Callable[[int], None],
 ) -> Accuracy:
     """Accuracy on the final number of tasks."""
-    assert config.test_steps is not None
-    return accuracy(learner, part, config.test_episodes, config.test_steps, generator, progress)
+    return accuracy(learner, part, config.test_episodes, config.model.test_steps, generator, progress)
 
 
 def validation_generator() -> torch.Generator:
@@ -218,8 +214,3 @@ def shown(test: Characters) -> tuple[torch.Tensor, torch.Tensor]:
     spread = torch.arange(SHOWN_CLASSES) * (len(test) // SHOWN_CLASSES)
     images = test.images[spread].float() / 255
     return images.flatten(0, 1), torch.arange(SHOWN_CLASSES).repeat_interleave(images.shape[1])
-
-
-def fixed_kernel(name: Model) -> Kernel:
-    """The kernel of [B] by its name."""
-    return build_kernel(OmniglotConfig(paper="pi", model=name).settled())

@@ -64,7 +64,7 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
         with understood(run / RESULT, ADVICE):
             test, validation = (of_fields(Accuracy, result[part]) for part in ("test", "validation"))
         with understood(run / CONFIG, ADVICE):
-            width, model = settings["width"], settings["model"]
+            width, model = settings.get("width"), settings["model"]
             if not (width is None or isinstance(width, int)):
                 raise TypeError(width)
         tests.setdefault(label, []).append(test)

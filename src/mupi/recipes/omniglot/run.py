@@ -1,7 +1,6 @@
 """The folder of a few-shot run."""
 
-from mupi.commands.train.plain_fields import run_fields
-from mupi.recipes.omniglot.config import OmniglotConfig
+from mupi.recipes.omniglot.config import OmniglotConfig, current
 from mupi.recipes.omniglot.few_shot_records import Progress
 from mupi.training.folder_name import folder_name
 from mupi.training.run_folder import RunFolder
@@ -21,7 +20,7 @@ def few_shot_folder(config: OmniglotConfig, seed: int) -> RunFolder[Progress]:
     ``classes.png`` shows.
 
     Args:
-        config: The configuration, with all defaults filled in by `settled`.
+        config: The configuration.
         seed: The seed whose folder it is.
 
     Raises:
@@ -30,11 +29,12 @@ def few_shot_folder(config: OmniglotConfig, seed: int) -> RunFolder[Progress]:
     folder_name("--name", config.name)
     return RunFolder(
         directory=config.directory(seed),
-        settings=run_fields(config) | {"seed": seed},
+        settings=config.as_plain() | {"seed": seed},
         identity=config.identity(),
         record=Progress,
         counted_by="batch",
         writer=WRITER,
         outputs=(RESULT, KERNELS, CURVES, CLASSES),
+        current=current,
         argument=lambda field: f"--{field.replace('_', '-')}",
     )

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from torch.nn.functional import one_hot
 
 from mupi.activations import Activation, Tanh
 from mupi.checks import fail, positive_int
-from mupi.commands.chosen import Chosen
+from mupi.commands.chosen import PARAMETRIZATIONS, Chosen, MuP, Named, Standard
 from mupi.commands.coordcheck import preserving_std
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
@@ -39,6 +40,8 @@ class LrTransferConfig(Chosen):
     width; with cross-entropy training recovers from rates that are too large, and SP drifts less.
     """
 
+    parametrizations: Annotated[tuple[Named, ...], PARAMETRIZATIONS] = (Standard(), MuP())
+    """Parametrizations to compare."""
     dataset: DatasetName = "digits"
     """The images."""
     data_dir: DataFolder = None
@@ -98,9 +101,7 @@ def _lr_transfer(config: LrTransferConfig, console: Console) -> dict[str, LrSwee
     require_room("--widths", perceptron_bytes(x.shape[1], max(config.widths), config.depth, targets.shape[1]))
     low, high = config.log2_lr
     lrs = tuple(2.0**k for k in range(low, high + 1))
-    chosen = config.parametrizations()
-    if not chosen:
-        chosen = {"SP": Parametrization.standard(config.depth), "μP": Parametrization.mup(config.depth)}
+    chosen = config.by_name()
 
     with counted(len(chosen) * len(config.widths) * len(lrs) * config.seeds, console) as begin:
 

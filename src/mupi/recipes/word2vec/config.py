@@ -2,20 +2,29 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import torch
 
 from mupi.checks import fail, non_negative, positive_int
+from mupi.commands.choices import ByName, Choice
 from mupi.commands.naming import differences, run_directory
 from mupi.commands.options import DataFolder, Name, Seed, WrittenFolder
 from mupi.commands.train.plain_fields import run_fields
 from mupi.recipes.word2vec import wikifil
-from mupi.recipes.word2vec.embedding_start import Gaussian, Orthonormal, Start, UnitVectors
+from mupi.recipes.word2vec.embedding_start import DenseStart, Gaussian, Orthonormal, Start, UnitVectors
 from mupi.recipes.word2vec.text import Normalizer
 
 NORMALIZERS: dict[str, Normalizer | None] = {"none": None, "letters": wikifil.letters, "wikifil": wikifil.wikifil}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+STARTS = Choice(
+    {"limit": UnitVectors(), "gaussian": Gaussian, "orthonormal": Orthonormal},
+    leading=True,
+    was={
+        "--width": "gaussian --width 64, with the word in front",
+        "--start": "mupi recipe word2vec orthonormal --width 64",
+    },
+)
 
 # The learning rate falls to zero at the last epoch, so that the number of epochs is not free.
 FREE_ON_RESUME = frozenset({"name", "runs_dir", "data_dir", "device", "threads", "save_minutes"})
@@ -31,7 +40,7 @@ class Word2VecConfig:
     text: str = "text8"
     """A text file, plain or as .xz, .gz, .bz2 or .zip; or the name of one in the data directory or its folder `text`.
     text8 is downloaded if it is missing."""
-    normalise: Literal["none", "letters", "wikifil"] = "none"
+    normalise: Annotated[Normalizer | None, ByName(NORMALIZERS)] = None
     """`wikifil` makes a Wikipedia dump such as enwik9 into words, `letters` any English text; text8 needs `none`."""
     max_words: int | None = None
     """Read only so many words of the text; None for all."""
@@ -40,12 +49,9 @@ class Word2VecConfig:
     max_vocabulary: int | None = None
     """Keep only so many of the most frequent words; None for all."""
 
-    width: int | Literal["inf"] = "inf"
-    """n; `inf` for the μ-limit."""
-    start: Literal["gaussian", "orthonormal"] = "gaussian"
-    """How a finite width starts: `gaussian` is μP; `orthonormal` is the limit compressed to so many numbers a word,
-    nearer to it than μP of the same width."""
-    storage: Literal["float32", "bfloat16"] = "float32"
+    start: Annotated[Start, STARTS] = UnitVectors()
+    """How vectors start, and of what width they are."""
+    storage: Annotated[torch.dtype, ByName(DTYPES)] = torch.float32
     """bfloat16, rounded at random, takes half the memory."""
 
     window: int = 8
@@ -99,36 +105,29 @@ class Word2VecConfig:
             non_negative(field, getattr(self, field))
         if self.lr * self.weight_decay >= 1:
             fail("weight_decay", "less than 1/lr", self.weight_decay)
-        if self.width == "inf" and self.start != "gaussian":
-            fail("start", "left out with width inf, which starts at the identity", self.start, "give a finite --width")
         if self.resume and self.overwrite:
             fail("resume", "without overwrite", "both", "leave one of them out")
-        _ = self.initial
+
+    @property
+    def width(self) -> int | str:
+        """n, or `inf`."""
+        return self.start.width if isinstance(self.start, DenseStart) else "inf"
 
     @property
     def directory(self) -> Path:
         """The run's folder."""
-        start = "" if self.start == "gaussian" else f"-{self.start}"
         if self.name is not None:
             return self.runs_dir / self.name
+        start = "-orthonormal" if isinstance(self.start, Orthonormal) else ""
         stem = f"word2vec-{Path(self.text).name.split('.')[0]}-{self.width}{start}"
         options = differences(self.identity(), Word2VecConfig().identity(), ("text", "width", "start", "seed"))
         return run_directory(self.runs_dir, stem, options, f"-seed{self.seed}", resume=self.resume)
 
-    @property
-    def initial(self) -> Start:
-        """What ``width`` and ``start`` name."""
-        if self.width == "inf":
-            return UnitVectors()
-        match self.start:
-            case "gaussian":
-                return Gaussian(self.width)
-            case "orthonormal":
-                return Orthonormal(self.width)
-
     def as_plain(self) -> dict[str, Any]:
         """All that describes the run, as numbers and strings for a file."""
-        return run_fields(self)
+        # Files have a width and a start of finite widths.
+        start = "orthonormal" if isinstance(self.start, Orthonormal) else "gaussian"
+        return {**run_fields(self), "width": self.width, "start": start}
 
     def identity(self) -> dict[str, Any]:
         """The part of `as_plain` that decides the numbers of each epoch."""

@@ -33,7 +33,7 @@ class Start(ABC):
 
 @dataclass(frozen=True)
 class UnitVectors(Start):
-    """U_0 = I: the limit."""
+    """U_0 = I: the μ-limit."""
 
     def columns(self, vocabulary: int) -> int:
         """V."""
@@ -74,6 +74,7 @@ class Gaussian(DenseStart):
     """
 
     width: int
+    """n."""
 
     def __post_init__(self):
         positive_int("Gaussian(width=...)", self.width)
@@ -101,6 +102,7 @@ class Orthonormal(DenseStart):
     """
 
     width: int
+    """n, numbers a word."""
 
     def __post_init__(self):
         positive_int("Orthonormal(width=...)", self.width)

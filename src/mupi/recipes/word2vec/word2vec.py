@@ -12,7 +12,7 @@ from mupi.kernels.memory import available_memory, require_memory
 from mupi.progress import progress_display
 from mupi.recipes.word2vec.analogies import Score, Section, load_questions, score_analogies, total
 from mupi.recipes.word2vec.cbow import CBOW, state_bytes
-from mupi.recipes.word2vec.config import DTYPES, NORMALIZERS, Word2VecConfig
+from mupi.recipes.word2vec.config import Word2VecConfig
 from mupi.recipes.word2vec.corpus import Corpus, load_corpus
 from mupi.recipes.word2vec.metrics import Word2VecMetrics, accuracies
 from mupi.recipes.word2vec.plots import plot_analogies
@@ -77,10 +77,10 @@ def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[W
             training.net.load_state_dict(saved["net"])
             training.done = of_fields(Progressed, saved["progress"])
         del saved
-    error = config.initial.gram_error(corpus.vocabulary.counts * training.sampling.kept_share)
+    error = config.start.gram_error(corpus.vocabulary.counts * training.sampling.kept_share)
     console.print(
         f"{config.text}: {len(corpus.ids):,} words, vocabulary {len(corpus.vocabulary):,}; width {config.width}, "
-        f"{state_bytes(len(corpus.vocabulary), config.initial, DTYPES[config.storage]) / MB:,.0f} MB\n"
+        f"{state_bytes(len(corpus.vocabulary), config.start, config.storage) / MB:,.0f} MB\n"
         f"error of the start against the limit {error:.3g}",
         highlight=False,
         soft_wrap=True,
@@ -181,7 +181,7 @@ def read_corpus(config: Word2VecConfig, console: Console) -> Corpus:
             min_count=config.min_count,
             max_vocabulary=config.max_vocabulary,
             max_words=config.max_words,
-            normalise=NORMALIZERS[config.normalise],
+            normalise=config.normalise,
             read=lambda size: progress.update(task, completed=size // MB),
         )
 
@@ -194,13 +194,13 @@ def refuse_if_too_large(config: Word2VecConfig, corpus: Corpus) -> None:
     """
     # Beside the matrices: a copy of the vectors, and a row of cosines for each word of the questions.
     vocabulary = len(corpus.vocabulary)
-    matrices = state_bytes(vocabulary, config.initial, DTYPES[config.storage])
-    evaluation = 4 * vocabulary * (config.initial.columns(vocabulary) + 2000)
+    matrices = state_bytes(vocabulary, config.start, config.storage)
+    evaluation = 4 * vocabulary * (config.start.columns(vocabulary) + 2000)
     require_memory(
         "width",
         matrices + evaluation,
         available_memory(torch.device(config.device)),
-        "try --storage bfloat16, a smaller --max-vocabulary, or --start orthonormal with a finite --width",
+        "try --storage bfloat16, a smaller --max-vocabulary, or mupi word2vec orthonormal with a --width",
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from mupi.recipes.word2vec.cbow import CBOW
-from mupi.recipes.word2vec.config import DTYPES, Word2VecConfig
+from mupi.recipes.word2vec.config import Word2VecConfig
 from mupi.recipes.word2vec.corpus import Corpus
 from mupi.recipes.word2vec.sampling import Sampling
 from mupi.training.epoch import require_finite
@@ -90,9 +90,9 @@ def build(config: Word2VecConfig, corpus: Corpus) -> Training:
     """Vectors and sampling before the first step."""
     net = CBOW(
         len(corpus.vocabulary),
-        config.initial,
+        config.start,
         negatives=config.negatives,
-        dtype=DTYPES[config.storage],
+        dtype=config.storage,
         generator=torch.Generator().manual_seed(config.seed),
         device=config.device,
     )
