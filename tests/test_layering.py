@@ -23,6 +23,7 @@ PACKAGES = [
     "data",
     "testing",
     "nets",
+    "mu",
     "architecture",
     "programs",
     "layers",

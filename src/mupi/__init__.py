@@ -44,6 +44,7 @@ from mupi.layers import (
     PiLinear,
     normalize,
 )
+from mupi.mu import MuLimit
 from mupi.nets import (
     MLP,
     NNGP,
@@ -70,7 +71,7 @@ from mupi.optim import SGD
 from mupi.parameters import factor_gradients
 from mupi.parametrization import Parametrization, Roles
 from mupi.parametrization.coordinate_check import coordinate_check
-from mupi.programs import MuLimit, Program, apply, gradients, mean, outer
+from mupi.programs import Program, apply, gradients, mean, outer
 from mupi.version import __version__
 
 __all__ = [

@@ -8,9 +8,9 @@ from assertions import assert_close, fitted_slope, root_mean_square
 from cases import randn, seeded
 from mupi import MLP, Atoms, MuLimit, Parametrization, PiMLP, Program, ReLU
 from mupi.commands.tensor_program import ProgramConfig, converge
+from mupi.mu.descent import squared_distance
 from mupi.programs import apply, mean
 from mupi.programs.demos import DEMOS
-from mupi.programs.descent import squared_distance
 
 HIGH_MOMENTS = ("marchenko-pastur", "semicircle", "free", "message-passing")
 """Next to c/√n the gaps of these have terms of 1/n, which move a slope by up to .09 at the widths of quick tests."""

@@ -2,8 +2,7 @@
 
 from mupi.programs.gradients import gradients
 from mupi.programs.matrices import Matrix, outer
-from mupi.programs.mu_limit import MuLimit
 from mupi.programs.program import Program, Values
 from mupi.programs.vectors import Scalar, Vector, apply, mean
 
-__all__ = ["Matrix", "MuLimit", "Program", "Scalar", "Values", "Vector", "apply", "gradients", "mean", "outer"]
+__all__ = ["Matrix", "Program", "Scalar", "Values", "Vector", "apply", "gradients", "mean", "outer"]

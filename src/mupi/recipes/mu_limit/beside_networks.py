@@ -20,10 +20,10 @@ from mupi.commands.options import DataFolder, WrittenFolder, option
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load
+from mupi.mu import MuLimit
 from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
-from mupi.programs import MuLimit
 from mupi.progress import counted
 from mupi.recipes.mu_limit.report import report, write_progress
 from mupi.recipes.mu_limit.trained_curves import Curves, curves_of

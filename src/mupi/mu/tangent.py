@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.programs.descent import Forward, Loss, TrainedPerceptron
+from mupi.mu.descent import Forward, Loss, TrainedPerceptron
 from mupi.programs.vectors import Scalar, Vector, apply, mean
 
 

@@ -10,7 +10,7 @@ from assertions import assert_close
 from cases import randn, seeded
 from mupi import Identity, LinearMuLimit, MuLimit, Parametrization
 from mupi.kernels.dynamics import KernelDynamics
-from mupi.programs.descent import reaching, squared_distance
+from mupi.mu.descent import reaching, squared_distance
 from mupi.programs.spaces import Samples
 
 X, Y = randn(6, 3), randn(6, 2, seed=1)

@@ -12,14 +12,14 @@ from torch import Tensor
 from mupi.activations import Activation, Tanh, as_activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, non_negative, positive_int
+from mupi.mu.descent import Descent, Loss, TrainedPerceptron, check_loss, reaching, squared_distance
+from mupi.mu.fit_records import FitRecord, summarized
+from mupi.mu.fit_targets import targets_of
+from mupi.mu.tangent import TangentPerceptron
 from mupi.parametrization import Parametrization
-from mupi.programs.descent import Descent, Loss, TrainedPerceptron, check_loss, reaching, squared_distance
 from mupi.programs.evaluation import evaluate
-from mupi.programs.fit_records import FitRecord, summarized
-from mupi.programs.fit_targets import targets_of
 from mupi.programs.line import Line
 from mupi.programs.spaces import Samples
-from mupi.programs.tangent import TangentPerceptron
 from mupi.programs.vectors import Scalar, mean
 
 

@@ -1,0 +1,5 @@
+"""The μ-limit of training: a network that learns features, as wide as it gets, step by step of its optimizer."""
+
+from mupi.mu.mu_limit import MuLimit
+
+__all__ = ["MuLimit"]
