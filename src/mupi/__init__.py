@@ -45,6 +45,7 @@ from mupi.layers import (
     normalize,
 )
 from mupi.mu import MuLimit
+from mupi.mup import parametrize
 from mupi.nets import (
     MLP,
     NNGP,
@@ -140,6 +141,7 @@ __all__ = [
     "num_atoms",
     "outer",
     "parameter_groups",
+    "parametrize",
     "sample",
     "trace",
     "with_multipliers",

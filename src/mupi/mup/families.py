@@ -47,7 +47,7 @@ class Family(ABC):
         """What lr is multiplied by, with the sizes that the parameter has.
 
         Args:
-            fans: Its sizes.
+            fans: Sizes of the parameter.
             options: The optimizer's.
         """
         p, q = self.powers

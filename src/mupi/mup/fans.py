@@ -12,8 +12,8 @@ class Fans:
 
     Attributes:
         role: One of `mupi.parametrization.roles.ROLES`.
-        shape: Its axes.
-        base_shape: The same at the base width.
+        shape: Sizes of its axes at the width.
+        base_shape: Sizes of its axes at the base.
         in_ratio: r_in, how many times as many coordinates it sums over; 1 where their number is finite.
         out_ratio: r_out, how many times as many neurons it feeds; 1 where their number is finite.
     """

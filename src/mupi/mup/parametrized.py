@@ -1,0 +1,192 @@
+"""`Parametrized`: the model, the plan, and what follows from it for optimizers and schedulers."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from mupi.architecture.architecture import Architecture
+from mupi.checks import fail
+from mupi.mup.explained import explained, remarks
+from mupi.mup.families import Family, MuonLike, family_of
+from mupi.mup.faults import Fault, faults
+from mupi.mup.groups import is_matrix, named, parameter_groups
+from mupi.mup.plan import Planned
+from mupi.mup.schedulers import scheduler_args
+from mupi.mup.together import Together
+
+
+@dataclass(frozen=True, eq=False)
+class Parametrized:
+    """A module in μP relative to a base width: see `mupi.parametrize`, which makes it.
+
+    Attributes:
+        model: The user's own module, of the width: the same class and ``state_dict`` keys.
+        plan: One row for each parameter.
+        width: The width n of ``model``.
+        base_width: The width n0 at which settings are tuned.
+        architecture: What `mupi.trace` read; None if it could not.
+        reason: Why it could not; empty if it could.
+        make_model: The user's factory.
+        at: The same for another width: ``p.at(512)``.
+    """
+
+    model: nn.Module
+    plan: tuple[Planned, ...]
+    width: int
+    base_width: int
+    architecture: Architecture | None
+    reason: str
+    make_model: Callable[[int], nn.Module]
+    at: Callable[[int], "Parametrized"] = field(repr=False)
+
+    @cached_property
+    def faults(self) -> tuple[Fault, ...]:
+        """What no initial value and no rate can mend, with the line to change; empty too where there is no graph."""
+        return () if self.architecture is None else faults(self.architecture, self.base_width)
+
+    def parameter_groups(
+        self,
+        optimizer: type[Optimizer] | Family,
+        *,
+        lr: float,
+        weight_decay: float | None = None,
+        family: Family | None = None,
+        no_decay: Collection[str] = (),
+        model: nn.Module | None = None,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """Parameter groups for an optimizer: rates by μP for its family, independent decay, ε as gradients shrink.
+
+        With r_in and r_out the ratios of what a parameter sums over and what it feeds to the base, the rate is
+
+            SGD  lr·r_out/r_in,   Adam and its kin  lr/r_in,   Muon  lr·√(r_out/r_in) over its own factor's ratio,
+
+        and lr·weight_decay is the same in every group. Parameters with equal settings are in one group; each has its
+        roles as ``"name"`` and its rate relative to lr as ``"times"``. What depends on the width is in the groups, and
+        wins over what is given to the optimizer: say ε and decay here.
+
+        Args:
+            optimizer: Its class: of torch, of mupi, or derived from them.
+            lr: The rate that is good at the base width.
+            weight_decay: The decay that is good there; None for the optimizer's default.
+            family: How the steps of an optimizer scale that mupi does not know: `mupi.mup.AdamLike()`, …
+            no_decay: Roles without decay: ``("vector", "finite")`` for biases and gains.
+            model: What has been made of ``p.model``: a copy, or a wrapper such as DDP. None for ``p.model`` itself.
+            **options: Other options of the optimizer, for all groups.
+
+        Raises:
+            ValueError: For an unknown optimizer or option, or one that breaks the ratios of the rates.
+        """
+        return parameter_groups(self.plan, model or self.model, optimizer, lr, weight_decay, family, no_decay, options)
+
+    def optimizer(
+        self,
+        optimizer: type[Optimizer],
+        *,
+        lr: float,
+        weight_decay: float | None = None,
+        family: Family | None = None,
+        no_decay: Collection[str] = (),
+        model: nn.Module | None = None,
+        rest: type[Optimizer] | None = None,
+        rest_lr: float | None = None,
+        rest_options: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Optimizer:
+        """The optimizer itself, of `parameter_groups`; with ``rest``, two of them as one (`Together`).
+
+        >>> make_model = lambda n: nn.Sequential(nn.Linear(8, n), nn.ReLU(), nn.Linear(n, n), nn.Linear(n, 2))
+        >>> p = mupi.parametrize(make_model, width=64, base_width=16, example=torch.zeros(1, 8))
+        >>> muon = p.optimizer(torch.optim.Muon, lr=0.02, rest=torch.optim.AdamW, rest_lr=1e-3)
+        >>> [group["name"] for group in muon.param_groups]
+        ['hidden', 'input, vector', 'readout', 'finite']
+
+        Args:
+            optimizer: The class; Muon moves hidden matrices only, and needs a ``rest``.
+            lr: As in `parameter_groups`.
+            weight_decay: As there, and for the rest too unless ``rest_options`` has another.
+            family: As there.
+            no_decay: As there, for both.
+            model: As there.
+            rest: The class for all but hidden matrices.
+            rest_lr: The rate of the rest that is good at the base width.
+            rest_options: Options of the rest.
+            **options: Options of the optimizer.
+        """
+        whole = model or self.model
+        known = family_of(optimizer, family)
+        make: Any = optimizer
+        make_rest: Any = rest
+        if rest is None:
+            if rest_lr is not None or rest_options is not None:
+                fail("optimizer(rest=...)", "an optimizer's class where rest_lr or rest_options is given", None)
+            groups = parameter_groups(self.plan, whole, optimizer, lr, weight_decay, family, no_decay, options)
+            return make(groups)
+        if not isinstance(known, MuonLike):
+            fail("optimizer(rest=...)", "None but for Muon, whose hidden matrices are not all", rest.__name__)
+        if rest_lr is None:
+            fail("optimizer(rest_lr=...)", "the rate of the rest at the base width", None)
+        matrices = [row for row in self.plan if is_matrix(row)]
+        if not matrices:
+            fail("optimizer(optimizer)", f"{rest.__name__} where there is no hidden matrix", optimizer.__name__)
+        others = [row for row in self.plan if not is_matrix(row)]
+        other_options = {} if weight_decay is None else {"weight_decay": weight_decay}
+        other_options |= rest_options or {}
+        other_decay = other_options.pop("weight_decay", None)
+        first = parameter_groups(matrices, whole, optimizer, lr, weight_decay, family, no_decay, options)
+        second = parameter_groups(others, whole, rest, rest_lr, other_decay, None, no_decay, other_options)
+        for group in second:
+            # Relative to lr, by which a schedule is given.
+            group["times"] *= rest_lr / lr if lr else 1.0
+        return Together(make(first), make_rest(second))
+
+    def scheduler_args(self, scheduler: type, optimizer: Optimizer, **options: Any) -> dict[str, Any]:
+        """The options of a scheduler, absolute rates among them as lists: for each group its own.
+
+        >>> make_model = lambda n: nn.Sequential(nn.Linear(8, n), nn.ReLU(), nn.Linear(n, 2))
+        >>> p = mupi.parametrize(make_model, width=64, base_width=16, example=torch.zeros(1, 8))
+        >>> optimizer = p.optimizer(torch.optim.AdamW, lr=1e-3)
+        >>> OneCycle = torch.optim.lr_scheduler.OneCycleLR
+        >>> p.scheduler_args(OneCycle, optimizer, max_lr=4e-3, total_steps=100)
+        {'max_lr': [0.004, 0.001, 0.004], 'total_steps': 100}
+
+        Args:
+            scheduler: The class of the scheduler.
+            optimizer: The optimizer, of this object's groups.
+            **options: As they are good at the base width.
+
+        Raises:
+            ValueError: If the scheduler takes one absolute rate for all groups (``eta_min``), or is not known.
+        """
+        return scheduler_args(scheduler, optimizer, options)
+
+    def explain(
+        self,
+        optimizer: Optimizer | type[Optimizer] | Family | None = None,
+        *,
+        lr: float = 1.0,
+        weight_decay: float | None = None,
+        family: Family | None = None,
+        **options: Any,
+    ) -> str:
+        """A table of all parameters: role, size at the base and here, and rate, decay and ε of an optimizer; faults.
+
+        Args:
+            optimizer: Whose settings are shown, as it is, or by its class; None for what SGD and Adam multiply lr by.
+            lr: As in `parameter_groups`.
+            weight_decay: As there.
+            family: As there.
+            **options: As there.
+        """
+        groups = None
+        if isinstance(optimizer, Optimizer):
+            groups = optimizer.param_groups
+        elif optimizer is not None:
+            groups = self.parameter_groups(optimizer, lr=lr, weight_decay=weight_decay, family=family, **options)
+        head = f"μP at width {self.width}, relative to width {self.base_width}"
+        table = explained(self.plan, named(self.model), groups)
+        return f"{head}\n{table}\n\n{remarks(self.reason, self.faults)}"
