@@ -7,7 +7,7 @@ import torch
 
 from assertions import assert_close, assert_equal
 from cases import randn
-from mupi import NNGP, Identity, ReLU
+from mupi import NNGP, Erf, Identity, ReLU
 from mupi.kernels import NTK, KernelDynamics, KernelRegression, dynamics, memory
 from mupi.kernels.spectral_filters import descent_filter, flow_filter, momentum_filter
 
@@ -240,3 +240,22 @@ def test_deviations_need_an_initial_kernel(fitted):
         dynamics.flow(Xt, 1.0, return_std=True)
     with pytest.raises(ValueError, match=r"descend\(momentum=...\)` must be from 0 to below 1"):
         dynamics.descend(Xt, 0.1, 3, momentum=1.0)
+
+
+def test_what_float32_does_not_resolve_is_refused():
+    X, Y = randn(60, 1, dtype=torch.float64), randn(60, seed=1, dtype=torch.float64)
+    smooth = NNGP(3, Erf(), 1.0, 0.5)
+    single = KernelDynamics(smooth, initial=NNGP(2, ReLU())).fit(X.float(), Y.float())
+    double = KernelDynamics(smooth, initial=NNGP(2, ReLU())).fit(X, Y)
+    for part, right in zip(
+        single.flow(X.float(), 10.0, return_std=True), double.flow(X, 10.0, return_std=True), strict=True
+    ):
+        assert_close(part, right, rtol=1e-3, scale=1.0)
+    for question in ({"return_std": True}, {"return_cov": True}):
+        with pytest.raises(ValueError, match=r"flow\(X\)` must be of a dtype that resolves .*; fit X.double\(\), or"):
+            single.flow(X.float(), 1e7, **question)
+    # Noise has parts in directions that hardly learn.
+    with pytest.raises(ValueError, match=r"flow\(X\)` must be of a dtype that resolves means; got torch.float32, with"):
+        single.flow(X.float() + 0.01, inf)
+    # Members that fit their targets differ by nothing there, which float64 resolves.
+    assert (KernelDynamics(KERNEL, initial=KERNEL).fit(X[:5], Y[:5]).flow(X[:5], inf, return_std=True)[1] < 1e-5).all()

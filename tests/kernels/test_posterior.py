@@ -7,7 +7,7 @@ from sklearn.gaussian_process.kernels import RBF
 
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
-from mupi import NNGP, ReLU
+from mupi import NNGP, NTK, Erf, ReLU
 from mupi.kernels import KernelRegression, panels, ridge_system
 
 
@@ -122,3 +122,39 @@ def test_bad_input_is_refused_by_name(unchecked):
         fitted.predict(X, return_std=True, return_cov=True)
     with pytest.raises(ValueError, match=r"sample\(samples=...\)` must be an integer ≥ 1"):
         fitted.sample(X, 0)
+
+
+@pytest.mark.parametrize("ask", ["return_std", "return_cov", "sample", "leave_one_out"])
+def test_a_variance_that_rounding_decides_is_refused_however_it_is_asked_for(ask):
+    # Of a training input without noise nothing is left but rounding; in float64 it is 0 to 1e-5 of a deviation.
+    X, Y = randn(40, 3, seed=0, dtype=torch.float64), randn(40, seed=1, dtype=torch.float64)
+    kernel = NNGP(2, ReLU())
+    questions = {
+        "return_std": lambda r, x: r.predict(x, return_std=True)[1],
+        "return_cov": lambda r, x: r.predict(x, return_cov=True)[1].diagonal().clamp_min(0).sqrt(),
+        "sample": lambda r, x: r.sample(x, 5, seeded(0)).std(0),
+        "leave_one_out": lambda r, x: r.leave_one_out()[1],
+    }
+    single, double = (KernelRegression(kernel, 1e-6).fit(x, Y) for x in (X.float(), X))
+    if ask == "leave_one_out":
+        X = torch.cat([X, X[:3] + 1e-4])
+        single, double = (KernelRegression(kernel, 1e-5).fit(x, torch.cat([Y, Y[:3]])) for x in (X.float(), X))
+    with pytest.raises(ValueError, match=r"of a dtype that resolves variances; got torch.float32, .*; fit X.double"):
+        questions[ask](single, X[:5].float())
+    assert (questions[ask](double, X[:5]) < 1e-2).all() or ask == "leave_one_out"
+
+
+def test_a_likelihood_that_rounding_decides_is_refused():
+    X = randn(60, 1, seed=0, dtype=torch.float32)
+    Y = randn(60, seed=1, dtype=torch.float32)
+    with pytest.raises(ValueError, match=r"log_marginal_likelihood` must be of a dtype that resolves it; got .* ±"):
+        KernelRegression(NNGP(3, Erf(), 1.0, 0.5), 1e-6).fit(X, Y).log_marginal_likelihood()
+
+
+def test_a_tangent_kernel_is_known_to_less_beside_a_training_input():
+    # Of a kink float32 knows slopes to √eps between nearly parallel inputs, which the dtype alone does not tell.
+    X, Y = randn(40, 3, seed=0, dtype=torch.float32), randn(40, seed=1, dtype=torch.float32)
+    fitted = KernelRegression(NTK(2, ReLU()), 1e-4).fit(X, Y)
+    assert (fitted.predict(randn(5, 3, seed=3, dtype=torch.float32), return_std=True)[1] > 0).all()
+    with pytest.raises(ValueError, match="fit X.double"):
+        fitted.predict(X[:5] + 1e-3 * randn(5, 3, seed=2, dtype=torch.float32), return_std=True)

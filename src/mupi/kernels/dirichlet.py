@@ -13,6 +13,7 @@ from mupi.kernels.labels import labeled_classes
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.posterior import prior_variance
 from mupi.kernels.ridge_system import NotPositiveDefiniteError
+from mupi.kernels.variance_rounding import check_variances, pair_rounding
 
 OWNER = "DirichletClassification"
 
@@ -83,11 +84,11 @@ class DirichletClassification:
         targets = α.log() - noise / 2
         self._mean = targets.mean(0)
         targets = targets - self._mean
-        self.scale = self.given_scale or _best_scale(K, targets, noise)
-        self._factors = [_factor(self.scale * K, noise[:, c]) for c in range(k)]
+        self.scale = self.given_scale or _best_scale(K, targets, noise, X.dtype)
+        self._factors = [_factor(self.scale * K, noise[:, c], X.dtype) for c in range(k)]
         solved = [torch.cholesky_solve(targets[:, c : c + 1], L) for c, L in enumerate(self._factors)]
         self._coefficients = torch.cat(solved, 1)
-        self._inputs = X.detach().clone()
+        self._inputs, self._size = X.detach().clone(), float(K.diagonal().mean())
         return self
 
     @torch.no_grad()
@@ -96,16 +97,30 @@ class DirichletClassification:
 
         Raises:
             RuntimeError: Before `fit`.
-            ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite.
+            ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite; if rounding
+                decides on a variance, as in `mupi.KernelRegression.predict`.
         """
         if self._inputs is None:
             raise RuntimeError(f"`{OWNER}.predict` needs a fitted model; call `fit(X, Y)` first")
         check_new_inputs(f"{OWNER}.predict(X)", X, self._inputs.shape[1], self._inputs)
         cross = self.scale * kernel_matrix(OWNER, self.kernel, X, self._inputs).double()
         prior = self.scale * prior_variance(OWNER, self.kernel, X).double()
-        known = [torch.linalg.solve_triangular(L, cross.T, upper=False).square().sum(0) for L in self._factors]
-        variance = (prior[:, None] - torch.stack(known, 1)).clamp_min(0)
-        return (cross @ self._coefficients + self._mean).to(X.dtype), variance.sqrt().to(X.dtype)
+        variances = [self._variance(L, X, prior, cross.T) for L in self._factors]
+        return (cross @ self._coefficients + self._mean).to(X.dtype), torch.stack(variances, 1).sqrt().to(X.dtype)
+
+    def _variance(
+        self, L: Float[Tensor, "n n"], X: Float[Tensor, "m d"], prior: Float[Tensor, " m"], cross: Float[Tensor, "n m"]
+    ) -> Float[Tensor, " m"]:
+        """Of f_c, whose factor is L; the kernel is known to the digits of X only."""
+        assert self._inputs is not None
+        half = torch.linalg.solve_triangular(L, cross, upper=False)
+        variance = prior - half.square().sum(0)
+        weights = torch.linalg.solve_triangular(L.T, half, upper=True)
+        parts = (cross / self.scale).to(X.dtype), weights, (prior / self.scale).to(X.dtype), self._size
+        rounding = pair_rounding(self.kernel, X, self._inputs, *parts)
+        spread = weights.square().sum(0) * self.scale * self._size
+        check_variances(f"{OWNER}.predict(X)", variance.to(X.dtype), prior, spread, rounding)
+        return variance.clamp_min(0)
 
     def predict_proba(
         self, X: Float[Tensor, "m d"], *, samples: int = 512, generator: torch.Generator | None = None
@@ -128,16 +143,17 @@ class DirichletClassification:
         return torch.stack([(m + s * noise[:, 0]).softmax(-1).mean(0) for m, s in zip(mean, std, strict=True)])
 
 
-def _factor(K: Float[Tensor, "n n"], noise: Float[Tensor, " n"]) -> Float[Tensor, "n n"]:
-    """The Cholesky factor of K + diag(noise)."""
+def _factor(K: Float[Tensor, "n n"], noise: Float[Tensor, " n"], dtype: torch.dtype) -> Float[Tensor, "n n"]:
+    """The Cholesky factor of K + diag(noise), for a kernel that is known to the digits of a dtype."""
     L, info = torch.linalg.cholesky_ex(K + noise.diag())
     if info > 0:
         got = f"one for which row {int(info)} of {len(K)} has no positive pivot"
-        fail(f"{OWNER}(kernel=...)", "positive semi-definite", got, error=NotPositiveDefiniteError)
+        hint = "use a smaller scale" if dtype == torch.float64 else "fit X.double(), or use a smaller scale"
+        fail(f"{OWNER}(kernel=...)", "positive semi-definite", got, hint, error=NotPositiveDefiniteError)
     return L
 
 
-def _best_scale(K: Tensor, targets: Tensor, noise: Tensor) -> float:
+def _best_scale(K: Tensor, targets: Tensor, noise: Tensor, dtype: torch.dtype) -> float:
     """The multiplier of largest log p(targets), of samples spread over all."""
     from scipy.optimize import minimize_scalar  # here, as its import takes long
 
@@ -150,7 +166,7 @@ def _best_scale(K: Tensor, targets: Tensor, noise: Tensor) -> float:
     def loss(log_scale: float) -> float:
         total = 0.0
         for c in range(targets.shape[1]):
-            L = _factor(torch.e**log_scale / size * K, noise[:, c])
+            L = _factor(torch.e**log_scale / size * K, noise[:, c], dtype)
             half = torch.linalg.solve_triangular(L, targets[:, c : c + 1], upper=False)
             total += float(half.square().sum() / 2 + L.diagonal().log().sum() + len(K) * log(2 * pi) / 2)
         return total

@@ -12,6 +12,15 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative
+from mupi.kernels.filter_rounding import (
+    HIDDEN,
+    at_rounding,
+    check_mean,
+    converges,
+    faint,
+    rounding_of,
+    variance_error,
+)
 from mupi.kernels.given import (
     ROUNDINGS,
     Kernel,
@@ -24,6 +33,7 @@ from mupi.kernels.labels import regression_targets
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.posterior import prior_variance
 from mupi.kernels.spectral_filters import descent_filter, flow_filter, momentum_filter
+from mupi.kernels.variance_rounding import check_variances, least_rounding, pair_rounding
 
 OWNER = "KernelDynamics"
 
@@ -99,8 +109,8 @@ class KernelDynamics:
         lowest, top, eps = float(eigenvalues[0]), float(eigenvalues[-1]), torch.finfo(K.dtype).eps
         if lowest < -ROUNDINGS * eps**0.5 * max(top, 0):
             fail("KernelDynamics(kernel=...)", "positive semi-definite", f"eigenvalues from {lowest:.3g} to {top:.3g}")
-        rounding = n * eps * eigenvalues[-1].clamp_min(0)
-        self.eigenvalues, self._vectors = torch.where(eigenvalues > rounding, eigenvalues, 0), vectors
+        self.eigenvalues = torch.where(eigenvalues > rounding_of(eigenvalues), eigenvalues, 0)
+        self._vectors, self._size = vectors, float(K.diagonal().mean())
         targets = targets if Y.ndim == 2 or not Y.is_floating_point() else targets[:, 0]
         self._targets = vectors.T @ targets.to(K)
         self._inputs = X.detach().clone()
@@ -136,7 +146,8 @@ class KernelDynamics:
         Raises:
             ValueError: If ``steps`` is no such number, ``lr`` is negative, infinitely many steps do not converge, or
                 inputs are not as wide as those of `fit` and of their dtype, or not finite; if deviations are asked for
-                without ``initial``.
+                without ``initial``; if rounding may move the means by a twentieth (of the larger of themselves and the
+                targets, by root mean squares), or a variance by more than a fifth of itself and 1e-10 N(x, x).
             RuntimeError: Before `fit`.
         """
         n = len(self._fitted())
@@ -150,10 +161,10 @@ class KernelDynamics:
                 most = f"{(1 + momentum) * self.largest_lr:.4g}"
                 fail("KernelDynamics.descend(lr=...)", f"between 0 and largest_lr = {most}", lr)
 
-        def spectral_filter(t: int | float) -> Tensor:
+        def spectral_filter(eigenvalues: Tensor, t: int | float) -> Tensor:
             if momentum:
-                return momentum_filter(self.eigenvalues, lr / n, t, momentum)
-            return descent_filter(self.eigenvalues, lr / n, t)
+                return momentum_filter(eigenvalues, lr / n, t, momentum)
+            return descent_filter(eigenvalues, lr / n, t)
 
         return self._at("descend", X, steps, spectral_filter, return_std, return_cov)
 
@@ -175,21 +186,21 @@ class KernelDynamics:
 
         Raises:
             ValueError: If ``time`` is negative, or inputs are not as wide as those of `fit` and of their dtype, or not
-                finite; if deviations are asked for without ``initial``.
+                finite; if deviations are asked for without ``initial``; if rounding decides, as in `descend`.
             RuntimeError: Before `fit`.
         """
         n = len(self._fitted())
         for t in _times(time):
             if not t >= 0:
                 fail("KernelDynamics.flow(time=...)", "≥ 0, or math.inf", t)
-        return self._at("flow", X, time, lambda t: flow_filter(self.eigenvalues, t / n), return_std, return_cov)
+        return self._at("flow", X, time, lambda λ, t: flow_filter(λ, t / n), return_std, return_cov)
 
     def _at(
         self,
         method: str,
         X: Tensor,
         times: int | float | Sequence[int | float] | Tensor,
-        spectral_filter: Callable[[int | float], Tensor],
+        spectral_filter: Callable[[Tensor, int | float], Tensor],
         return_std: bool,
         return_cov: bool,
     ) -> Tensor | tuple[Tensor, Tensor]:
@@ -200,16 +211,26 @@ class KernelDynamics:
         if return_std and return_cov:
             fail(f"{argument}(return_cov=...)", "asked for without return_std=True", "both")
         cross = kernel_matrix(OWNER, self.kernel, X, trained)
-        filters = [spectral_filter(t) for t in _times(times)]
-        means = [cross @ (self._vectors @ torch.einsum("n,n...->n...", g, self._targets)) for g in filters]
+        hiding = at_rounding(self.eigenvalues)
+        filters = [(spectral_filter(self.eigenvalues, t), spectral_filter(hiding, t)) for t in _times(times)]
+        means = [cross @ (self._vectors @ torch.einsum("n,n...->n...", g, self._targets)) for g, _ in filters]
+        with torch.no_grad():
+            rounding = least_rounding(len(trained), cross.dtype)
+            for mean, pair in zip(means, filters, strict=True):
+                if converges(self.eigenvalues, pair[0]):
+                    check_mean(f"{argument}(X)", mean, cross, self._vectors, pair, self._targets, rounding, self._size)
         mean = _stacked(means, times)
         if not (return_std or return_cov):
             return mean
-        spread = self._spread(argument, X, cross @ self._vectors, filters, return_cov)
-        return mean, _stacked(spread, times)
+        return mean, _stacked(self._spread(argument, X, cross, filters, return_cov), times)
 
     def _spread(
-        self, argument: str, X: Tensor, cross: Float[Tensor, "m n"], filters: list[Tensor], covariance: bool
+        self,
+        argument: str,
+        X: Tensor,
+        cross: Float[Tensor, "m n"],
+        filters: list[tuple[Tensor, Tensor]],
+        covariance: bool,
     ) -> list[Tensor]:
         """Covariances over initial values, or deviations, for each filter; all in the eigenvectors of K, in float64."""
         if self.initial is None:
@@ -217,17 +238,36 @@ class KernelDynamics:
             fail(f"{argument}(return_std=...)", "asked for where networks start at random", "no initial kernel", hint)
         trained, vectors = self._fitted(), self._vectors.double()
         between = kernel_matrix(OWNER, self.initial, X, trained).double() @ vectors
-        among = vectors.T @ kernel_matrix(OWNER, self.initial, trained, trained).double() @ vectors
+        initial = kernel_matrix(OWNER, self.initial, trained, trained).double()
+        among, size = vectors.T @ initial @ vectors, float(initial.diagonal().mean())
         own = kernel_matrix(OWNER, self.initial, X, X) if covariance else prior_variance(OWNER, self.initial, X)
+        prior = (own.diagonal() if covariance else own).detach().double()
+        least = least_rounding(len(trained), cross.dtype)
+        nearest = torch.ones_like(cross).T  # the sample that k says is nearest
+        own_k = torch.full_like(cross[:, 0], self._size)
+        error = self._size * pair_rounding(self.kernel, X, trained, cross.detach().T, nearest, own_k, self._size)
+
+        def variance(part: Tensor, moved: Tensor) -> Tensor:
+            return prior - 2 * (part * between).sum(1) + (moved * part).sum(1)
+
+        in_vectors = (cross @ self._vectors).double()
         spread = []
-        for g in filters:
-            part = cross.double() * g.double()
+        for g, hiding in filters:
+            part = in_vectors * g.double()
+            moved = part @ among
+            if converges(self.eigenvalues, g):
+                with torch.no_grad():
+                    off = variance_error(error.double(), least, prior, size, part, moved - between, g.double())
+                    found = variance(part, moved)
+                    hidden = part + faint(cross, self._vectors, hiding - g, self._size) * (hiding - g).double()
+                    off = off + HIDDEN * (variance(hidden, hidden @ among) - found).abs()
+                    check_variances(f"{argument}(X)", found.to(cross), prior, 0.0, 0.0, off)
             if covariance:
                 mixed = part @ between.T
-                spread.append((own - mixed - mixed.T + part @ among @ part.T).to(cross))
+                spread.append((own - mixed - mixed.T + moved @ part.T).to(cross))
             else:
-                variance = own - 2 * (part * between).sum(1) + (part @ among * part).sum(1)
-                spread.append(variance.clamp_min(0).sqrt().to(cross))
+                deviation = own - 2 * (part * between).sum(1) + (moved * part).sum(1)
+                spread.append(deviation.clamp_min(0).sqrt().to(cross))
         return spread
 
     def _fitted(self) -> Tensor:

@@ -53,17 +53,7 @@ def factorize_panel(panels: Panels, j: int) -> int:
 
 def solve(factor: Panels, y: Float[Tensor, "n outputs"]) -> Float[Tensor, "n outputs"]:
     """A⁻¹ y = L^{−T} L⁻¹ y."""
-    y = y.clone()
-    places = [(panel[: panel.shape[1]], panel[panel.shape[1] :], len(y) - len(panel)) for panel in factor]
-    for square, below, start in places:
-        stop = start + len(square)
-        y[start:stop] = torch.linalg.solve_triangular(square, y[start:stop], upper=False)
-        y[stop:].addmm_(below, y[start:stop], alpha=-1)
-    for square, below, start in reversed(places):
-        stop = start + len(square)
-        y[start:stop].addmm_(below.T, y[stop:], alpha=-1)
-        y[start:stop] = torch.linalg.solve_triangular(square.T, y[start:stop], upper=True)
-    return y
+    return other_half_solve(factor, half_solve(factor, y))
 
 
 def half_solve(factor: Panels, y: Float[Tensor, "n columns"]) -> Float[Tensor, "n columns"]:
@@ -75,6 +65,18 @@ def half_solve(factor: Panels, y: Float[Tensor, "n columns"]) -> Float[Tensor, "
         stop = start + len(square)
         y[start:stop] = torch.linalg.solve_triangular(square, y[start:stop], upper=False)
         y[stop:].addmm_(below, y[start:stop], alpha=-1)
+    return y
+
+
+def other_half_solve(factor: Panels, y: Float[Tensor, "n columns"]) -> Float[Tensor, "n columns"]:
+    """L^{−T} y, which makes A⁻¹ y of L⁻¹ y."""
+    y = y.clone()
+    for panel in reversed(factor):
+        square, below = panel[: panel.shape[1]], panel[panel.shape[1] :]
+        start = len(y) - len(panel)
+        stop = start + len(square)
+        y[start:stop].addmm_(below.T, y[stop:], alpha=-1)
+        y[start:stop] = torch.linalg.solve_triangular(square.T, y[start:stop], upper=True)
     return y
 
 

@@ -18,7 +18,6 @@ from mupi.kernels.posterior import (
     gaussian_samples,
     leave_one_out,
     log_marginal_likelihood,
-    posterior_covariance,
     posterior_variance,
     prior_variance,
 )
@@ -170,8 +169,10 @@ class KernelRegression:
         Raises:
             RuntimeError: Before `fit`.
             ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite; if both are
-                asked for; if the dtype does not resolve a variance.
+                asked for; if rounding may move a variance by more than a fifth of itself, and it is not below
+                1e-10 k(x, x): see `mupi.kernels.variance_rounding`. In float64 that takes a tiny ridge.
         """
+        argument = "KernelRegression.predict(X)"
         trained = self._fitted("predict").X
         check_new_inputs("KernelRegression.predict(X)", X, trained.shape[1], trained)
         if return_std and return_cov:
@@ -183,7 +184,11 @@ class KernelRegression:
             means.append(cross.double() @ self.coefficients)
             if return_std:
                 prior = prior_variance(OWNER, self.kernel, X[rows])
-                variances.append(posterior_variance("KernelRegression.predict(X)", self._panels(), prior, cross.T))
+                variances.append(
+                    posterior_variance(
+                        argument, self.kernel, self._panels(), prior, cross.T, X[rows], trained, self._size
+                    )
+                )
             if return_cov:
                 crosses.append(cross)
         mean = torch.cat(means).to(X.dtype)
@@ -191,7 +196,8 @@ class KernelRegression:
             return mean, torch.cat(variances).sqrt()
         if return_cov:
             prior = kernel_matrix(OWNER, self.kernel, X, X)
-            return mean, posterior_covariance(self._panels(), prior, torch.cat(crosses).T)
+            cross = torch.cat(crosses).T
+            return mean, posterior_variance(argument, self.kernel, self._panels(), prior, cross, X, trained, self._size)
         return mean
 
     @torch.no_grad()
@@ -211,7 +217,9 @@ class KernelRegression:
         """
         samples = positive_int("KernelRegression.sample(samples=...)", samples)
         mean, covariance = self.predict(X, return_cov=True)
-        drawn = gaussian_samples(mean.reshape(len(X), -1), covariance, samples, generator)
+        prior = prior_variance(OWNER, self.kernel, X)
+        flat = mean.reshape(len(X), -1)
+        drawn = gaussian_samples("KernelRegression.sample(X)", flat, covariance, prior, samples, generator)
         return drawn.reshape(samples, *mean.shape)
 
     @torch.no_grad()
@@ -222,10 +230,11 @@ class KernelRegression:
 
         Raises:
             RuntimeError: Before `fit`.
+            ValueError: If rounding decides on a variance, as in `predict`.
         """
-        self._fitted("leave_one_out")
+        argument, X = "KernelRegression.leave_one_out", self._fitted("leave_one_out").X
         α = self.coefficients.reshape(len(self._targets), -1)
-        mean, std = leave_one_out(self._panels(), self._targets, α, self.noise)
+        mean, std = leave_one_out(argument, self._panels(), self._targets, α, self.noise, self.kernel, X, self._size)
         return mean.reshape(self.coefficients.shape), std
 
     @torch.no_grad()
@@ -234,10 +243,16 @@ class KernelRegression:
 
         Raises:
             RuntimeError: Before `fit`.
+            ValueError: If rounding may move it by more than half a nat and a hundredth of itself.
         """
-        self._fitted("log_marginal_likelihood")
+        argument, X = "KernelRegression.log_marginal_likelihood", self._fitted("log_marginal_likelihood").X
         α = self.coefficients.reshape(len(self._targets), -1)
-        return log_marginal_likelihood(self._panels(), self._targets, α)
+        return log_marginal_likelihood(argument, self._panels(), self._targets, α, self.kernel, X, self._size)
+
+    @property
+    def _size(self) -> float:
+        """The mean of k(x, x) over the training inputs."""
+        return self.regularizer / self.ridge
 
     def _fitted(self, method: str) -> RidgeSystem:
         """What `fit` solved."""
