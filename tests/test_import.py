@@ -9,6 +9,7 @@ import pytest
 LATER = {
     "torch._dynamo", "torch._inductor", "sympy", "scipy.integrate", "scipy.optimize", "scipy.special", "scipy.stats",
     "matplotlib", "sklearn", "pandas", "PIL", "tyro", "pooch", "requests", "typeguard", "safetensors",
+    "gpytorch", "linear_operator", "botorch",
 }  # fmt: skip
 
 WITHOUT_THE_EXTRAS = """
@@ -22,7 +23,18 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 """
 
-EXTRAS = ("tyro", "matplotlib", "sklearn", "PIL", "pooch", "safetensors", "beartype", "hypothesis", "gensim")
+EXTRAS = (
+    "tyro",
+    "matplotlib",
+    "sklearn",
+    "PIL",
+    "pooch",
+    "safetensors",
+    "beartype",
+    "hypothesis",
+    "gensim",
+    "gpytorch",
+)
 
 
 def python(code: str) -> str:
@@ -58,6 +70,7 @@ def test_the_core_dependencies_are_enough():
     ("use", "needs"),
     [
         ("import mupi.figures", "a figure needs matplotlib: pip install 'mupi[cli]'"),
+        ("import mupi; mupi.GPyTorchKernel", "mupi.GPyTorchKernel needs gpytorch: pip install 'mupi[gpytorch]'"),
         (
             "from mupi.data import load; load('digits')",
             "digits needs scikit-learn: pip install 'mupi[cli]'",

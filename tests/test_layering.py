@@ -22,6 +22,7 @@ PACKAGES = [
     "figures",
     "data",
     "testing",
+    "interfaces",
     "nets",
     "mu",
     "architecture",

@@ -3,6 +3,9 @@
 Symbols, axis names and the word *junction* are in docs/notation.md, the papers in docs/references.md.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mupi.start import leave_when_interrupted
 
 leave_when_interrupted()  # before the imports that take long
@@ -75,6 +78,13 @@ from mupi.parametrization.coordinate_check import coordinate_check
 from mupi.programs import Program, apply, gradients, mean, outer
 from mupi.version import __version__
 
+if TYPE_CHECKING:
+    from mupi.interfaces import GPyTorchKernel as GPyTorchKernel
+    from mupi.interfaces import SklearnKernel as SklearnKernel
+
+BY_OTHER_LIBRARIES = ("GPyTorchKernel", "SklearnKernel")
+"""Those of `mupi.interfaces`, which import the library that they are for when they are asked for."""
+
 __all__ = [
     "Abs",
     "Activation",
@@ -146,3 +156,10 @@ __all__ = [
     "trace",
     "with_multipliers",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs a package of an extra."""
+    if name in BY_OTHER_LIBRARIES:
+        return getattr(import_module("mupi.interfaces"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ PACKAGES = {
     "pooch": ("pooch", "cli"),
     "PIL": ("pillow", "recipes"),
     "tensorboard": ("tensorboard", "log"),
+    "gpytorch": ("gpytorch", "gpytorch"),
 }
 """By the name that is imported: the name that is installed, and the extra in pyproject.toml that has it."""
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
 
+from torch import Tensor
+
 from mupi.activations import Activation
 from mupi.architecture.description import Description
 from mupi.architecture.kernel.forms import Function, Weight
@@ -93,7 +95,7 @@ class Compiled:
         )
 
     def _is_biased(self, place: int, form: Weight) -> bool:
-        return form.bias and self.by_place[place].sigma_b > 0
+        return form.bias and bool(self.by_place[place].sigma_b > 0)
 
     @cached_property
     def mixes(self) -> bool:
@@ -107,11 +109,13 @@ class Compiled:
 
 
 def compiled(net: Description, tangent: bool, scales: tuple[tuple[int, Scales], ...], each: bool) -> Compiled:
-    """The steps, listed; the same for equal networks, if they have a hash.
+    """The steps, listed; the same for equal networks at equal numbers, if they have a hash, and no derivatives.
 
     Raises:
         ValueError: If there is no such kernel.
     """
+    if any(isinstance(number, Tensor) for _, found in scales for number in vars(found).values()):
+        return _listed(net, tangent, scales, each)  # a tensor's number may change
     try:
         hash(net)
     except TypeError:  # an activation of a user's own

@@ -99,7 +99,7 @@ class LimitKernel:
             given, x2 = x2, rows_of(f"{self.name}(x2)", x2, self.compiled.structure)
             check_alike(self.name, x1, given)
         assert x2 is not None
-        if differentiated(x1, x2):
+        if differentiated(x1, x2, *self.sigmas):
             return self._differentiable(x1, x2)
         dtype = dtype_of(x1)
         self._check_memory(len(x1), len(x2), x1.device, dtype.itemsize)
@@ -129,6 +129,12 @@ class LimitKernel:
             ValueError: If there is no such kernel.
         """
         return compiled(self.net, self.tangent, self.scales, self.each)
+
+    @cached_property
+    def sigmas(self) -> list[Tensor]:
+        """Those that derivatives are asked by: see `mupi.architecture.kernel.sigmas`."""
+        numbers = (number for _, found in self.scales for number in (found.sigma_w, found.sigma_b))
+        return [number for number in numbers if isinstance(number, Tensor)]
 
     def _entries(self, device: torch.device) -> int:
         return BLOCK_ENTRIES if device.type == "cpu" else ACCELERATOR_BLOCK_ENTRIES

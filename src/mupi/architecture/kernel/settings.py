@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
+from torch import Tensor
+
 from mupi.architecture.coordinates import Normalize
 from mupi.architecture.description import Description
 from mupi.architecture.weights import WeightOperation
@@ -13,6 +15,9 @@ from mupi.kernels.inner_products import check_sigma
 Setting = float | int | Mapping[str, float] | None
 """One for all; or by the name of a node or of its parameters, or a role (input, hidden, readout); None for defaults."""
 
+Number = float | int | Tensor
+"""A σ, or a rate that follows one; a tensor without axes where derivatives by it are asked."""
+
 ROLES = ("input", "hidden", "readout", "finite")
 
 
@@ -20,10 +25,10 @@ ROLES = ("input", "hidden", "readout", "finite")
 class Scales:
     """Of one node: σ_w, σ_b, and the rates of its weight (or gain) and its bias (or shift)."""
 
-    sigma_w: float
-    sigma_b: float
+    sigma_w: Number
+    sigma_b: Number
     weight_lr: float
-    bias_lr: float
+    bias_lr: Number
 
 
 def scales(

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mupi.activations import Activation
 from mupi.architecture.kernel import averages
+from mupi.architecture.kernel.settings import Number
 from mupi.architecture.kernel.sides import Side as Map
 from mupi.architecture.kernel.steps import Key, Pairs
 from mupi.architecture.weights import Conv
@@ -30,9 +31,9 @@ def positions(pairs: Pairs, *, axes: tuple[int, ...], everywhere: bool) -> Tenso
     return out[(None,) * pairs.batch].expand(*pairs.sizes, *out.shape)
 
 
-def constant(pairs: Pairs, *, axes: tuple[int, ...], value: float) -> Tensor:
+def constant(pairs: Pairs, *, axes: tuple[int, ...], value: Number) -> Tensor:
     """A number."""
-    return pairs.left.like.new_full((), value, dtype=pairs.dtype).expand(*pairs.sizes, *axes)
+    return (pairs.left.like.new_zeros((), dtype=pairs.dtype) + value).expand(*pairs.sizes, *axes)
 
 
 def over_offsets(pairs: Pairs, t: Tensor, *, conv: Conv, everywhere: bool) -> Tensor:
@@ -47,13 +48,13 @@ def of_side(pairs: Pairs, *, on_the_left: bool, key: Key) -> Tensor:
     return (pairs.left if on_the_left else pairs.right).values[key]
 
 
-def affine(pairs: Pairs, t: Tensor, *, factor: float, constant: float) -> Tensor:
+def affine(pairs: Pairs, t: Tensor, *, factor: Number, constant: Number) -> Tensor:
     """``factor``·t + ``constant``."""
     out = factor * t
     return out + constant if constant else out
 
 
-def plus(pairs: Pairs, t: Tensor, other: Tensor, *, factor: float) -> Tensor:
+def plus(pairs: Pairs, t: Tensor, other: Tensor, *, factor: Number) -> Tensor:
     """t + ``factor``·other."""
     return t + factor * other
 
@@ -161,7 +162,7 @@ def factor(pairs: Pairs, moment: Tensor, mean: Tensor | None = None, *, eps: flo
 
 
 def moved_apart(
-    pairs: Pairs, k: Tensor, var_u: Tensor, var_v: Tensor, *, others: tuple[int, int], constant: float
+    pairs: Pairs, k: Tensor, var_u: Tensor, var_v: Tensor, *, others: tuple[int, int], constant: Number
 ) -> Tensor:
     """K^1; where it is asked for, moved by twice the rounding that counts as parallel."""
     if not pairs.moved:
