@@ -92,7 +92,8 @@ def test_a_parameter_that_is_zero_at_one_width_only_is_refused():
         mupi.parametrize(make, 64, 32)
 
 
-@pytest.mark.parametrize(("make", "example"), [(GPT, TOKENS), pytest.param(ResNet, VECTORS, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "example"), [(GPT, TOKENS), (ResNet, VECTORS)])
 def test_shapes_and_kinds_find_the_roles_of_the_graph(make, example):
     by_graph, by_shapes = (seeded(mupi.parametrize, make, 64, 32, x) for x in (example, None))
     assert by_graph.architecture is not None and by_shapes.architecture is None
