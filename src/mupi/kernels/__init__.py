@@ -4,6 +4,8 @@ import sys
 from typing import Any
 
 from mupi.kernels.alignment import centered_alignment
+from mupi.kernels.cholesky import Cholesky
+from mupi.kernels.conjugate_gradients import ConjugateGradients
 from mupi.kernels.cosine import CosineKernel
 from mupi.kernels.cross_entropy_flow import CrossEntropyFlow
 from mupi.kernels.dirichlet import DirichletClassification
@@ -11,9 +13,12 @@ from mupi.kernels.dynamics import KernelDynamics
 from mupi.kernels.empirical_nngp import EmpiricalNNGP
 from mupi.kernels.feature_regression import FeatureRegression
 from mupi.kernels.given import Kernel
+from mupi.kernels.iterated import NotConvergedError
 from mupi.kernels.labels import centered_one_hot
+from mupi.kernels.landmarks import PivotedCholesky, UniformLandmarks
 from mupi.kernels.likelihood import maximize_likelihood
 from mupi.kernels.linearized import Linearized
+from mupi.kernels.nystrom import NystromFeatures
 from mupi.kernels.regression import KernelRegression
 from mupi.kernels.ridge_system import NotPositiveDefiniteError
 from mupi.kernels.tangent import EmpiricalNTK
@@ -23,6 +28,8 @@ centred_alignment = centered_alignment
 centred_one_hot = centered_one_hot
 
 __all__ = [
+    "Cholesky",
+    "ConjugateGradients",
     "CosineKernel",
     "CrossEntropyFlow",
     "DirichletClassification",
@@ -33,7 +40,11 @@ __all__ = [
     "KernelDynamics",
     "KernelRegression",
     "Linearized",
+    "NotConvergedError",
     "NotPositiveDefiniteError",
+    "NystromFeatures",
+    "PivotedCholesky",
+    "UniformLandmarks",
     "centered_alignment",
     "centered_one_hot",
     "maximize_likelihood",

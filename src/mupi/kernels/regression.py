@@ -1,4 +1,4 @@
-"""`KernelRegression`: kernel ridge regression, the mean of a Gaussian process, for up to some 50,000 samples."""
+"""`KernelRegression`: kernel ridge regression, the mean of a Gaussian process, by a factor or by iterations."""
 
 from numbers import Real
 from typing import overload
@@ -10,18 +10,14 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
+from mupi.kernels.cholesky import Cholesky, FactorSolution
+from mupi.kernels.conjugate_gradients import ConjugateGradients
 from mupi.kernels.given import Kernel, check_new_inputs, check_training_inputs, kernel_matrix
+from mupi.kernels.iterated import IteratedSolution
 from mupi.kernels.labels import count_classes, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
-from mupi.kernels.panels import Panels
-from mupi.kernels.posterior import (
-    gaussian_samples,
-    leave_one_out,
-    log_marginal_likelihood,
-    posterior_variance,
-    prior_variance,
-)
-from mupi.kernels.ridge_system import OWNER, RidgeSystem, check_weights, is_kept, memory_needed, track
+from mupi.kernels.posterior import gaussian_samples, prior_variance
+from mupi.kernels.ridge_system import OWNER, check_weights, track
 from mupi.kernels.tiles import row_blocks
 
 PREDICTION_ROWS = 1024
@@ -34,17 +30,18 @@ class KernelRegression:
 
     Solved by a Cholesky decomposition in place of the lower triangle of k(X, X), in the dtype of X, and refined: the
     residual is taken in float64, solved for with the same factor, and added. n = 50,000 takes 6 GB in float32 and
-    12 GB in float64. Conjugate gradients with a Nyström preconditioner take about as long at that size on CIFAR-10,
-    in twice the memory, and longer as the ridge shrinks.
+    12 GB in float64. Beyond that, or where inputs have few dimensions, `mupi.kernels.ConjugateGradients` solve the same
+    system to a tolerance in memory that grows as n: see docs/large-kernels.md.
 
     How far predictions are off the exact ones, relative to their size, is about ``residual + rounding``. A residual
-    above 1 % is refused.
+    above 1 %, or of conjugate gradients above their tolerance, is refused.
 
     It is the mean of the Gaussian process f ~ GP(0, k) given y_i = f(x_i) + N(0, λ/w_i), with w_i the weight of a
     sample (Rasmussen & Williams 2006): `predict` gives its standard deviation or covariance too, `sample` draws from
     it, and `leave_one_out` and `log_marginal_likelihood` choose among kernels without a validation set. Outputs are
     independent processes of one covariance. All this needs the Cholesky factor, which is kept up to 1 GB, above that
-    computed again at the first question, and then kept.
+    computed again at the first question, and then kept. Conjugate gradients solve for the variances that are asked for,
+    and have no `leave_one_out` and no likelihood.
 
     >>> X, Y = torch.randn(50, 3, dtype=torch.float64), torch.randn(50, dtype=torch.float64)
     >>> regression = KernelRegression(lambda a, b: a @ b.T, ridge=0.1).fit(X, Y)
@@ -57,13 +54,15 @@ class KernelRegression:
         residual: ‖(k(X, X) + λI) α − Y‖/‖Y‖ with Frobenius norms and the kernel in the dtype of X, after `fit`.
         rounding: About ‖(k(X, X) − k̂(X, X)) α‖/‖Y‖, if k̂ is k with each entry rounded once to the dtype of X:
             (Σ_ijo k_ij² α_jo²)^{1/2} ε/2‖Y‖ for the dtype's ε, after `fit`.
+        iterations: Of conjugate gradients, or solves with the factor, after `fit`.
 
     Args:
         kernel: k, any callable on two matrices of inputs; symmetric and positive semi-definite.
         ridge: λ in units of the mean diagonal, positive.
+        solver: `mupi.kernels.Cholesky`, the default, or `mupi.kernels.ConjugateGradients`.
 
     Raises:
-        ValueError: For a ridge that is not positive and finite.
+        ValueError: For a ridge that is not positive and finite, or another solver.
     """
 
     coefficients: Float[Tensor, "n ..."]
@@ -71,8 +70,9 @@ class KernelRegression:
     regularizer: float
     residual: float
     rounding: float
+    iterations: int
 
-    def __init__(self, kernel: Kernel, ridge: float):
+    def __init__(self, kernel: Kernel, ridge: float, solver: Cholesky | ConjugateGradients | None = None):
         if not isinstance(ridge, Real) or not 0 < ridge < float("inf"):
             fail(
                 "KernelRegression(ridge=...)",
@@ -80,10 +80,13 @@ class KernelRegression:
                 ridge,
                 "1e-4 is a usual choice; it is relative to the kernel's mean diagonal",
             )
+        solver = Cholesky() if solver is None else solver
+        if not isinstance(solver, Cholesky | ConjugateGradients):
+            fail("KernelRegression(solver=...)", "Cholesky() or ConjugateGradients(...)", repr(solver))
         self.kernel = kernel
         self.ridge = ridge
-        self._system: RidgeSystem | None = None
-        self._factor: Panels | None = None
+        self.solver = solver
+        self._solved: FactorSolution | IteratedSolution | None = None
 
     @torch.no_grad()
     def fit(
@@ -110,29 +113,26 @@ class KernelRegression:
                 the targets are neither floats nor such labels (bools are neither), or memory does not suffice.
             NotPositiveDefiniteError: If k(X, X) + λI is not positive definite up to rounding, or so nearly singular
                 that the residual stays above 1 %.
+            NotConvergedError: If conjugate gradients do not reach their tolerance.
         """
         check_training_inputs("KernelRegression.fit(X)", X)
         targets = regression_targets("KernelRegression.fit(Y)", Y, X, classes)
         n, outputs = targets.shape
         require_memory(
             "KernelRegression.fit(X)",
-            memory_needed(n, outputs, X.dtype),
+            self.solver.memory_needed(n, outputs, X.dtype),
             available_memory(X.device),
-            "fit fewer inputs" + (", or X.float()" if X.dtype == torch.float64 else ""),
+            self.solver.smaller + (", or X.float()" if X.dtype == torch.float64 else ""),
         )
         # Should this fit fail, nothing is left of an earlier one.
-        self._system = self._factor = None
+        self._solved = None
         weights = check_weights("KernelRegression.fit(sample_weight=...)", sample_weight, n)
-        system = RidgeSystem(self.kernel, X.detach(), self.ridge, weights)
-        factor = system.factorize(progress)
-        solution = system.solve(factor, targets, progress)
-        if is_kept(n, X.dtype):
-            self._factor = factor
-        del factor  # the copy of X takes its place
-        system.X, self._system, self._targets = X.detach().clone(), system, targets
-        assert system.noise is not None
-        self.regularizer, self.noise = system.regularizer, system.noise
-        self.residual, self.rounding, α = solution.residual, solution.rounding, solution.coefficients
+        solved = self.solver.solve(self.kernel, X.detach(), self.ridge, weights, targets, progress)
+        # Where a factor was too large to be kept, the copy of X takes its place.
+        solved.system.X, self._solved, self._targets = X.detach().clone(), solved, targets
+        self.regularizer, self.noise = solved.regularizer, solved.noise
+        solution, α = solved.solution, solved.solution.coefficients
+        self.residual, self.rounding, self.iterations = solution.residual, solution.rounding, solution.iterations
         self.coefficients = α if Y.ndim == 2 or not Y.is_floating_point() else α[:, 0]
         return self
 
@@ -172,8 +172,8 @@ class KernelRegression:
                 asked for; if rounding may move a variance by more than a fifth of itself, and it is not below
                 1e-10 k(x, x): see `mupi.kernels.variance_rounding`. In float64 that takes a tiny ridge.
         """
-        argument = "KernelRegression.predict(X)"
-        trained = self._fitted("predict").X
+        solved = self._fitted("predict")
+        trained = solved.system.X
         check_new_inputs("KernelRegression.predict(X)", X, trained.shape[1], trained)
         if return_std and return_cov:
             fail("KernelRegression.predict(return_cov=...)", "asked for without return_std=True", "both")
@@ -184,11 +184,7 @@ class KernelRegression:
             means.append(cross.double() @ self.coefficients)
             if return_std:
                 prior = prior_variance(OWNER, self.kernel, X[rows])
-                variances.append(
-                    posterior_variance(
-                        argument, self.kernel, self._panels(), prior, cross.T, X[rows], trained, self._size
-                    )
-                )
+                variances.append(solved.variance("KernelRegression.predict(X)", X[rows], prior, cross.T, progress))
             if return_cov:
                 crosses.append(cross)
         mean = torch.cat(means).to(X.dtype)
@@ -197,7 +193,7 @@ class KernelRegression:
         if return_cov:
             prior = kernel_matrix(OWNER, self.kernel, X, X)
             cross = torch.cat(crosses).T
-            return mean, posterior_variance(argument, self.kernel, self._panels(), prior, cross, X, trained, self._size)
+            return mean, solved.covariance("KernelRegression.predict(X)", X, prior, cross, progress)
         return mean
 
     @torch.no_grad()
@@ -232,9 +228,8 @@ class KernelRegression:
             RuntimeError: Before `fit`.
             ValueError: If rounding decides on a variance, as in `predict`.
         """
-        argument, X = "KernelRegression.leave_one_out", self._fitted("leave_one_out").X
-        α = self.coefficients.reshape(len(self._targets), -1)
-        mean, std = leave_one_out(argument, self._panels(), self._targets, α, self.noise, self.kernel, X, self._size)
+        solved = self._fitted("leave_one_out")
+        mean, std = solved.leave_one_out(self._targets, self.coefficients.reshape(len(self._targets), -1))
         return mean.reshape(self.coefficients.shape), std
 
     @torch.no_grad()
@@ -245,27 +240,14 @@ class KernelRegression:
             RuntimeError: Before `fit`.
             ValueError: If rounding may move it by more than half a nat and a hundredth of itself.
         """
-        argument, X = "KernelRegression.log_marginal_likelihood", self._fitted("log_marginal_likelihood").X
-        α = self.coefficients.reshape(len(self._targets), -1)
-        return log_marginal_likelihood(argument, self._panels(), self._targets, α, self.kernel, X, self._size)
+        solved = self._fitted("log_marginal_likelihood")
+        return solved.log_marginal_likelihood(self._targets, self.coefficients.reshape(len(self._targets), -1))
 
-    @property
-    def _size(self) -> float:
-        """The mean of k(x, x) over the training inputs."""
-        return self.regularizer / self.ridge
-
-    def _fitted(self, method: str) -> RidgeSystem:
+    def _fitted(self, method: str) -> FactorSolution | IteratedSolution:
         """What `fit` solved."""
-        if self._system is None:
+        if self._solved is None:
             raise RuntimeError(f"`KernelRegression.{method}` needs a fitted regression; call `fit(X, Y)` first")
-        return self._system
-
-    def _panels(self) -> Panels:
-        """The Cholesky factor, kept or made again."""
-        if self._factor is None:
-            with torch.no_grad():
-                self._factor = self._fitted("predict").factorize(None)
-        return self._factor
+        return self._solved
 
     def score(self, X: Float[Tensor, "m d"], labels: Int[Tensor, " m"], progress: Progress | None = None) -> float:
         """The fraction of rows whose largest output is that of their class.

@@ -54,6 +54,7 @@ class Solution:
     coefficients: Float[Tensor, "n outputs"]
     residual: float
     rounding: float
+    iterations: int
 
 
 @dataclass
@@ -89,12 +90,7 @@ class RidgeSystem:
         for part in track(progress, "kernel", columns):
             panels.append(self._panel(part))
             check_symmetric(OWNER, panels[-1][: panels[-1].shape[1]])
-        size = float(diagonal(panels).mean())
-        if not size > 0:
-            fail("KernelRegression(kernel=...)", "positive definite", f"k(x, x) of mean {size:g}")
-        self.regularizer = self.ridge * size
-        weights = torch.ones(len(X), dtype=torch.float64) if self.weights is None else self.weights
-        self.noise = self.regularizer / weights.to(X.device)
+        self.regularizer, self.noise = noise_of(self.ridge, float(diagonal(panels).mean()), self.weights, X)
         if is_kept(len(X), X.dtype):
             self._matrix = [panel.clone() for panel in panels]
         for panel, part in zip(panels, columns, strict=True):
@@ -118,14 +114,14 @@ class RidgeSystem:
         """
         α, rest = torch.zeros_like(targets, dtype=torch.float64), targets.double()
         size = torch.linalg.vector_norm(rest).clamp_min(torch.finfo(torch.float64).tiny)
-        best = Solution(α, inf, inf)
+        best = Solution(α, inf, inf, 0)
         for solves in range(1, MOST_SOLVES + 1):
             α = α + solve(factor, rest.to(factor[0]))
             rest, rounded = self._rest(targets, α, progress)
             residual = float(torch.linalg.vector_norm(rest) / size)
             halved = residual <= best.residual / 2
             if residual < best.residual:
-                best = Solution(α, residual, float(rounded / size))
+                best = Solution(α, residual, float(rounded / size), solves)
             if residual <= SMALL_RESIDUAL or not (halved or solves < SOLVES):
                 break
             if solves >= SOLVES and best.residual <= LARGEST_RESIDUAL:
@@ -165,6 +161,26 @@ class RidgeSystem:
             add_product(rest, panel, α, scale=-1.0)
             add_product(variance, panel.square(), α.square(), scale=1.0)
         return rest, variance.sum().sqrt() * torch.finfo(X.dtype).eps / 2
+
+
+def noise_of(
+    ridge: float, size: float, weights: Float[Tensor, " n"] | None, X: Float[Tensor, "n d"]
+) -> tuple[float, Float[Tensor, " n"]]:
+    """λ, and λ_i = λ/w_i of each sample in float64.
+
+    Args:
+        ridge: λ in units of ``size``.
+        size: The mean of k(x_i, x_i).
+        weights: w; None for ones.
+        X: The inputs.
+
+    Raises:
+        ValueError: If ``size`` is not positive.
+    """
+    if not size > 0:
+        fail("KernelRegression(kernel=...)", "positive definite", f"k(x, x) of mean {size:g}")
+    weights = torch.ones(len(X), dtype=torch.float64) if weights is None else weights
+    return ridge * size, ridge * size / weights.to(X.device)
 
 
 def check_weights(argument: str, weights: Tensor | None, n: int) -> Float[Tensor, " n"] | None:
