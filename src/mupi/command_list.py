@@ -127,6 +127,16 @@ RECIPES = {
             "mupi recipe convergence --max-width 1024 --mu-max-width 512 --seeds 2",
         ),
     ),
+    "ensemble": Command(
+        "Train wide networks from many starts, inside the bands that theory predicts.",
+        "mupi.recipes.widths.ensemble",
+        "EnsembleConfig",
+        "ensemble",
+        (
+            "mupi recipe ensemble --max-width 1024",
+            "mupi recipe ensemble --depth 2 --max-width 512 --momentum 0.9",
+        ),
+    ),
     "lr-transfer": Command(
         "Train networks of several widths at many rates, and see where the best is.",
         "mupi.recipes.widths.lr_transfer",

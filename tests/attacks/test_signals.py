@@ -110,6 +110,7 @@ RESUMED = {
 }  # fmt: skip
 NOT_KEPT = {
     "convergence": ["convergence", "--ranks", "2", "--max-width", "128", "--mu-max-width", "128", "--steps", "3"],
+    "ensemble": ["ensemble", "--max-width", "128", "--seeds", "4", "--steps", "0", "20"],
     "lr-transfer": ["lr-transfer", "--train-size", "64", "--widths", "8", "16", "--log2-lr", "-5", "-2"],
 }
 

@@ -31,6 +31,8 @@ TINY = {
     "cifar10 --parts relu": "--train-size 40 --epochs 1 --rank 4 --subspace 3",
     "convergence --ranks": "--ranks 2 4 --min-width 8 --max-width 16 --mu-max-width 16 --seeds 2 --steps 3",
     "convergence --max-width": "--ranks 2 --min-width 8 --max-width 16 --mu-max-width 16 --seeds 2 --steps 3",
+    "ensemble --max-width": "--min-width 8 --max-width 16 --seeds 3 --steps 0 2 --grid 5",
+    "ensemble --depth": "--min-width 8 --max-width 16 --seeds 3 --steps 0 2 --grid 5",
     "lr-transfer": "--widths 8 16 --train-size 40 --epochs 1 --seeds 1 --log2-lr -2 0 --batch-size 20",
     "mu-limit": "--images 4 --steps 2 --samples 256 --widths 8 16 --seeds 2",
     "transfer pretrain": "--epochs 1 --train-size 40 --rank 4 --subspace 3 --name pretrained",
@@ -44,8 +46,8 @@ TINY = {
 """By how a command line begins: what is given beside it, in place of what it says if it says it."""
 
 ORDER = shlex.split(
-    "train plot export abc coordcheck program compare cifar10 convergence lr-transfer mu-limit transfer omniglot "
-    "omniglot-plot word2vec word2vec-figure analogies neighbours"
+    "train plot export abc coordcheck program compare cifar10 convergence ensemble lr-transfer mu-limit transfer "
+    "omniglot omniglot-plot word2vec word2vec-figure analogies neighbours"
 )
 
 
