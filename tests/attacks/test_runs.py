@@ -41,9 +41,7 @@ TRANSFER = EVALUATED + shlex.split(
     "--models pi-limit --seeds 1 --dataset digits --pretrain-size 40 --pretrain-epochs 1"
 )
 TRANSFER = shlex.split("transfer both --rank 4 --subspace 3 --out runs/x") + TRANSFER
-COMPARE = shlex.split(
-    "compare --name x --models nngp mu-net pi-limit --seeds 1 --train-size 40 --epochs 1 --width 8 --exact False"
-)
+COMPARE = shlex.split("compare --name x --models nngp mu-net pi-limit --seeds 1 --train-size 40 --epochs 1 --width 8")
 EVERY_EVENT = bool(os.environ.get("MUPI_EVERY_EVENT"))
 """Whether a command is killed at every one of its events, in place of the first and the last of each kind."""
 

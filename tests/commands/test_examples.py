@@ -25,7 +25,7 @@ TINY = {
     "coordcheck": "--min-width 8 --max-width 32 --seeds 2",
     "program dependence": "--widths 16 32 --draws 2",
     "program all": "--widths 16 32 --draws 2 --samples 256",
-    "compare --models": "--train-size 40 --epochs 1 --seeds 2 --width 8 --exact True",
+    "compare --models": "--models ntk mu-net pi-limit pi-limit-exact --train-size 40 --epochs 1 --seeds 2 --width 8",
     "compare --train-size": "--train-size 40 --epochs 1",
     "cifar10 --parts speed": "--train-size 40 --rank 4 --subspace 3",
     "cifar10 --parts relu": "--train-size 40 --epochs 1 --rank 4 --subspace 3",

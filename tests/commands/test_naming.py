@@ -9,6 +9,7 @@ from mupi.commands.naming import named_by, run_directory
 from mupi.commands.train.config import FREE_ON_RESUME
 from mupi.commands.train.form import read_train
 from mupi.recipes.comparison.compare import CompareConfig
+from mupi.recipes.comparison.models import MuNet, PiLimit, PiNet
 from mupi.recipes.omniglot.config import OmniglotConfig
 from mupi.recipes.omniglot.models import DeepMuNet
 from mupi.recipes.word2vec.config import Word2VecConfig
@@ -58,7 +59,8 @@ def test_recipes_name_what_differs_too():
     few = OmniglotConfig()
     changed = [replace(few, ways=3), few.changed(lr=1.0), replace(few, model=DeepMuNet()), few.changed(cosine=False)]
     assert len({config.directory(0) for config in (few, *changed)}) == 5
-    compared = [CompareConfig(), CompareConfig(epochs=3), CompareConfig(train_size=9), CompareConfig(width=8)]
+    compared = [CompareConfig(models=(MuNet(), *more)) for more in ((), (PiLimit(epochs=3),), (PiNet(width=8),))]
+    compared += [replace(compared[0], train_size=9)]
     assert len({config.directory for config in compared}) == 4
 
 

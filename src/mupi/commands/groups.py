@@ -7,7 +7,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "images", "train_size", "validation", "data_seed", "fit_size", "validation_size", "ways", "shots", "queries",
         "data_dir",
     ),
-    "what": ("models", "exact", "arch", "parts", "baselines", "epoch", "count"),
+    "what": ("models", "arch", "parts", "baselines", "epoch", "count"),
     "network": (
         "a", "b", "c", "depth", "activation", "rank", "ranks", "subspace", "width", "widths", "min_width", "max_width",
         "mu_max_width", "input_std", "readout_std", "sigma_b", "bias_scale", "storage",

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, get_args
 
 from rich.console import Console
 from rich.table import Table
 
 from mupi.checks import fail, positive_int
+from mupi.commands.choices import Choice
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.naming import differences, named_by
-from mupi.commands.options import DataFolder, Name, Only, WrittenFolder, option
+from mupi.commands.options import DataFolder, Name, WrittenFolder, named, option
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import narrowed, width_of
 from mupi.commands.train.plain_fields import plain_fields
@@ -20,17 +21,36 @@ from mupi.data import DatasetName
 from mupi.features import Atoms
 from mupi.nets import NNGP, NTK
 from mupi.recipes.comparison.contestants import KernelContestant, NetContestant, beside
+from mupi.recipes.comparison.models import (
+    MODELS,
+    Model,
+    MuNet,
+    NNGPRegression,
+    NTKRegression,
+    PiLimit,
+    PiLimitExact,
+    PiNet,
+    StandardNet,
+    usual,
+)
 from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
 from mupi.recipes.comparison.results import Result, Summary, summarize
 from mupi.training.atomic import write_figure, write_json
 from mupi.training.folder_name import folder_name
 from mupi.training.lock import held
 
-Model = Literal["nngp", "ntk", "sp-net", "mu-net", "pi-net", "pi-limit"]
-MODELS: tuple[Model, ...] = ("nngp", "ntk", "sp-net", "mu-net", "pi-net", "pi-limit")
+
+def usual_words(args: Sequence[str]) -> tuple[str, ...]:
+    """The models of a command line that names none."""
+    return usual(named(args, "--dataset", "digits", get_args(DatasetName)))
 
 
-NETWORKS = Only(models=("sp-net", "mu-net", "pi-net", "pi-limit"))
+COMPARED = Choice(
+    MODELS,
+    several=True,
+    default=usual_words,
+    was={"--exact": "--models … pi-limit-exact", "--no-exact": "--models …, without pi-limit-exact"},
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +68,8 @@ class CompareConfig:
     """Train on a random subset of this many images, the same for all; None for all."""
     validation: int | None = None
     """Hold out this many training images and test on them instead of the test images; None for none."""
-    seeds: Annotated[int, NETWORKS] = 3
-    """Networks of each kind; they differ in the initial network and the order of the images."""
-    exact: Annotated[bool | None, Only(models=("pi-limit",))] = None
-    """Also the π-limit with Atoms, whose time and memory grow; None for yes on digits and no on cifar10."""
-    models: tuple[Model, ...] = MODELS
-    """Which to compare."""
-    epochs: Annotated[int | None, NETWORKS] = None
-    """Passes over the training images; the learning rate drops after four fifths. None for the presets'."""
-    width: Annotated[int | None, Only(models=("sp-net", "mu-net", "pi-net"))] = None
-    """Of the finite networks; None for the presets'."""
+    models: Annotated[tuple[Model, ...], COMPARED]
+    """Which to compare; without a word all, the exact π-limit only on digits."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
     device: str = "cpu"
@@ -72,12 +84,9 @@ class CompareConfig:
     """Compute everything anew."""
 
     def __post_init__(self):
-        positive_int("--seeds", self.seeds)
-        for name in ("epochs", "width", "threads", "train_size", "validation"):
+        for name in ("threads", "train_size", "validation"):
             if getattr(self, name) is not None:
                 positive_int(option(name), getattr(self, name))
-        if len(set(self.models)) < len(self.models):
-            fail("--models", "different ones", " ".join(self.models))
         if not self.models:
             fail("--models", "at least one of " + " ".join(MODELS), "none")
 
@@ -86,37 +95,36 @@ class CompareConfig:
         """The folder of this comparison."""
         if self.name is not None:
             return self.runs_dir / self.name
-        options = {name: getattr(self, name) for name in ("train_size", "validation", "epochs", "width")}
+        options = {name: getattr(self, name) for name in ("train_size", "validation")}
+        options |= {name: self.of_models(name) for name in ("epochs", "width")}
         return self.runs_dir / f"compare-{self.dataset}{named_by(differences(options, {}, ()))}"
 
-    @property
-    def with_atoms(self) -> bool:
-        """Whether the exact π-limit takes part."""
-        return self.dataset == "digits" if self.exact is None else self.exact
+    def of_models(self, option: str) -> Any:
+        """The value that an option has in the models that have it; None if it is nowhere set."""
+        return next((value for m in self.models if (value := getattr(m, option, None)) is not None), None)
 
     @property
     def title(self) -> str:
         """What is compared, in words."""
         images = "" if self.train_size is None else f", {self.train_size:,} training images"
-        epochs = self.epochs or PRESETS[self.dataset].pi_limit.epochs
-        seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
-        return f"{self.dataset}{images}, {epochs} epochs, {seeds}"
+        if (count := self.of_models("seeds")) is None:
+            return f"{self.dataset}{images}"
+        epochs = self.of_models("epochs") or PRESETS[self.dataset].pi_limit.epochs
+        return f"{self.dataset}{images}, {epochs} epochs, {'1 seed' if count == 1 else f'{count} seeds'}"
 
-    def adapted(self, preset: TrainConfig) -> TrainConfig:
-        """A preset with what is asked for here."""
-        epochs = preset.epochs if self.epochs is None else self.epochs
-        drop = preset.drop_epoch if self.epochs is None else max(1, round(0.8 * epochs))
-        width = {} if self.width is None else narrowed(preset.network, self.width)
+    def adapted(self, preset: TrainConfig, epochs: int | None = None, width: int | None = None) -> TrainConfig:
+        """A preset with what is asked for here, and of a model."""
+        drop = preset.drop_epoch if epochs is None else max(1, round(0.8 * epochs))
         return preset.changed(
             train_size=self.train_size,
             validation=self.validation,
             data_seed=0,
-            epochs=epochs,
+            epochs=preset.epochs if epochs is None else epochs,
             drop_epoch=drop,
             threads=self.threads,
             device=self.device,
             data_dir=self.data_dir,
-            **width,
+            **({} if width is None else narrowed(preset.network, width)),
         )
 
 
@@ -144,8 +152,8 @@ def _compare(config: CompareConfig, console: Console) -> list[Summary]:
     console.print(config.title, style="bold", highlight=False)
     results: list[Result] = []
     try:
-        for contestant in contestants(config):
-            for result in contestant.results(config.seeds, config.overwrite):
+        for contestant, seeds in contestants(config):
+            for result in contestant.results(seeds, config.overwrite):
                 results.append(result)
                 console.print(line(result), highlight=False, soft_wrap=True)
     except KeyboardInterrupt as error:
@@ -162,29 +170,35 @@ def _compare(config: CompareConfig, console: Console) -> list[Summary]:
     return summaries
 
 
-def contestants(config: CompareConfig) -> list[KernelContestant | NetContestant]:
-    """Those that take part, in the table's order."""
-    presets, directory = PRESETS[config.dataset], config.directory
-    limit = config.adapted(presets.pi_limit)
-    found: list[KernelContestant | NetContestant] = []
-    for name, label, kernel in (("nngp", "NNGP", NNGP), ("ntk", "NTK", NTK)):
-        if name in config.models:
-            k = kernel(limit.network.depth, limit.network.activation)
-            found.append(KernelContestant(label, k, presets.ridge, beside(directory, name, limit)))
-    for name, label, preset in (
-        ("sp-net", "SP net", presets.sp_net),
-        ("mu-net", "μ-net", presets.mu_net),
-        ("pi-net", "π-net", presets.pi_net),
-    ):
-        if name in config.models:
-            net = config.adapted(preset)
-            found.append(NetContestant(f"{label}, n = {width_of(net.network)}", beside(directory, name, net)))
-    if "pi-limit" in config.models:
-        found.append(NetContestant("π-limit, Hermite", beside(directory, "pi-limit", limit)))
-        if config.with_atoms:
-            exact = beside(directory, "pi-limit-exact", limit.changed(features=Atoms()))
-            found.append(NetContestant("π-limit, Atoms", exact))
-    return found
+def contestants(config: CompareConfig) -> list[tuple[KernelContestant | NetContestant, int]]:
+    """Those that take part, and how often each is trained, in the table's order."""
+    order = [type(model) for model in MODELS.values()]
+    chosen = sorted(config.models, key=lambda model: order.index(type(model)))
+    return [(contestant(config, model), getattr(model, "seeds", 1)) for model in chosen]
+
+
+def contestant(config: CompareConfig, model: Model) -> KernelContestant | NetContestant:
+    """One that takes part."""
+    presets, directory, name = PRESETS[config.dataset], config.directory, COMPARED.name(model)
+    match model:
+        case NNGPRegression() | NTKRegression():
+            data = config.adapted(presets.pi_limit)
+            label, family = ("NNGP", NNGP) if isinstance(model, NNGPRegression) else ("NTK", NTK)
+            kernel = family(data.network.depth, data.network.activation)
+            return KernelContestant(label, kernel, presets.ridge, beside(directory, name, data))
+        case StandardNet() | MuNet() | PiNet():
+            label, preset = {
+                StandardNet: ("SP net", presets.sp_net),
+                MuNet: ("μ-net", presets.mu_net),
+                PiNet: ("π-net", presets.pi_net),
+            }[type(model)]
+            net = config.adapted(preset, model.epochs, model.width)
+            return NetContestant(f"{label}, n = {width_of(net.network)}", beside(directory, name, net))
+        case PiLimit() | PiLimitExact():
+            limit = config.adapted(presets.pi_limit, model.epochs)
+            if isinstance(model, PiLimit):
+                return NetContestant("π-limit, Hermite", beside(directory, name, limit))
+            return NetContestant("π-limit, Atoms", beside(directory, name, limit.changed(features=Atoms())))
 
 
 def line(result: Result) -> str:
