@@ -13,7 +13,7 @@ from rich.table import Table
 from mupi.cli import main
 from mupi.command_list import COMMANDS, RECIPES
 from mupi.commands.train.presets import DIGITS, PRESETS
-from mupi.recipes.comparison import cifar10_protocol
+from mupi.recipes.comparison import cifar10_parts
 from omniglot_archives import write_archives
 
 pytestmark = pytest.mark.slow
@@ -80,8 +80,8 @@ def test_every_example_runs_and_what_it_prints_fits(tmp_path: Path, monkeypatch,
 
     monkeypatch.setattr(Table, "__rich_console__", measured)
     monkeypatch.setenv("MUPI_DATA", str(tmp_path))
-    monkeypatch.setattr(cifar10_protocol, "CIFAR10", DIGITS.changed(rank=6))
-    monkeypatch.setattr(cifar10_protocol, "CIFAR10_PRESETS", PRESETS["digits"])
+    monkeypatch.setattr(cifar10_parts, "CIFAR10", DIGITS.changed(rank=6))
+    monkeypatch.setattr(cifar10_parts, "CIFAR10_PRESETS", PRESETS["digits"])
     write_archives(tmp_path, monkeypatch)
     words = ["king", "man", "woman", "queen", *(f"word{i}" for i in range(9))]
     text = " ".join(random.Random(0).choices(words, weights=range(13, 0, -1), k=400))
