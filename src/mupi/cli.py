@@ -16,7 +16,7 @@ from mupi.checks import fail
 from mupi.command_list import COMMANDS, RECIPES, Command
 from mupi.commands.exits import Exit, explained
 from mupi.commands.help import Option, narrow, shown_examples
-from mupi.commands.options import check_arguments, check_options, named
+from mupi.commands.options import check_arguments, named
 from mupi.commands.reading import read
 from mupi.extras import require
 from mupi.training.interrupt import STOPPING, signals_interrupt
@@ -91,18 +91,22 @@ def run(args: Sequence[str]) -> None:
         fail("mupi", "given a command first", " ".join(args))
     kind, do = command.load()
     prog = f"{prog} {name}"
-    args, asked = list(args[1:]), True
+    args = list(args[1:])
     match name:
         case "train":
             from mupi.commands.train.form import read_train
 
-            (config, _), asked = read_train(args, prog, command.does, command.examples), False
+            config, _ = read_train(args, prog, command.does, command.examples)
         case "transfer" if args[:1] == ["pretrain"]:
-            config, asked = pretraining(args[1:], f"{prog} pretrain", command), False
+            config = pretraining(args[1:], f"{prog} pretrain", command)
         case "transfer":
+            from mupi.commands.form import read_form
+            from mupi.recipes.transfer.command import COMMANDS as KINDS
             from mupi.recipes.transfer.command import transfer_commands
 
-            config = with_examples(transfer_commands(), args, prog, command)
+            if not args or args[0] not in KINDS:
+                with_examples(transfer_commands(), args, prog, command)
+            config = read_form(KINDS[args[0]], args[1:], f"{prog} {args[0]}", command.examples)
         case _:
             from mupi.commands.form import read_form
 
@@ -110,9 +114,7 @@ def run(args: Sequence[str]) -> None:
                 from mupi.recipes.word2vec.queries import with_words_apart
 
                 args = with_words_apart([name, *args])[1:]
-            config, asked = read_form(kind, args, prog, command.examples), False
-    if asked:
-        check_options(config, args)
+            config = read_form(kind, args, prog, command.examples)
     result: Any = do(config)
     if name == "train":
         print(f"{config.directory}: test accuracy {result[-1].test_accuracy:.2%} after epoch {result[-1].epoch}")

@@ -7,6 +7,7 @@ import pytest
 
 from mupi.cli import main
 from mupi.command_list import COMMANDS, RECIPES, Command
+from mupi.commands.groups import GROUPS
 
 ALL = COMMANDS | RECIPES
 EXAMPLES = [(name, example) for name, command in ALL.items() for example in command.examples]
@@ -48,6 +49,53 @@ def test_help_ends_with_examples_and_fits(name, capsys, monkeypatch):
     lines = printed([name, "--help"], capsys).splitlines()
     assert lines[-3:] == ["examples:", *(f"  {example}" for example in ALL[name].examples)]
     assert all(len(line) <= 80 for line in lines)
+
+
+CHOOSING = [
+    "omniglot", "omniglot pi pi-net", "omniglot tp4 mu-limit", "omniglot tp4 mu-net", "omniglot pi ntk", "word2vec",
+    "word2vec gaussian", "word2vec orthonormal", "abc", "abc by-hand", "abc mean-field", "coordcheck",
+    "lr-transfer mup", "compare", "compare --dataset cifar10", "compare --models nngp", "cifar10",
+    "cifar10 --parts truncation", "transfer evaluate", "transfer evaluate --parts probe --baselines", "transfer both",
+    "transfer both --models mu-net", "convergence", "mu-limit", "program", "export", "plot", "analogies",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", CHOOSING)
+def test_the_first_screen_has_at_most_a_dozen_options_in_groups_and_the_second_all(line, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    args = line.split()
+    first, every = (printed([*args, flag], capsys) for flag in ("--help", "--help-all"))
+    assert len(list(options(first))) <= 12
+    assert set(options(first)) <= set(options(every))
+    assert ("--help-all" in first) == (set(options(first)) < set(options(every)))
+    groups = [text for text in first.splitlines() if text and text[0] != " "]
+    assert groups[-1] == "examples:" and set(GROUPS) & set(groups)
+    assert all(len(text) <= 80 for text in [*first.splitlines(), *every.splitlines()])
+
+
+@pytest.mark.parametrize(
+    "line, there, absent",
+    [
+        ("omniglot pi pi-limit", "--rank --subspace --lr", "--width --sigma-b --activation --input-std"),
+        ("omniglot pi ntk", "--sigma-b --depth", "--rank --lr --batches --width --evaluate-every"),
+        ("omniglot tp4 mu-limit", "--input-std --lr", "--depth --width --activation --rank"),
+        ("omniglot tp4 mu-net", "--width --activation", "--rank --subspace --sigma-b"),
+        ("word2vec", "--window", "--width --start"),
+        ("word2vec orthonormal", "--width", "--start"),
+        ("abc by-hand", "--a --b --c", "--depth --mup"),
+        ("abc mup", "--depth", "--a --b --c"),
+        ("coordcheck standard", "--depth --c", "--a --b"),
+        ("compare --models nngp ntk", "--train-size", "--epochs --width --seeds --exact"),
+        ("compare --models pi-limit-exact", "--epochs --seeds", "--width"),
+        ("cifar10 --parts exact", "--exact-images --subspace", "--seeds --epochs --kernel-epochs --short-epochs"),
+        ("transfer evaluate --parts probe --baselines", "--penalties", "--ridges --double --rates --unit-norm"),
+        ("transfer evaluate --parts probe --baselines ntk", "--penalties --ridges", "--rates --unit-norm"),
+        ("transfer both --models mu-net", "--width", "--rank --subspace --exact"),
+    ],
+)
+def test_options_that_do_not_apply_do_not_exist(line, there, absent, capsys):
+    shown = set(options(printed([*line.split(), "--help-all"], capsys)))
+    assert set(there.split()) <= shown and not set(absent.split()) & shown
 
 
 @pytest.mark.parametrize("name, example", EXAMPLES, ids=lambda value: value)

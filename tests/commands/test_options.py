@@ -79,6 +79,9 @@ def test_the_options_of_every_network_do_so_too_and_each_has_its_place_in_the_he
         ("convergence --out file/below", "--out", "file"),
         ("abc --map map.bogus", "--map", "png"),
         ("export run --out .", "--out", "folder"),
+        ("transfer both --models mu-net --rank 8", "--rank", "--models mu-net"),
+        ("transfer evaluate run --parts probe --baselines --ridges 1", "--ridges", "--parts probe"),
+        ("transfer both --exact", "--exact", "pi-limit-exact"),
     ],
 )
 def test_a_value_that_would_be_ignored_or_fail_later_is_one_line_that_names_it(capsys, line, option, reason):

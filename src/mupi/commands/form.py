@@ -60,14 +60,6 @@ class Form:
             found |= part.choices
         return found
 
-    @property
-    def beside(self) -> str:
-        """What is chosen, as it is said."""
-        said = []
-        for name, (choice, _, words) in self.choices.items():
-            said += [words] if choice.leading else [option(name), words]
-        return " ".join(part for part in said if part)
-
     def value(self, said: Any) -> Any:
         """The configuration, of what its options are."""
         values = {}
@@ -173,12 +165,13 @@ def refuse_what_does_not_apply(args: Sequence[str], form: Form, prog: str) -> No
         ValueError: If there is one.
     """
     options = form.options
-    elsewhere, was = dict[str, list[str]](), dict[str, str]()
-    for choice, _, _ in form.choices.values():
+    elsewhere, said, was = dict[str, list[str]](), dict[str, list[str]](), dict[str, str]()
+    for what, (choice, _, words) in form.choices.items():
         was |= choice.was
         for path, value in walk(choice.words):
             for one in fields(value):
                 elsewhere.setdefault(one.name, []).append(" ".join(path))
+                said.setdefault(one.name, []).append(words if choice.leading else f"{option(what)} {words}".strip())
     for arg in args:
         flag = arg.partition("=")[0]
         name = flag[2:].replace("-", "_")
@@ -187,8 +180,9 @@ def refuse_what_does_not_apply(args: Sequence[str], form: Form, prog: str) -> No
         if flag in was:
             fail(flag, f"written otherwise now: {was[flag]}", flag)
         if owners := elsewhere.get(name.removeprefix("no_")):
+            beside = " ".join(dict.fromkeys(said[name.removeprefix("no_")]))
             must = f"left out unless beside {' or '.join(owners)}" if len(owners) < 4 else "left out, as there is none"
-            fail(option(name.removeprefix("no_")), must, f"it beside {form.beside}", f"see {prog} --help")
+            fail(option(name.removeprefix("no_")), must, f"it beside {beside}", f"see {prog} --help")
 
 
 def described(kind: type) -> Iterator[tuple[Field, Any, Choice | None]]:

@@ -35,8 +35,9 @@ LATER = frozenset({
     "input_std", "readout_std", "sigma_b", "bias_scale", "lr_first", "clip", "cosine", "inner_steps", "step_size",
     "window", "negatives", "shared_negatives", "momentum", "test_steps", "validation_episodes", "test_episodes",
     "evaluate_every", "double", "ridges", "penalties", "rates", "readout_epochs", "readout_batch_size", "unit_norm",
-    "replicates", "tolerance", "pretrain_classes", "pretrain_files", "pretrain_lr", "short_epochs", "exact_images",
-    "exact_epochs", "kernel_epochs", "kernel_images", "weight_decay", "normalise", "batch_size", "classes",
+    "replicates", "tolerance", "target", "baselines", "arch", "pretrain_size", "pretrain_classes", "pretrain_files",
+    "pretrain_lr", "short_epochs", "exact_images", "exact_epochs", "kernel_epochs", "kernel_images", "weight_decay",
+    "normalise", "batch_size", "classes",
 })  # fmt: skip
 """Of a command that has more than a dozen: those that only its second screen has."""
 

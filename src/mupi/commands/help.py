@@ -103,22 +103,30 @@ def printed(
     lines = [f"usage: {usage}", "", *textwrap.wrap(about, width)]
     if words:
         lines += ["", "words, which come first"]
-        lines += textwrap.wrap(words_mean, width, initial_indent="  ", subsequent_indent="  ")
+        lines += wrapped(words_mean, width, "  ", "  ")
         column = max(map(len, words))
         for word, means in words.items():
-            begin, further = f"    {word:{column}}  ", " " * (6 + column)
-            lines += textwrap.wrap(means, width, initial_indent=begin, subsequent_indent=further)
+            lines += wrapped(means, width, f"    {word:{column}}  ", " " * (6 + column))
     for group, names in groups.items():
         shown = [o for o in options if o.name in names and (first is None or o.name in first)]
         lines += ["", group] if shown else []
         for o in shown:
-            lines += textwrap.wrap(takes(o), width, initial_indent="  ", subsequent_indent=INDENT)
+            lines += textwrap.wrap(
+                takes(o), width, break_on_hyphens=False, initial_indent="  ", subsequent_indent=INDENT
+            )
             does = o.does if first is None else o.does.partition("; ")[0].rstrip(".") + "."
-            lines += textwrap.wrap(does + o.otherwise, width, initial_indent=INDENT, subsequent_indent=INDENT)
+            lines += textwrap.wrap(
+                does + o.otherwise, width, break_on_hyphens=False, initial_indent=INDENT, subsequent_indent=INDENT
+            )
     if first is not None:
         hidden = sum(o.name not in first for o in options)
         lines += ["", *textwrap.wrap(f"{hidden} more options: {prog} --help-all", width)]
     return "\n".join([*lines, "", shown_examples(examples)])
+
+
+def wrapped(text: str, width: int, first: str, further: str) -> list[str]:
+    """Lines of a text, the words of the command line in one piece."""
+    return textwrap.wrap(text, width, break_on_hyphens=False, initial_indent=first, subsequent_indent=further)
 
 
 def narrow(text: str) -> str:

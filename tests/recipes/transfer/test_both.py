@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mupi.cli import main
 from mupi.commands.train.presets import PRESETS
-from mupi.features import Atoms, RandomFeatures
+from mupi.features import Atoms, Hermite, RandomFeatures
 from mupi.recipes.transfer.both import both, pretraining
-from mupi.recipes.transfer.config import BothConfig, EvaluationConfig
+from mupi.recipes.transfer.config import BothConfig, EvaluationConfig, MuNet, PiLimit, PiLimitExact, PiNet
 
 EVALUATION = EvaluationConfig(threads=1)
 
@@ -24,25 +25,22 @@ def in_this_process(monkeypatch, tmp_path):
 
 
 def test_all_models_are_pretrained_alike_but_for_their_protocols():
-    config = BothConfig(evaluation=EVALUATION, pretrain_epochs=7, pretrain_lr=0.3, rank=5, width=9, pretrain_classes=11)
-    for model, preset in zip(
-        ("pi-limit", "pi-net", "mu-net"), list(vars(PRESETS["imagenet32"]).values()), strict=False
+    config = BothConfig(evaluation=EVALUATION, pretrain_epochs=7, pretrain_lr=0.3, pretrain_classes=11)
+    presets, own = PRESETS["imagenet32"], dict[str, Any](rank=5)
+    for model, preset, network in (
+        (PiLimit(rank=5), presets.pi_limit, own),
+        (PiLimit(rank=5, subspace=3), presets.pi_limit, own | dict(features=Hermite(2, subspace=3))),
+        (PiLimitExact(rank=5), presets.pi_limit, own | dict(features=Atoms())),
+        (PiNet(rank=5, width=9), presets.pi_net, own | dict(features=RandomFeatures(9))),
+        (MuNet(width=9), presets.mu_net, dict(width=9)),
     ):
-        changed = (
-            dict(epochs=7, lr=0.3, classes=11, threads=1, data_seed=0, keep_epochs=True)
-            | {
-                "pi-limit": dict(rank=5),
-                "pi-net": dict(rank=5, features=RandomFeatures(9)),
-                "mu-net": dict(width=9),
-            }[model]
-        )
-        assert pretraining(config, model) == preset.changed(**changed)
-    assert pretraining(BothConfig(evaluation=EVALUATION), "pi-limit").classes == 250
-    assert pretraining(BothConfig(evaluation=EVALUATION, pretrain_classes="all"), "pi-limit").classes is None
-    assert pretraining(BothConfig(evaluation=EVALUATION, exact=True), "pi-limit").features == Atoms()
-    cnn = pretraining(BothConfig(evaluation=EVALUATION, arch="cnn", rank=5), "pi-net")
+        changed = dict(epochs=7, lr=0.3, classes=11, threads=1, data_seed=0, keep_epochs=True)
+        assert pretraining(config, model) == preset.changed(**changed, **network)
+    assert pretraining(BothConfig(evaluation=EVALUATION), PiLimit()).classes == 250
+    assert pretraining(BothConfig(evaluation=EVALUATION, pretrain_classes="all"), PiLimit()).classes is None
+    cnn = pretraining(BothConfig(evaluation=EVALUATION, arch="cnn"), PiNet(rank=5))
     assert (cnn.network.rank, cnn.network.features, cnn.keep_epochs) == (5, RandomFeatures(256), True)
-    drops = pretraining(BothConfig(evaluation=EVALUATION, dataset="cifar10", pretrain_epochs=10), "pi-limit")
+    drops = pretraining(BothConfig(evaluation=EVALUATION, dataset="cifar10", pretrain_epochs=10), PiLimit())
     assert (drops.epochs, drops.drop_epoch) == (10, 8)
 
 
@@ -61,8 +59,13 @@ def test_the_command_trains_and_compares_and_the_second_time_finds_all(capsys, m
 
 
 @pytest.mark.parametrize(
-    "field, option", [("seeds", "--seeds"), ("rank", "--rank"), ("pretrain_epochs", "--pretrain-epochs")]
+    "wrong, option",
+    [
+        (dict(seeds=0), "--seeds"),
+        (dict(models=(PiNet(rank=0),)), "--rank"),
+        (dict(pretrain_epochs=0), "--pretrain-epochs"),
+    ],
 )
-def test_bad_values_are_named(field, option):
+def test_bad_values_are_named(wrong, option):
     with pytest.raises(ValueError, match=f"`{option}` must be an integer"):
-        both(BothConfig(evaluation=EVALUATION, **{field: 0}))
+        both(BothConfig(evaluation=EVALUATION, **wrong))

@@ -19,14 +19,19 @@ from mupi.features import Atoms, Hermite, RandomFeatures
 from mupi.kernels import KernelRegression, centered_one_hot
 from mupi.recipes.transfer.config import EvaluateConfig, EvaluationConfig, pretraining_protocol
 from mupi.recipes.transfer.evaluate import evaluate
+from mupi.recipes.transfer.parts import FeatureKernel, NewReadout, NTKBaseline, Probe
 from mupi.recipes.transfer.scoring import Scoring, held_out
+from mupi.training.sealed import read_sealed, write_sealed
 from omniglot_archives import write_archives
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 no_figure = pytest.mark.usefixtures("no_transfer_figure")
 
+KERNEL, PROBE = FeatureKernel(ridges=(1e-4, 1e-2)), Probe(penalties=(1e-3,))
 QUICK = EvaluationConfig(
-    train_size=90, ridges=(1e-4, 1e-2), penalties=(1e-3,), rates=(0.3,), readout_epochs=1, baselines=("ntk",)
+    train_size=90,
+    parts=(KERNEL, PROBE, NewReadout(rates=(0.3,), readout_epochs=1)),
+    baselines=(NTKBaseline(ridges=(1e-4, 1e-2)),),
 )
 
 
@@ -63,7 +68,7 @@ def test_all_is_evaluated_for_every_epoch_seed_by_seed_beside_untrained_kernels(
 @no_figure
 def test_the_kernel_score_is_that_of_a_regression_on_the_feature_kernel_of_unit_norm(pretrained):
     (evaluated, _) = evaluate(
-        replace(pretrained.config, evaluation=replace(pretrained.config.evaluation, parts=("kernel",)))
+        replace(pretrained.config, evaluation=replace(pretrained.config.evaluation, parts=(KERNEL,)))
     )
     score = evaluated.scores[1]["kernel"]
     assert score.validation_accuracy == max(score.validation.values())
@@ -87,7 +92,7 @@ def test_what_was_computed_is_found_again_and_what_was_not_is_computed(pretraine
         done.append(name)
         return part(self, name, representation)
 
-    how = replace(pretrained.config.evaluation, parts=("kernel", "probe"))
+    how = replace(pretrained.config.evaluation, parts=(KERNEL, PROBE))
     config = replace(pretrained.config, evaluation=how)
     expected = evaluate(replace(config, evaluation=replace(how, name="whole")))
     with monkeypatch.context() as patch:
@@ -105,10 +110,25 @@ def test_what_was_computed_is_found_again_and_what_was_not_is_computed(pretraine
 
 
 @no_figure
+def test_results_of_an_earlier_version_are_found(pretrained, tmp_path, monkeypatch):
+    """Which wrote all that decides feature kernels beside baselines too."""
+    config = replace(pretrained.config, evaluation=replace(pretrained.config.evaluation, parts=(KERNEL,)))
+    expected = evaluate(config)
+    path = tmp_path / "out" / "ntk.json"
+    saved = read_sealed(path)
+    settings = saved["settings"] | {"unit_norm": True}
+    known = {"kernel", "target", "classes", "train_size", "validation", "data_seed", "fit_size", "validation_size"}
+    assert settings.keys() == known | {"unit_norm", "double", "ridges"}
+    write_sealed(path, {"settings": settings, "result": saved["result"]})
+    monkeypatch.setattr(Scoring, "baseline", None)
+    assert evaluate(config)[0].scores[1]["kernel"] == expected[0].scores[1]["kernel"]
+
+
+@no_figure
 def test_results_of_other_settings_are_refused_unless_overwritten(pretrained):
-    config = replace(pretrained.config, evaluation=replace(pretrained.config.evaluation, parts=("probe",), epochs=(1,)))
+    config = replace(pretrained.config, evaluation=replace(pretrained.config.evaluation, parts=(PROBE,), epochs=(1,)))
     evaluate(config)
-    other = replace(config, evaluation=replace(config.evaluation, penalties=(0.1,)))
+    other = replace(config, evaluation=replace(config.evaluation, parts=(Probe(penalties=(0.1,)),)))
     with pytest.raises(
         ValueError, match=r"penalties = \[0.001\], not \[0.1\]; replace it with --overwrite, or .*--name"
     ):
@@ -136,7 +156,8 @@ def test_no_test_image_takes_part_in_a_choice():
 def test_every_kind_of_network_can_be_used(small, kind, tmp_path):
     run = small.changed(**kind, keep_epochs=True, epochs=1)
     train_network(run)
-    how = replace(QUICK, out=tmp_path / "out", baselines=(), double=True, unit_norm=False)
+    parts = (replace(KERNEL, double=True, unit_norm=False), *QUICK.parts[1:])
+    how = replace(QUICK, out=tmp_path / "out", baselines=(), parts=parts)
     (evaluated,) = evaluate(EvaluateConfig(runs=(run.directory,), evaluation=how))
     assert all(0.3 < evaluated.scores[1][part].accuracy <= 1 for part in ("kernel", "probe"))
 
@@ -168,7 +189,7 @@ def test_characters_of_the_background_alphabets_are_transferred_to_others(tmp_pa
     protocol = pretraining_protocol("pi-limit", "omniglot-background")
     run = protocol.changed(rank=8, epochs=1, data_dir=tmp_path, runs_dir=tmp_path, name="drawings", keep_epochs=True)
     train_network(run)
-    how = replace(QUICK, train_size=None, classes=5, data_dir=tmp_path, out=tmp_path / "out", parts=("kernel",))
+    how = replace(QUICK, train_size=None, classes=5, data_dir=tmp_path, out=tmp_path / "out", parts=(KERNEL,))
     evaluate(EvaluateConfig(runs=(run.directory,), evaluation=how))
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["title"] == "omniglot-background → omniglot-evaluation-classes5"
@@ -183,10 +204,10 @@ def test_characters_of_the_background_alphabets_are_transferred_to_others(tmp_pa
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        (dict(ridges=(0.0,)), "`--ridges` must be numbers > 0; got 0"),
-        (dict(rates=()), "`--rates` must be at least one"),
+        (dict(parts=(FeatureKernel(ridges=(0.0,)),)), "`--ridges` must be numbers > 0; got 0"),
+        (dict(parts=(NewReadout(rates=()),)), "`--rates` must be at least one"),
         (dict(fit_size=0), "`--fit-size` must be an integer"),
-        (dict(readout_batch_size=0), "`--readout-batch-size` must be an integer"),
+        (dict(parts=(NewReadout(readout_batch_size=0),)), "`--readout-batch-size` must be an integer"),
         (dict(epochs=(-1,)), "`--epochs` must be numbers ≥ 0; got -1"),
         (dict(parts=()), "`--parts` must be at least one"),
         (dict(threads=0), "`--threads` must be an integer"),

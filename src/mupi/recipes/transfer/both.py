@@ -7,10 +7,21 @@ from typing import Any
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.naming import differences, named_by
 from mupi.commands.train.config import TrainConfig
-from mupi.commands.train.networks import Projected, narrowed
+from mupi.commands.train.networks import narrowed
 from mupi.features import Atoms, Hermite
 from mupi.recipes.comparison.contestants import NetContestant
-from mupi.recipes.transfer.config import TARGETS, BothConfig, EvaluateConfig, Model, pretraining_protocol
+from mupi.recipes.transfer.config import (
+    PRETRAINED,
+    TARGETS,
+    BothConfig,
+    EvaluateConfig,
+    MuNet,
+    PiLimit,
+    PiLimitExact,
+    PiNet,
+    Pretrained,
+    pretraining_protocol,
+)
 from mupi.recipes.transfer.evaluate import evaluate
 from mupi.recipes.transfer.report import Evaluated
 
@@ -33,12 +44,14 @@ def both(config: BothConfig) -> list[Evaluated]:
     target = how.target or TARGETS[config.dataset]
     own = ("classes", "files", "size", "epochs", "lr")
     options = {f"pretrain_{name}": getattr(config, f"pretrain_{name}") for name in own}
-    options |= {name: getattr(config, name) or None for name in ("rank", "subspace", "width", "exact")}
+    for name in ("rank", "subspace", "width"):
+        options[name] = next((value for m in config.models if (value := getattr(m, name, None))), None)
     changed = named_by(differences(options, {}, ()))
     out = how.out or Path("runs") / f"transfer-{config.dataset}{changed}-{how.folder(target)}"
     runs = []
     for model in config.models:
-        name = model if config.arch == "mlp" else f"{config.arch}-{model}"
+        word = PRETRAINED.name(model)
+        name = word if config.arch == "mlp" else f"{config.arch}-{word}"
         run = replace(pretraining(config, model), runs_dir=out, name=name)
         for seed in range(config.seeds):
             NetContestant(name, run).result(seed, how.overwrite)
@@ -46,23 +59,25 @@ def both(config: BothConfig) -> list[Evaluated]:
     return evaluate(EvaluateConfig(runs=tuple(runs), evaluation=replace(how, out=out)))
 
 
-def pretraining(config: BothConfig, model: Model) -> TrainConfig:
+def pretraining(config: BothConfig, model: Pretrained) -> TrainConfig:
     """The protocol of a model, with what is asked for here."""
-    preset, how = pretraining_protocol(model, config.dataset, config.arch), config.evaluation
+    word: Any = "pi-limit" if isinstance(model, PiLimitExact) else PRETRAINED.name(model)
+    preset, how = pretraining_protocol(word, config.dataset, config.arch), config.evaluation
     epochs = config.pretrain_epochs or preset.epochs
     classes = preset.classes if config.pretrain_classes is None else config.pretrain_classes
     drop = preset.drop_epoch
     if drop is not None and config.pretrain_epochs is not None:
         drop = max(1, round(drop * epochs / preset.epochs))
     network: dict[str, Any] = {}
-    match preset.network:
-        case Projected(features=Hermite()):
-            if config.exact or config.subspace is not None:
-                network["features"] = Atoms() if config.exact else Hermite(2, subspace=config.subspace)
-        case _ if config.width is not None:
-            network |= narrowed(preset.network, config.width)
-    if config.rank is not None and isinstance(preset.network, Projected):
-        network["rank"] = config.rank
+    match model:
+        case PiLimitExact():
+            network["features"] = Atoms()
+        case PiLimit(subspace=int(subspace)):
+            network["features"] = Hermite(2, subspace=subspace)
+        case PiNet(width=int(width)) | MuNet(width=int(width)):
+            network |= narrowed(preset.network, width)
+    if isinstance(model, PiLimit | PiLimitExact | PiNet) and model.rank is not None:
+        network["rank"] = model.rank
     return preset.changed(
         classes=None if classes == "all" else classes,
         files=config.pretrain_files,

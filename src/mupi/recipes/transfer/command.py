@@ -13,17 +13,31 @@ from mupi.recipes.transfer.pretrain import pretrain
 TransferConfig = PretrainConfig | EvaluateConfig | BothConfig
 
 
+COMMANDS = {"evaluate": EvaluateConfig, "both": BothConfig}
+"""Those that are read as other commands are; `pretrain` is read as `mupi train` is."""
+
+
 @dataclass(frozen=True)
 class Pretrain:
     """Train a network and keep it after every epoch."""
 
 
+@dataclass(frozen=True)
+class Evaluate:
+    """Use the features of pretrained networks on another data set, after every epoch that was kept."""
+
+
+@dataclass(frozen=True)
+class Both:
+    """Pretrain several models with several seeds by their protocols, and evaluate them."""
+
+
 def transfer_commands() -> Any:
-    """The type that the command line is read as, but for that of `mupi transfer pretrain`, which has its own reader."""
+    """What tyro reads a command line without one of the three as: only to print its help, or what is wrong."""
     return (
         Annotated[Pretrain, subcommand("pretrain")]
-        | Annotated[EvaluateConfig, subcommand("evaluate")]
-        | Annotated[BothConfig, subcommand("both")]
+        | Annotated[Evaluate, subcommand("evaluate")]
+        | Annotated[Both, subcommand("both")]
     )
 
 

@@ -1,24 +1,30 @@
 """What `mupi transfer` takes: its three commands, and how features are evaluated in all of them."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from mupi.checks import fail, non_negative, positive_int
-from mupi.commands.options import SET, DataFolder, Folder, Name, Only, Seed, option
+from mupi.commands.choices import Choice
+from mupi.commands.options import DataFolder, Folder, Name, Only, Seed, option
 from mupi.commands.train.architectures import of_kind, with_features
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import ArchName, plain_network
 from mupi.commands.train.presets import PRESETS
 from mupi.data import DatasetName
+from mupi.recipes.transfer.parts import (
+    BASELINES,
+    CHOSEN_BASELINES,
+    CHOSEN_PARTS,
+    PARTS,
+    Baseline,
+    Part,
+    PartName,
+)
 
 Model = Literal["pi-limit", "pi-net", "mu-net"]
-Part = Literal["kernel", "probe", "readout"]
-Baseline = Literal["nngp", "ntk", "unit-nngp", "unit-ntk"]
-
-REGRESSION = (Only(parts=("kernel",)), Only(baselines=SET))
 
 TARGETS: dict[DatasetName, DatasetName] = {
     "digits": "digits",
@@ -76,31 +82,16 @@ class EvaluationConfig:
     """Draws classes and images, of target."""
     epochs: tuple[int, ...] | None = None
     """After which epochs of the pretraining; the untrained network, epoch 0, is always evaluated. None for all."""
-    parts: tuple[Part, ...] = get_args(Part)
+    parts: Annotated[tuple[Part, ...], CHOSEN_PARTS] = tuple(PARTS.values())
     """kernel: regression with E φ(h)φ(h') of the last hidden layer. probe: logistic regression on the last hidden
     layer's g (μ-net: φ(h)). Of networks with positions both are averages over them. readout: a new readout trained by
     SGD on the frozen last hidden layer, or the trained one trained further where the classes are the same."""
-    baselines: tuple[Baseline, ...] = get_args(Baseline)
+    baselines: Annotated[tuple[Baseline, ...], CHOSEN_BASELINES] = tuple(BASELINES.values())
     """Kernels of untrained infinite perceptrons of the same depth; `unit`: of inputs scaled to norm 1."""
-    unit_norm: Annotated[bool, Only(parts=("kernel",))] = True
-    """Whether the features φ(h) of an image are scaled to norm 1 before regression, as in the paper."""
-    double: Annotated[bool, *REGRESSION] = False
-    """Whether kernel regression is in float64, which small ridges may need; twice the memory."""
     fit_size: int = 10_000
     """Training images that ridge, penalty and rate are tried on; at most two thirds of all."""
     validation_size: int = 5_000
     """Training images that they are chosen by; at most one third of all. No test image takes part."""
-    ridges: Annotated[tuple[float, ...], *REGRESSION] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-    """kernel: those tried, in units of the mean diagonal. The paper has the first four; kernels of finite networks, and
-    of features that are much aligned with the labels, want larger ones."""
-    penalties: Annotated[tuple[float, ...], Only(parts=("probe",))] = (1e-5, 1e-4, 1e-3, 1e-2)
-    """probe: those tried, of ½|W|² beside the mean loss."""
-    rates: Annotated[tuple[float, ...], Only(parts=("readout",))] = (0.01, 0.1, 1.0)
-    """readout: learning rates tried."""
-    readout_epochs: Annotated[int, Only(parts=("readout",))] = 5
-    """readout: passes over the training images."""
-    readout_batch_size: Annotated[int, Only(parts=("readout",))] = 128
-    """readout: images a step."""
     device: str = "cpu"
     """Where to compute, for example `cuda`."""
     threads: int | None = None
@@ -120,19 +111,15 @@ class EvaluationConfig:
         Raises:
             ValueError: With the option's name.
         """
-        for field in ("fit_size", "validation_size", "readout_epochs", "readout_batch_size"):
+        for field in ("fit_size", "validation_size"):
             positive_int(option(field), getattr(self, field))
         for field in ("threads", "classes", "train_size", "validation"):
             if getattr(self, field) is not None:
                 positive_int(option(field), getattr(self, field))
         if not self.parts:
-            fail("--parts", "at least one of " + " ".join(get_args(Part)), "none")
-        for field in ("ridges", "penalties", "rates"):
-            if not getattr(self, field):
-                fail(option(field), "at least one number", "none")
-            for value in getattr(self, field):
-                if non_negative(option(field), value) == 0:
-                    fail(option(field), "numbers > 0", value)
+            fail("--parts", "at least one of " + " ".join(PARTS), "none")
+        for used in (*self.parts, *self.baselines):
+            used.check()
         if self.epochs is not None and any(epoch < 0 for epoch in self.epochs):
             fail("--epochs", "numbers ≥ 0", min(self.epochs))
 
@@ -147,14 +134,14 @@ class EvaluationConfig:
         names = ("classes", "train_size", "validation", "data_seed")
         return {name: getattr(self, name) for name in names}
 
-    def settings(self, part: Part) -> dict[str, Any]:
-        """What decides the result of a part, but for the data."""
-        names = {
-            "kernel": ("fit_size", "validation_size", "unit_norm", "double", "ridges"),
-            "probe": ("fit_size", "validation_size", "penalties"),
-            "readout": ("fit_size", "validation_size", "rates", "readout_epochs", "readout_batch_size"),
-        }[part]
-        return {name: value for name, value in asdict(self).items() if name in names}
+    def settings(self, used: Part | Baseline) -> dict[str, Any]:
+        """What decides the result of a part or baseline, but for the data."""
+        return {"fit_size": self.fit_size, "validation_size": self.validation_size, **asdict(used)}
+
+    @property
+    def part_names(self) -> tuple[PartName, ...]:
+        """What files and tables call the parts."""
+        return tuple(CHOSEN_PARTS.name(part) for part in self.parts)  # pyright: ignore[reportReturnType]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +159,60 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A network to pretrain by its protocol; None stands for what that says."""
+
+    def check(self) -> None:
+        """Refuse values that make no sense, by the option's name."""
+        for one in fields(self):
+            if getattr(self, one.name) is not None:
+                positive_int(option(one.name), getattr(self, one.name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiLimit(Pretrained):
+    """The π-limit with Hermite features."""
+
+    rank: int | None = None
+    """r of π-limit and π-net; None for the protocols'."""
+    subspace: int | None = None
+    """π-limit: keep degree 2 in this many directions; None for the protocol's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiLimitExact(Pretrained):
+    """The π-limit with its atoms, whose time and memory grow."""
+
+    rank: int | None = None
+    """r of π-limit and π-net; None for the protocols'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiNet(Pretrained):
+    """A finite π-net."""
+
+    rank: int | None = None
+    """r of π-limit and π-net; None for the protocols'."""
+    width: int | None = None
+    """Of π-net and μ-net; None for the protocols'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuNet(Pretrained):
+    """A finite network in μP."""
+
+    width: int | None = None
+    """Of π-net and μ-net; None for the protocols'."""
+
+
+PRETRAINED = Choice(
+    {"pi-limit": PiLimit(), "pi-limit-exact": PiLimitExact(), "pi-net": PiNet(), "mu-net": MuNet()},
+    several=True,
+    was={"--exact": "--models pi-limit-exact"},
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BothConfig:
     """Pretrain several models with several seeds by their protocols, and evaluate them.
 
@@ -179,7 +220,7 @@ class BothConfig:
     pretraining use `mupi transfer pretrain`.
     """
 
-    models: tuple[Model, ...] = get_args(Model)
+    models: Annotated[tuple[Pretrained, ...], PRETRAINED] = (PiLimit(), PiNet(), MuNet())
     """Which to pretrain."""
     arch: ArchName = "mlp"
     """Their architecture; of resnet and transformer there is no mu-net."""
@@ -197,14 +238,6 @@ class BothConfig:
     """Passes over the images; None for the protocols'."""
     pretrain_lr: float | None = None
     """Learning rate of all models; None for the protocols'."""
-    rank: Annotated[int | None, Only(models=("pi-limit", "pi-net"))] = None
-    """r of π-limit and π-net; None for the protocols'."""
-    subspace: Annotated[int | None, Only(models=("pi-limit",), exact=(False,))] = None
-    """π-limit: keep degree 2 in this many directions; None for the protocol's."""
-    width: Annotated[int | None, Only(models=("pi-net", "mu-net"))] = None
-    """Of π-net and μ-net; None for the protocols'."""
-    exact: Annotated[bool, Only(models=("pi-limit",))] = False
-    """Whether the π-limit keeps its atoms, whose time and memory grow."""
     evaluation: Annotated[EvaluationConfig, arg(name="")]
     """How features are evaluated; device, threads and directories are those of the pretraining too."""
 
@@ -215,11 +248,13 @@ class BothConfig:
             ValueError: With the option's name.
         """
         positive_int("--seeds", self.seeds)
-        for field in ("pretrain_files", "pretrain_size", "pretrain_epochs", "rank", "subspace", "width"):
+        for field in ("pretrain_files", "pretrain_size", "pretrain_epochs"):
             if getattr(self, field) is not None:
                 positive_int(option(field), getattr(self, field))
         if not self.models:
-            fail("--models", "at least one of " + " ".join(get_args(Model)), "none")
+            fail("--models", "at least one of " + " ".join(PRETRAINED.words), "none")
+        for model in self.models:
+            model.check()
         if isinstance(self.pretrain_classes, int):
             positive_int("--pretrain-classes", self.pretrain_classes)
         if self.pretrain_lr is not None:

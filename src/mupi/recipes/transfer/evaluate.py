@@ -7,6 +7,7 @@ from mupi.commands.machine import require_device, set_threads
 from mupi.commands.train.run import read_config, run_folder
 from mupi.progress import progress_display
 from mupi.recipes.transfer.config import EvaluateConfig
+from mupi.recipes.transfer.parts import CHOSEN_BASELINES
 from mupi.recipes.transfer.plots import plot_transfer
 from mupi.recipes.transfer.report import Evaluated, grouped, print_report, results_json
 from mupi.recipes.transfer.results_by_epoch import Evaluation
@@ -46,7 +47,7 @@ def _evaluate(evaluation: Evaluation, console: Console) -> list[Evaluated]:
     """`evaluate` into a folder that is held."""
     how, out = evaluation.how, evaluation.out
     try:
-        baselines = {name: evaluation.baseline(name) for name in how.baselines}
+        baselines = {CHOSEN_BASELINES.name(one): evaluation.baseline(one) for one in how.baselines}
         evaluated = []
         for run in evaluation.runs:
             scores = {epoch: evaluation.scores(run, epoch) for epoch in evaluation.epochs(run)}
@@ -58,9 +59,9 @@ def _evaluate(evaluation: Evaluation, console: Console) -> list[Evaluated]:
     evaluation.progress.stop()
     title = f"{' and '.join(dict.fromkeys(run.dataset for run in evaluation.runs))} → {how.folder(evaluation.target)}"
     groups = grouped(evaluated)
-    print_report(groups, baselines, how.parts, title, console)
-    write_json(out / "results.json", results_json(groups, baselines, how.parts, title))
+    print_report(groups, baselines, how.part_names, title, console)
+    write_json(out / "results.json", results_json(groups, baselines, how.part_names, title))
     lines = {name: score.accuracy for name, score in baselines.items()}
-    write_figure(out / "accuracy.png", plot_transfer([group.curves(how.parts) for group in groups], lines, title))
+    write_figure(out / "accuracy.png", plot_transfer([group.curves(how.part_names) for group in groups], lines, title))
     console.print(f"wrote {out}", highlight=False, soft_wrap=True)
     return evaluated

@@ -11,13 +11,13 @@ from rich.table import Table
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import Projected, StandardPerceptron, plain_network, width_of
 from mupi.features import Atoms, RandomFeatures
-from mupi.recipes.transfer.config import Part
+from mupi.recipes.transfer.parts import PartName
 from mupi.recipes.transfer.plots import TransferCurves
 from mupi.recipes.transfer.score import Score
 from mupi.statistics import Gain, spread
 from mupi.training.epoch_metrics import EpochMetrics
 
-TITLES: dict[Part, str] = {"kernel": "learned kernel", "probe": "linear probe", "readout": "readout by SGD"}
+TITLES: dict[PartName, str] = {"kernel": "learned kernel", "probe": "linear probe", "readout": "readout by SGD"}
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Evaluated:
 
     run: TrainConfig
     metrics: tuple[EpochMetrics, ...]
-    scores: Mapping[int, Mapping[Part, Score]]
+    scores: Mapping[int, Mapping[PartName, Score]]
 
-    def chosen_epoch(self, part: Part) -> int:
+    def chosen_epoch(self, part: PartName) -> int:
         """The one after which the validation accuracy was highest, of those after training began."""
         trained = [epoch for epoch in self.scores if epoch > 0] or list(self.scores)
         return max(trained, key=lambda epoch: self.scores[epoch][part].validation_accuracy)
 
-    def chosen(self, part: Part) -> Score:
+    def chosen(self, part: PartName) -> Score:
         """The score of that epoch."""
         return self.scores[self.chosen_epoch(part)][part]
 
@@ -61,7 +61,7 @@ class Group:
         """After which all seeds were evaluated."""
         return sorted(set.intersection(*(set(member.scores) for member in self.members)))
 
-    def accuracies(self, epoch: int, part: Part) -> list[float]:
+    def accuracies(self, epoch: int, part: PartName) -> list[float]:
         """One a seed."""
         return [member.scores[epoch][part].accuracy for member in self.members]
 
@@ -70,12 +70,12 @@ class Group:
         found = (member.scores[epoch].get("kernel") for member in self.members)
         return [score.alignment for score in found if score is not None and score.alignment is not None]
 
-    def gain(self, part: Part, over: Score | None = None) -> Gain:
+    def gain(self, part: PartName, over: Score | None = None) -> Gain:
         """Of the epochs chosen on validation images, over the untrained networks or over a baseline."""
         start = [member.scores[0][part].right for member in self.members] if over is None else [over.right]
         return Gain.of([member.chosen(part).right for member in self.members], start)
 
-    def curves(self, parts: Sequence[Part]) -> TransferCurves:
+    def curves(self, parts: Sequence[PartName]) -> TransferCurves:
         """For the figure: by panel, seed and epoch."""
         panels = {
             f"{TITLES[part]}: test accuracy, %": [[100 * a for a in self.accuracies(e, part)] for e in self.epochs]
@@ -117,7 +117,7 @@ def kind(run: TrainConfig) -> str:
 
 
 def print_report(
-    groups: Sequence[Group], baselines: Mapping[str, Score], parts: Sequence[Part], title: str, console: Console
+    groups: Sequence[Group], baselines: Mapping[str, Score], parts: Sequence[PartName], title: str, console: Console
 ) -> None:
     """Print accuracies by epoch, and gains."""
     console.print(title, style="bold", highlight=False)
@@ -139,7 +139,7 @@ def baseline_table(baselines: Mapping[str, Score]) -> Table:
     return shown
 
 
-def epoch_table(group: Group, parts: Sequence[Part]) -> Table:
+def epoch_table(group: Group, parts: Sequence[PartName]) -> Table:
     """One row an epoch."""
     seconds = [sum(m.seconds for m in member.metrics) for member in group.members]
     peak = [max((m.peak_mb for m in member.metrics), default=0.0) for member in group.members]
@@ -159,7 +159,7 @@ def epoch_table(group: Group, parts: Sequence[Part]) -> Table:
     return shown
 
 
-def gain_table(groups: Sequence[Group], parts: Sequence[Part]) -> Table:
+def gain_table(groups: Sequence[Group], parts: Sequence[PartName]) -> Table:
     """One row for each model and part."""
     title = "gain of pretraining over the untrained network, in points; epochs chosen on validation images"
     shown = Table("", "untrained, %", "pretrained, %", "gain ± 95 %", "by seed (epoch)", title=title, padding=0)
@@ -179,7 +179,7 @@ def gain_table(groups: Sequence[Group], parts: Sequence[Part]) -> Table:
     return shown
 
 
-def margin_table(groups: Sequence[Group], baselines: Mapping[str, Score], parts: Sequence[Part]) -> Table:
+def margin_table(groups: Sequence[Group], baselines: Mapping[str, Score], parts: Sequence[PartName]) -> Table:
     """The same over the baselines."""
     shown = Table("", *baselines, title="gain over untrained kernels ± 95 %, in points", padding=0)
     for group in groups:
@@ -190,7 +190,7 @@ def margin_table(groups: Sequence[Group], baselines: Mapping[str, Score], parts:
 
 
 def results_json(
-    groups: Sequence[Group], baselines: Mapping[str, Score], parts: Sequence[Part], title: str
+    groups: Sequence[Group], baselines: Mapping[str, Score], parts: Sequence[PartName], title: str
 ) -> dict[str, Any]:
     """All that the tables show, seed by seed."""
 

@@ -1,9 +1,10 @@
 """All results of one evaluation: those found on disk, and the others after they are computed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import Progress
@@ -14,7 +15,8 @@ from mupi.commands.train.config import TrainConfig, current_settings
 from mupi.commands.train.run import run_folder
 from mupi.data import Dataset, DatasetName
 from mupi.nets import NNGP, NTK
-from mupi.recipes.transfer.config import TARGETS, Baseline, EvaluationConfig, Part
+from mupi.recipes.transfer.config import TARGETS, EvaluationConfig
+from mupi.recipes.transfer.parts import CHOSEN_BASELINES, Baseline, NNGPBaseline, PartName
 from mupi.recipes.transfer.representation import Representation
 from mupi.recipes.transfer.score import Score
 from mupi.recipes.transfer.scoring import Scoring
@@ -65,23 +67,25 @@ class Evaluation:
             )
         return epochs if self.how.epochs is None else sorted({0, *self.how.epochs})
 
-    def baseline(self, name: Baseline) -> Score:
+    def baseline(self, baseline: Baseline) -> Score:
         """Regression with the kernel of the infinite perceptron of the runs' depth and activation, without biases."""
+        name = CHOSEN_BASELINES.name(baseline)
         self.progress.update(self.bar, description=name)
         run = self.runs[0]
-        kernel = (NNGP if name.endswith("nngp") else NTK)(run.network.depth, run.network.activation)
+        kernel = (NNGP if isinstance(baseline, NNGPBaseline) else NTK)(run.network.depth, run.network.activation)
         score = cached(
             self.out / f"{name}.json",
-            {"kernel": repr(kernel), "target": self.target, **self.how.data(), **self.how.settings("kernel")},
-            lambda: self.scoring.baseline(kernel, self.images, unit_norm=name.startswith("unit")).to_json(),
+            {"kernel": repr(kernel), "target": self.target, **self.how.data(), **self.how.settings(baseline)},
+            lambda: self.scoring.baseline(baseline, kernel, self.images).to_json(),
             Score.from_json,
             overwrite=self.how.overwrite,
             advice="replace it with --overwrite, or choose another --out",
+            current=without_unit_norm,
         )
         self.progress.advance(self.bar)
         return score
 
-    def scores(self, run: TrainConfig, epoch: int) -> dict[Part, Score]:
+    def scores(self, run: TrainConfig, epoch: int) -> dict[PartName, Score]:
         """All parts for the network that a run has kept of an epoch."""
 
         @cache
@@ -89,10 +93,10 @@ class Evaluation:
             return Representation.after(run, epoch, self.images)
 
         scores = {}
-        for part in self.how.parts:
-            self.progress.update(self.bar, description=f"{run.directory.name}, epoch {epoch}, {part}")
-            scores[part] = cached(
-                run.directory / FOLDER / self.how.folder(self.target) / f"{part}-{epoch:03}.json",
+        for name, part in zip(self.how.part_names, self.how.parts, strict=True):
+            self.progress.update(self.bar, description=f"{run.directory.name}, epoch {epoch}, {name}")
+            scores[name] = cached(
+                run.directory / FOLDER / self.how.folder(self.target) / f"{name}-{epoch:03}.json",
                 {"run": run.identity(), "target": self.target, **self.how.data(), **self.how.settings(part)},
                 lambda part=part: self.scoring.part(part, pretrained()).to_json(),
                 Score.from_json,
@@ -107,3 +111,8 @@ class Evaluation:
         """Of the target."""
         wanted = replace(self.runs[0], dataset=self.target, files=None, **self.how.data())
         return build_data(wanted, torch.Generator())
+
+
+def without_unit_norm(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a baseline as an earlier version wrote them, without what decides feature kernels only."""
+    return {name: value for name, value in saved.items() if name != "unit_norm"}

@@ -14,8 +14,17 @@ from mupi.kernels import Kernel, KernelRegression, centered_one_hot
 from mupi.nets import MLPKernel
 from mupi.recipes.comparison.choice import Choice, choose, right
 from mupi.recipes.comparison.learned_kernel import ALIGNMENT_IMAGES, label_alignment
-from mupi.recipes.transfer.config import EvaluationConfig, Part
+from mupi.recipes.transfer.config import EvaluationConfig
 from mupi.recipes.transfer.logistic_probe import LogisticProbe
+from mupi.recipes.transfer.parts import (
+    Baseline,
+    FeatureKernel,
+    NewReadout,
+    Part,
+    Probe,
+    UnitNNGPBaseline,
+    UnitNTKBaseline,
+)
 from mupi.recipes.transfer.readout import Readout, train_readout
 from mupi.recipes.transfer.representation import Regression, Representation
 from mupi.recipes.transfer.score import Score, pack
@@ -36,55 +45,62 @@ class Scoring:
 
     def part(self, part: Part, pretrained: Representation) -> Score:
         """One way of using a pretrained network."""
-        return {"kernel": self.kernel, "probe": self.probe, "readout": self.readout}[part](pretrained)
+        match part:
+            case FeatureKernel():
+                return self.kernel(part, pretrained)
+            case Probe():
+                return self.probe(part, pretrained)
+            case NewReadout():
+                return self.readout(part, pretrained)
 
-    def kernel(self, pretrained: Representation) -> Score:
+    def kernel(self, part: FeatureKernel, pretrained: Representation) -> Score:
         """Regression with the feature kernel."""
-        make, kernel, data = pretrained.regression(self.config.unit_norm, self.config.double)
-        return self._regression(make, kernel, data)
+        make, kernel, data = pretrained.regression(part.unit_norm, part.double)
+        return self._regression(part.ridges, make, kernel, data)
 
-    def baseline(self, kernel: MLPKernel, data: Dataset, *, unit_norm: bool) -> Score:
-        """Regression with a kernel of the images, scaled to norm 1 if asked for."""
-        if unit_norm:
+    def baseline(self, baseline: Baseline, kernel: MLPKernel, data: Dataset) -> Score:
+        """Regression with a kernel of the images, scaled to norm 1 if it is one of such."""
+        if isinstance(baseline, UnitNNGPBaseline | UnitNTKBaseline):
             # √d, so that coordinates are of size 1 as usual.
             scale = data.train_x.shape[1] ** 0.5
             normalize = torch.nn.functional.normalize
             data = replace(data, train_x=scale * normalize(data.train_x), test_x=scale * normalize(data.test_x))
-        if self.config.double:
+        if baseline.double:
             data = replace(data, train_x=data.train_x.double(), test_x=data.test_x.double())
-        return self._regression(lambda ridge: KernelRegression(kernel, ridge), kernel, data)
+        return self._regression(baseline.ridges, lambda ridge: KernelRegression(kernel, ridge), kernel, data)
 
-    def probe(self, pretrained: Representation) -> Score:
+    def probe(self, part: Probe, pretrained: Representation) -> Score:
         """Logistic regression on the last hidden layer."""
         data = pretrained.probed()
 
         def fit(penalty: float, part: Dataset) -> LogisticProbe:
             return LogisticProbe(penalty, len(part.classes)).fit(part.train_x, part.train_y)
 
-        return self._score(self.config.penalties, fit, data)
+        return self._score(part.penalties, fit, data)
 
-    def readout(self, pretrained: Representation) -> Score:
+    def readout(self, part: NewReadout, pretrained: Representation) -> Score:
         """SGD on the readout."""
-        config = self.config
 
-        def fit(rate: float, part: Dataset) -> Readout:
-            steps = config.readout_epochs * -(-len(part.train_x) // config.readout_batch_size)
+        def fit(rate: float, data: Dataset) -> Readout:
+            steps = part.readout_epochs * -(-len(data.train_x) // part.readout_batch_size)
             task = self.progress.add_task(f"readout at rate {rate:g}", total=steps)
             try:
                 return train_readout(
                     pretrained,
-                    part,
+                    data,
                     rate=rate,
-                    epochs=config.readout_epochs,
-                    batch_size=config.readout_batch_size,
+                    epochs=part.readout_epochs,
+                    batch_size=part.readout_batch_size,
                     after_steps=lambda steps: self.progress.advance(task, steps),
                 )
             finally:
                 self.progress.remove_task(task)
 
-        return self._score(config.rates, fit, pretrained.layer)
+        return self._score(part.rates, fit, pretrained.layer)
 
-    def _regression(self, make: Callable[[float], Regression], kernel: Kernel, data: Dataset) -> Score:
+    def _regression(
+        self, ridges: tuple[float, ...], make: Callable[[float], Regression], kernel: Kernel, data: Dataset
+    ) -> Score:
         def fit(ridge: float, part: Dataset) -> Regression:
             targets = centered_one_hot(part.train_y, len(part.classes), part.train_x.dtype)
             try:
@@ -96,7 +112,7 @@ class Scoring:
         few = data.test_x[:ALIGNMENT_IMAGES]
         with torch.no_grad():
             alignment = label_alignment(kernel(few, few), data.test_y)
-        return self._score(self.config.ridges, fit, data, alignment=alignment)
+        return self._score(ridges, fit, data, alignment=alignment)
 
     def _score(
         self, values: tuple[float, ...], fit: Callable[[float, Dataset], Any], data: Dataset, **more: Any
