@@ -74,7 +74,7 @@ def test_the_verdict_is_one_of_four_by_both_bars(moved, bars, verdict):
 
 def test_one_seed_has_no_interval_and_no_verdict():
     found = sweep(basin(OCTAVES, -8), basin(OCTAVES, -8), seeds=1)
-    assert math.isnan(found.drift.half_width)
+    assert math.isnan(found.drift.low)
     assert found.verdict is TransferVerdict.UNDECIDED
 
 
@@ -90,9 +90,9 @@ def test_an_edge_is_named_with_the_side_to_widen():
 def test_a_best_rate_beside_divergence_is_known_to_a_step():
     curve = basin(OCTAVES, -8)
     wall = np.where(OCTAVES > -9, np.inf, curve)
-    assert sweep(curve, curve).drift.half_width < 0.05
+    assert sweep(curve, curve).drift.high < 0.05
     found = sweep(curve, wall)
-    assert found.drift.half_width > 0.5
+    assert found.drift.high - found.drift.value > 0.5
     assert found.excess.value == math.inf and found.verdict is TransferVerdict.FAILS
     assert "costs divergence" in found.explain()
 
@@ -107,7 +107,7 @@ def test_a_single_diverged_seed_is_divergence():
 
 
 def test_seeds_without_noise_leave_what_the_grid_cannot_tell():
-    assert sweep(basin(OCTAVES, -8), basin(OCTAVES, -8)).drift.half_width == pytest.approx(0.03)
+    assert sweep(basin(OCTAVES, -8), basin(OCTAVES, -8)).drift.high == pytest.approx(0.03)
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds):
     drift, held, repeats = 0.6, 0, 200
     for _ in range(repeats):
         found = sweep(basin(OCTAVES, -8), basin(OCTAVES, -8 + drift), noise=0.04, seeds=seeds, generator=generator)
-        held += abs(found.drift.value - drift) <= found.drift.half_width
+        held += found.drift.low <= drift <= found.drift.high
     # 95 % of 200 is 190 ± 3.
     assert 182 <= held <= 199
 

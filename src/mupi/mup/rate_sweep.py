@@ -40,19 +40,32 @@ class Estimate:
 
     Attributes:
         value: The estimate.
-        half_width: The interval is value ± this; NaN for one seed.
+        low: The interval's lower end; NaN for one seed, as the other.
+        high: Its upper end.
     """
 
     value: float
-    half_width: float
+    low: float
+    high: float
 
     def within(self, bar: float) -> bool:
         """Whether the whole interval lies in [−bar, bar]."""
-        return abs(self.value) + self.half_width <= bar
+        return -bar <= self.low and self.high <= bar
 
     def beyond(self, bar: float) -> bool:
         """Whether the whole interval lies on one side, outside of it."""
-        return abs(self.value) == math.inf or abs(self.value) - self.half_width > bar
+        return abs(self.value) == math.inf or self.low > bar or self.high < -bar
+
+    def shown(self, digits: int, unit: str) -> str:
+        """In words: the number and, in brackets, the interval.
+
+        Args:
+            digits: After the point.
+            unit: Of the number; per cent are hundredths.
+        """
+        times = 100 if unit == "%" else 1
+        value, low, high = (f"{times * x:+.{digits}f}" for x in (self.value, self.low, self.high))
+        return f"{value} {unit} ({low} to {high})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +74,7 @@ class RateSweep:
 
     Over seeds losses are averaged in the logarithm. The best rate of a width is the vertex of a local parabola, see
     `mupi.mup.best_rate`. Intervals are Student's, with the standard deviation of a bootstrap (Efron 1979): what each
-    seed is above or below the mean, at all rates of a width together, is drawn anew from those of all widths. That
-    seeds have the same batches at every width is not used, so that intervals are rather too wide than too narrow.
+    seed is above or below its width's mean, at all rates together, is drawn anew, for the two widths apart.
 
     >>> import numpy as np
     >>> octaves, seeds = np.arange(-10.0, -3), np.array([0.0, 0.01, -0.01])
@@ -70,7 +82,7 @@ class RateSweep:
     ...     return np.exp(0.05 * (octaves[:, None] - best) ** 2 + seeds)
     >>> moved = RateSweep((64, 256), tuple(2**octaves), np.stack([losses(-6.0), losses(-7.5)]))
     >>> print(moved.explain())
-    does not transfer: from width 64 to 256 the best rate drifts by -1.50 ± 0.03 octaves (bar 0.25), and moving it ...
+    does not transfer: from width 64 to 256 the best rate drifts by -1.50 octaves (-1.53 to -1.47), ...
     >>> RateSweep((64, 256), tuple(2**octaves), np.stack([losses(-6.0), losses(-6.1)])).verdict
     <TransferVerdict.TRANSFERS: 'transfers'>
 
@@ -146,22 +158,29 @@ class RateSweep:
         """
         value = math.log2(self.best_rates[-1] / self.best_rates[0])
         half = math.nan if self._drawn is None else self._half_width(self._drawn[1][:, 1] - self._drawn[1][:, 0])
-        return Estimate(value, half + self._unresolved)
+        half += self._unresolved
+        return Estimate(value, value - half, value + half)
 
     @cached_property
     def excess(self) -> Estimate:
-        """(loss of the narrowest width's best rate − least loss) / least loss, both at the widest width."""
-        value = self._cost(self.log_losses[-1], best_octave(self.octaves, self.log_losses[[0, -1]]))
-        if self._drawn is None:
-            return Estimate(value, math.nan)
-        costs = [self._cost(ends[1], best) for ends, best in zip(*self._drawn, strict=True)]
-        return Estimate(value, self._half_width(np.array(costs)))
+        """(loss of the narrowest width's best rate − least loss) / least loss, both at the widest width.
+
+        The interval is symmetric in the logarithm of the ratio of the two losses.
+        """
+        value = self._log_ratio(self.log_losses[-1], best_octave(self.octaves, self.log_losses[[0, -1]]))
+        half = math.nan
+        if self._drawn is not None:
+            half = self._half_width(np.array([self._log_ratio(e[1], at) for e, at in zip(*self._drawn, strict=True)]))
+        low, high = (-math.inf, math.inf) if half == math.inf else (value - half, value + half)
+        return Estimate(*(_expm1(x) for x in (value, low, high)))
 
     @cached_property
     def verdict(self) -> TransferVerdict:
         """One of four; no rate is said to transfer, or not to, while the grid does not hold the best ones."""
         if self.at_edge:
             return TransferVerdict.WIDEN
+        if self.losses.shape[2] < 2:
+            return TransferVerdict.UNDECIDED
         pairs = ((self.drift, self.drift_bar), (self.excess, self.excess_bar))
         if any(estimate.beyond(bar) for estimate, bar in pairs):
             return TransferVerdict.FAILS
@@ -179,15 +198,13 @@ class RateSweep:
         if self.at_edge:
             sides = ", ".join(f"{side} ones at width {width}" for width, side in self.at_edge.items())
             return f"{self.verdict}: the best one may be beyond {self.rates[0]:.3g} … {self.rates[-1]:.3g}; add {sides}"
-        drift = f"{self.drift.value:+.2f} ± {self.drift.half_width:.2f} octaves (bar {self.drift_bar:g})"
-        excess = (
-            f"{100 * self.excess.value:.1f} ± {100 * self.excess.half_width:.1f} % (bar {100 * self.excess_bar:g} %)"
-        )
-        if math.inf in (self.excess.value, self.excess.half_width):
+        drift = f"{self.drift.shown(2, 'octaves')}, bar {self.drift_bar:g}"
+        excess = f"{self.excess.shown(1, '%')}, bar {100 * self.excess_bar:g}"
+        if math.inf in (self.excess.value, self.excess.high):
             excess = f"{'' if self.excess.value == math.inf else 'perhaps '}divergence"
         more = "; more seeds or a finer grid would tell" if self.verdict is TransferVerdict.UNDECIDED else ""
         return (
-            f"{self.verdict}: from width {self.widths[0]} to {self.widths[-1]} the best rate drifts by {drift}, and "
+            f"{self.verdict}: from width {self.widths[0]} to {self.widths[-1]} the best rate drifts by {drift}; "
             f"moving it costs {excess}{more}"
         )
 
@@ -199,20 +216,21 @@ class RateSweep:
             return None
         mean = self.log_losses[..., None]
         residuals = np.where(np.isfinite(mean), self._logs, 0) - np.where(np.isfinite(mean), mean, 0)
-        pool = np.concatenate(list(residuals * math.sqrt(seeds / (seeds - 1))), axis=1)  # (rates, widths·seeds)
-        drawn = np.random.default_rng(0).integers(pool.shape[1], size=(DRAWS, 2, seeds))
-        ends = self.log_losses[[0, -1]] + pool[:, drawn].mean(-1).transpose(1, 2, 0)
+        residuals *= math.sqrt(seeds / (seeds - 1))
+        drawn = np.random.default_rng(0).integers(seeds, size=(2, DRAWS, seeds))
+        noise = [residuals[i][:, draw].mean(-1).T for i, draw in zip((0, -1), drawn, strict=True)]
+        ends = self.log_losses[[0, -1]] + np.stack(noise, 1)
         return ends, best_octave(self.octaves, ends)
 
     def _half_width(self, draws: Float[np.ndarray, " draws"]) -> float:
         """Of what each draw gives; infinite if that is so in one."""
-        widths, _, seeds = self.losses.shape
-        return student(widths * (seeds - 1)) * float(draws.std(ddof=1)) if np.isfinite(draws).all() else math.inf
+        seeds = self.losses.shape[2]
+        return student(2 * (seeds - 1)) * float(draws.std(ddof=1)) if np.isfinite(draws).all() else math.inf
 
-    def _cost(self, log_losses: Float[np.ndarray, " rates"], best: Float[np.ndarray, " 2"]) -> float:
-        """By how much, relatively, the loss of one width is above its least at the best octave of another."""
+    def _log_ratio(self, log_losses: Float[np.ndarray, " rates"], best: Float[np.ndarray, " 2"]) -> float:
+        """By how much the log loss of one width is above its least at the best octave of another."""
         moved, least = (loss_at(self.octaves, log_losses, float(octave)) for octave in best)
-        return math.expm1(moved - least)
+        return moved - least
 
     @property
     def _unresolved(self) -> float:
@@ -224,6 +242,21 @@ class RateSweep:
             steps += 0.5 * bool(beside_divergence)
         return steps * float(np.diff(self.octaves).max())
 
+    def plot(self, title: str = "") -> Any:
+        """Loss over rate, one curve a width: a figure of matplotlib.
+
+        Args:
+            title: Of the panel; the verdict if empty.
+        """
+        from mupi.figures.rate_sweep import plot_rate_sweeps  # here, as matplotlib is an extra
+
+        return plot_rate_sweeps({title or self.verdict.value: self.panel})
+
+    @property
+    def panel(self) -> tuple[tuple[int, ...], tuple[float, ...], np.ndarray, tuple[float, ...]]:
+        """What `mupi.figures.rate_sweep.plot_rate_sweeps` draws."""
+        return self.widths, self.rates, self.losses, self.best_rates
+
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON has it: what is not a number is None."""
         return {
@@ -232,11 +265,16 @@ class RateSweep:
             "widths": list(self.widths),
             "rates": list(self.rates),
             "best_rates": [number(rate) for rate in self.best_rates],
-            "drift": [number(self.drift.value), number(self.drift.half_width)],
-            "excess": [number(self.excess.value), number(self.excess.half_width)],
+            "drift": [number(x) for x in (self.drift.value, self.drift.low, self.drift.high)],
+            "excess": [number(x) for x in (self.excess.value, self.excess.low, self.excess.high)],
             "bars": [self.drift_bar, self.excess_bar],
             "losses": [[[number(loss) for loss in seeds] for seeds in rates] for rates in self.losses.tolist()],
         }
+
+
+def _expm1(x: float) -> float:
+    """e^x − 1, infinite where that is beyond floating point."""
+    return math.expm1(x) if x < 700 else math.inf
 
 
 def check_grid(call: str, widths: tuple[int, ...], rates: tuple[float, ...]) -> None:

@@ -211,6 +211,32 @@ class WidthLaw:
         squares = np.array(self.widths, float) ** -2.0
         return float(at @ (self._fit @ squares) - at[1] ** 2)
 
+    def plot(self, steps: int | None = None, runs: np.ndarray | None = None, title: str = "") -> Any:
+        """The narrow curves, the band, and curves of the width if there are any: a figure of matplotlib.
+
+        Args:
+            steps: Of a run, over which the times are spread; None to number the times.
+            runs: Curves of the width, (seeds, times).
+            title: Of the panel.
+        """
+        from mupi.figures.forecast import plot_forecasts  # here, as matplotlib is an extra
+
+        return plot_forecasts({title: self.panel(steps, runs)})
+
+    def panel(self, steps: int | None = None, runs: np.ndarray | None = None) -> Any:
+        """What `mupi.figures.forecast.plot_forecasts` draws.
+
+        Args:
+            steps: As in `plot`.
+            runs: As in `plot`.
+        """
+        from mupi.figures.forecast import ForecastCurves
+
+        times = len(self.mean)
+        at = (np.arange(times) + 0.5) * ((steps or times) / times)
+        wide = f"{self.width:g}" if math.isfinite(self.width) else "∞"
+        return ForecastCurves(at, self.widths, self.losses, wide, self.mean, self.half_width, runs)
+
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON has it; an infinite width is None."""
         return {
