@@ -48,7 +48,7 @@ from mupi.layers import (
     normalize,
 )
 from mupi.mu import MuLimit
-from mupi.mup import parametrize
+from mupi.mup import forecast, parametrize, transfer_check
 from mupi.nets import (
     MLP,
     NNGP,
@@ -145,6 +145,7 @@ __all__ = [
     "error_report",
     "factor_gradients",
     "feature_kernel",
+    "forecast",
     "gradients",
     "mean",
     "normalize",
@@ -154,6 +155,7 @@ __all__ = [
     "parametrize",
     "sample",
     "trace",
+    "transfer_check",
     "with_multipliers",
 ]
 

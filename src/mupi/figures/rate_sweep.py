@@ -46,7 +46,7 @@ def _draw(
     losses: np.ndarray,
     best_rates: Sequence[float],
 ) -> None:
-    finite = np.isfinite(losses).all(-1)
+    finite = np.asarray(np.isfinite(losses).all(-1))
     least = np.min(losses[np.isfinite(losses)], initial=np.inf)
     for i, width in enumerate(widths):
         color = colormaps["viridis_r"]((i + 1) / len(widths))

@@ -43,8 +43,7 @@ def builders(
     if isinstance(make_model, nn.Module) or not callable(make_model):
         kind = type(make_model).__name__
         fail(f"{call}(make_model, ...)", "a function of the width that builds a module", kind, "pass lambda n: Net(n)")
-    by_hand = make_optimizer is not None
-    if by_hand and (options or not parametrized or optimizer is not torch.optim.AdamW):
+    if make_optimizer is not None and (options or not parametrized or optimizer is not torch.optim.AdamW):
         fail(
             f"{call}(make_optimizer=...)",
             "given alone: it makes the whole optimizer, and the factory's model is trained as it comes",
@@ -52,10 +51,10 @@ def builders(
         )
     settings = {
         "make_model": plain(make_model),
-        "optimizer": plain(make_optimizer) if by_hand else [plain(optimizer), plain(options)],
-        "parametrization": "by hand" if by_hand else f"μP from {base_width}" if parametrized else "as it comes",
+        "optimizer": [plain(optimizer), plain(options)] if make_optimizer is None else plain(make_optimizer),
+        "parametrization": f"μP from {base_width}" if parametrized and make_optimizer is None else "as it comes",
     }
-    if by_hand:
+    if make_optimizer is not None:
 
         def own(width: int) -> Builder:
             def build(rate: float) -> Built:
