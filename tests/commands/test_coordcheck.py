@@ -23,7 +23,7 @@ from mupi.data import load_digits
 from mupi.nets import MLP, parameter_groups, with_multipliers
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
-from mupi.parametrization.coordinate_check import WidthVerdict, coordinate_check
+from mupi.parametrization.coordinate_check import WidthVerdict, coordinate_check, module_outputs
 from mupi.parametrization.plane_sections import Verdict, classify, sections
 from mupi.recipes.widths.lr_sweep import LrSweep
 from mupi.recipes.widths.lr_transfer import LrTransferConfig, lr_transfer
@@ -327,6 +327,31 @@ def test_a_frozen_layer_does_not_count_as_one_that_stops_learning():
     assert result.verdict is WidthVerdict.LEARNS
 
 
+def test_parameters_of_the_model_itself_are_layers_too():
+    """A matrix that no module has, transposed first, positions that are added, a token that is joined."""
+
+    class Functional(nn.Module):
+        def __init__(self, width: int):
+            super().__init__()
+            self.u, self.w = nn.Parameter(torch.randn(width, 6)), nn.Parameter(torch.randn(width, width))
+            self.token, self.shift = nn.Parameter(torch.zeros(1, width)), nn.Parameter(torch.zeros(width))
+            self.fixed = nn.Parameter(torch.ones(width), requires_grad=False)
+            self.read = nn.Linear(width, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = torch.cat([torch.tanh(x @ self.u.T + self.shift), self.token]) * self.fixed
+            return self.read((h @ (2 * self.w).mT)[:-1])
+
+    values = module_outputs(Functional(8), randn(16, 6).float())
+    assert {part: tuple(value.shape) for part, value in values.items()} == {
+        "u": (16, 8), "shift": (16, 8), "token": (17, 8), "w": (17, 8), "f": (16, 2)
+    }  # fmt: skip
+    result = run(Functional)
+    assert {law.part for law in result.laws} == {"u", "shift", "token", "w", "f"}
+    # Entries of order one make n × n matrices too large: plain SGD blows up, which modules' outputs alone hid.
+    assert {"w", "f"} <= {law.part for law in result.growing}
+
+
 def test_numpy_inputs_take_the_dtype_of_the_model():
     x = randn(16, 6)
     assert run(two_layers, x=x.numpy()).to_json() == run(two_layers, x=x.float()).to_json()
@@ -336,16 +361,8 @@ def test_checks_that_would_say_nothing_are_refused():
     with pytest.raises(ValueError, match="of models whose passes are equal; got two different outputs of f; leave out"):
         run(lambda n: two_layers(n).append(nn.Dropout(0.5)))
 
-    class Functional(nn.Module):
-        def __init__(self, width: int):
-            super().__init__()
-            self.u, self.v = nn.Parameter(torch.randn(6, width)), nn.Parameter(torch.randn(width, 2))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.tanh(x @ self.u) @ self.v
-
-    with pytest.raises(ValueError, match="of models made of modules .* got Functional, of which only the output"):
-        run(Functional)
+    with pytest.raises(ValueError, match="of models made of modules .* got Linear, of which only the output"):
+        run(lambda n: nn.Linear(6, 2))
     with pytest.raises(ValueError, match=r"`coordinate_check\(widths=...\)` must be an integer ≥ 1; got 0"):
         run(two_layers, widths=(0, 8))
 

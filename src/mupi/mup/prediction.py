@@ -8,6 +8,7 @@ from itertools import chain
 
 from mupi.architecture import (
     Add,
+    Attention,
     AveragePool,
     Description,
     Dropout,
@@ -22,7 +23,7 @@ from mupi.architecture import (
 from mupi.checks import fail, positive_int
 from mupi.mup import size_rules
 from mupi.mup.families import Family
-from mupi.mup.sizes import NONE, NOTHING, ZERO, Entry, Exponent, Size, Step, Surroundings, sizes
+from mupi.mup.sizes import NONE, NOTHING, ONE, ZERO, Entry, Exponent, Parts, Size, Step, Surroundings, by, larger, sizes
 from mupi.parametrization.exponents import Rational, rational
 
 assert size_rules  # which registers the rules
@@ -82,6 +83,7 @@ class Prediction:
         frozen: Parameters without a rate.
         grown: The nodes whose value, or logits, grow with width beyond what those that read it take: a multiplier that
             shrinks, or a normalization, takes what grows.
+        blind: Parameters whose steps do not know the gradient's size, as Adam's.
     """
 
     arch: Description
@@ -90,6 +92,7 @@ class Prediction:
     effects: tuple[Effect, ...]
     frozen: frozenset[str]
     grown: frozenset[str]
+    blind: frozenset[str]
 
     @cached_property
     def by_name(self) -> dict[tuple[str, str], Law]:
@@ -106,6 +109,14 @@ class Prediction:
         """Weights whose own update moves what they feed by less and less, in every place where they are."""
         moving = {effect.parameter for effect in self.effects if effect.own >= effect.wanted}
         return tuple(e for e in self.effects if e.parameter not in moving and e.parameter not in self.frozen)
+
+    @cached_property
+    def idle(self) -> frozenset[str]:
+        """Parameters without a gradient but for rounding: biases of keys, which a softmax does not see."""
+        keys = [node.inputs[1] for node in self.arch if isinstance(node.operation, Attention)]
+        names = {self.arch.nodes[i].name for i in keys if len(self.arch.readers[i]) == 1}
+        of_keys = [p for p in self.arch.parameters if all(u.kind == "bias" and u.node in names for u in p.uses)]
+        return frozenset(p.name for p in of_keys)
 
     @property
     def learns(self) -> bool:
@@ -148,17 +159,23 @@ def predict(
     entries = {name: Entry(name, _exponent("stds", stds[name])) for name in names}
     used = {(use.node, use.kind): p.name for p in arch.parameters for use in p.uses}
     history: list[tuple[list[Step], dict[str, Exponent], dict[str, Exponent]]] = []
-    now = _forward(arch, entries, used)
+    towards: list[Parts] = [{}] * len(arch)
+    now = _forward(arch, entries, used, towards)
     for step in range(steps):
-        gradients = _backward(arch, now, used)
+        slopes, gradients = _backward(arch, now, used)
+        towards = [larger(t, by(g.parts, -g.now)) if g.now != ZERO else t for t, g in zip(towards, slopes, strict=True)]
         updates = {
-            name: _update(family, name, roles[name], gradients.get(name, ZERO), entries[name].now)
-            + _exponent("rates", rates[name])
+            name: _exponent("rates", rates[name])
+            + (
+                NONE
+                if rates[name] == ZERO
+                else _update(family, name, roles[name], gradients.get(name, ZERO), entries[name].now)
+            )
             for name in names
         }
         entries = {name: replace(e, change=max(e.change, updates[name])) for name, e in entries.items()}
-        now = _forward(arch, entries, used)
-        shown = _first_order(arch, entries, used, now) if step == 0 else now
+        now = _forward(arch, entries, used, towards)
+        shown = _first_order(arch, entries, used, towards, now) if step == 0 else now
         history.append((shown, gradients, {name: e.change for name, e in entries.items()}))
         if _grows(arch, shown):
             break
@@ -167,7 +184,13 @@ def predict(
     frozen = frozenset(name for name in names if rates[name] == ZERO)
     laws = tuple(chain(_value_laws(arch, [h[0] for h in history]), _parameter_laws(names, history)))
     grown = frozenset(arch.nodes[place].name for place in _grows(arch, last))
-    return Prediction(arch, steps, laws, _effects(arch, last, used), frozen, grown)
+    blind = frozenset(
+        name
+        for name in names
+        if name not in frozen
+        and _update(family, name, roles[name], NONE, NONE) == _update(family, name, roles[name], ONE, NONE)
+    )
+    return Prediction(arch, steps, laws, _effects(arch, last, used), frozen, grown, blind)
 
 
 SMALL = Fraction(1000)
@@ -175,7 +198,11 @@ SMALL = Fraction(1000)
 
 
 def _first_order(
-    arch: Description, entries: Mapping[str, Entry], used: Mapping[tuple[str, str], str], now: list[Step]
+    arch: Description,
+    entries: Mapping[str, Entry],
+    used: Mapping[tuple[str, str], str],
+    towards: list[Parts],
+    now: list[Step],
 ) -> list[Step]:
     """What each node makes of changes, to first order in the learning rate."""
 
@@ -192,7 +219,7 @@ def _first_order(
             passed=back(s.passed, full.passed),
             logits=s.logits and replace(s.logits, change=back(s.logits.change, (full.logits or NOTHING).change)),
         )
-        for s, full in zip(_forward(arch, small, used), now, strict=True)
+        for s, full in zip(_forward(arch, small, used, towards), now, strict=True)
     ]
 
 
@@ -221,13 +248,15 @@ def _update(family: Family | Mapping[str, Family], name: str, role: str, gradien
     return own.update(gradient, role, std if isinstance(std, Fraction) else NONE)
 
 
-def _forward(arch: Description, entries: Mapping[str, Entry], used: Mapping[tuple[str, str], str]) -> list[Step]:
+def _forward(
+    arch: Description, entries: Mapping[str, Entry], used: Mapping[tuple[str, str], str], towards: list[Parts]
+) -> list[Step]:
     """What each node makes of sizes."""
     steps = [Step(Size(NONE), lambda gradient: ())]
     for place, node in list(enumerate(arch))[1:]:
         names = {kind: _parameter(used, node.name, node.owner, kind) for kind in ("weight", "bias", "gain", "shift")}
         own = {kind: replace(entries[name], source=f"{node.owner} {kind}") for kind, name in names.items() if name}
-        around = Surroundings(own, tuple(arch.shapes[i] for i in node.inputs), arch.shapes[place])
+        around = Surroundings(own, towards[place], tuple(arch.shapes[i] for i in node.inputs), arch.shapes[place])
         steps.append(sizes(node, around, *(steps[i].value for i in node.inputs)))
     return steps
 
@@ -237,8 +266,10 @@ def _parameter(used: Mapping[tuple[str, str], str], name: str, owner: str, kind:
     return used.get((name, kind)) or used.get((owner, kind), "")
 
 
-def _backward(arch: Description, steps: list[Step], used: Mapping[tuple[str, str], str]) -> dict[str, Exponent]:
-    """The exponent of each parameter's gradient."""
+def _backward(
+    arch: Description, steps: list[Step], used: Mapping[tuple[str, str], str]
+) -> tuple[list[Size], dict[str, Exponent]]:
+    """The gradient of each value, and the exponent of each parameter's."""
     slopes = [NOTHING] * (len(arch) - 1) + [Size(NONE)]
     found: dict[str, Exponent] = {}
     for place in range(len(arch) - 1, 0, -1):
@@ -249,7 +280,7 @@ def _backward(arch: Description, steps: list[Step], used: Mapping[tuple[str, str
             name = _parameter(used, node.name, node.owner, kind)
             if name:
                 found[name] = max(found.get(name, ZERO), size)
-    return found
+    return slopes, found
 
 
 def _value_laws(arch: Description, history: list[list[Step]]) -> list[Law]:

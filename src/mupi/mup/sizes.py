@@ -7,7 +7,7 @@ mean zero (central limit) and 1 where they are correlated (law of large numbers)
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -22,48 +22,78 @@ Exponent = Fraction | float
 """A `Fraction`, or `ZERO`."""
 
 
+Parts = Mapping[str, Exponent]
+"""Of a layer, how large its part along each source is: a parameter's rows ("w weight"), or, of the gradients that came
+through a matrix, its columns ("w weightᵀ"), which are as good as independent of the rows."""
+
+
 @dataclass(frozen=True)
 class Size:
-    """Root mean square of the coordinates of a value, or of a gradient, in two parts.
+    """Root mean square of the coordinates of a value, or of a gradient, at the start and in what training has changed.
 
     Attributes:
-        start: Of a value, its size at the start. Of a gradient, of the part that came through initial weights alone,
-            whose coordinates are independent of the values'.
-        change: Of a value, what training has changed. Of a gradient, the part that came through what training has
-            changed, which is aligned with values.
-        sources: Of a layer, the parameters with n entries, or rows of n entries, that its coordinates are functions of
-            (of a gradient: whose entries it is proportional to).
+        start: The size at the start.
+        change: Of what training has changed in it.
+        along: The parts at the start.
+        moved: The parts of the change.
     """
 
     start: Exponent
     change: Exponent = ZERO
-    sources: frozenset[str] = frozenset()
+    along: Parts = field(default_factory=dict)
+    moved: Parts = field(default_factory=dict)
 
     @property
     def now(self) -> Exponent:
         """Of both together."""
         return max(self.start, self.change)
 
+    @property
+    def parts(self) -> Parts:
+        """Of both together."""
+        return larger(self.along, self.moved)
+
     def times(self, exponent: Exponent) -> "Size":
         """Times something of size n^exponent."""
-        return replace(self, start=self.start + exponent, change=self.change + exponent)
+        return Size(
+            *(e + exponent for e in (self.start, self.change)), by(self.along, exponent), by(self.moved, exponent)
+        )
 
     def plus(self, other: "Size") -> "Size":
         """The size of a sum."""
-        return Size(max(self.start, other.start), max(self.change, other.change), self.sources | other.sources)
+        return Size(
+            max(self.start, other.start),
+            max(self.change, other.change),
+            larger(self.along, other.along),
+            larger(self.moved, other.moved),
+        )
 
 
 NOTHING = Size(ZERO)
 
 
-def inner(x: Size, y: Size) -> Size:
-    """Σ_α x_α y_α over n coordinates.
+def larger(*parts: Parts) -> Parts:
+    """The parts of a sum."""
+    return {source: max(p.get(source, ZERO) for p in parts) for source in {s for p in parts for s in p}}
 
-    What is independent at the start, with mean zero, gives n^½; what has one source, or has been moved by training
-    along the other, gives n.
-    """
-    shared = ONE if x.sources & y.sources else HALF
-    return Size(x.start + y.start + shared, max(x.change + y.now, x.now + y.change) + ONE)
+
+def by(parts: Parts, exponent: Exponent) -> Parts:
+    """The parts times n^exponent."""
+    return {source: e + exponent for source, e in parts.items()}
+
+
+def inner(x: Size, y: Size) -> Size:
+    """Σ_α x_α y_α over n coordinates: n^½ for what is independent, with mean zero, n for parts along one source."""
+    changes = (
+        _product(x.change, x.moved, y.start, y.along),
+        _product(x.start, x.along, y.change, y.moved),
+        _product(x.change, x.moved, y.change, y.moved),
+    )
+    return Size(_product(x.start, x.along, y.start, y.along), max(changes))
+
+
+def _product(x: Exponent, of_x: Parts, y: Exponent, of_y: Parts) -> Exponent:
+    return max([x + y + HALF, *(e + of_y[source] + ONE for source, e in of_x.items() if source in of_y)])
 
 
 @dataclass(frozen=True)
@@ -92,11 +122,14 @@ class Surroundings:
 
     Attributes:
         parameters: The node's own, by what they are to it: weight, bias, gain, shift.
+        towards: The parts of the gradients by which its parameters have been moved, relative to these: what an update
+            adds to the value is proportional to them.
         reads: Shapes of what it reads.
         out: Shape of what it makes.
     """
 
     parameters: Mapping[str, Entry]
+    towards: Parts
     reads: tuple[Shape, ...]
     out: Shape
 

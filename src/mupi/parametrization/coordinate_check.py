@@ -1,10 +1,12 @@
 """The coordinate check: how every layer's size, and its change in training, scale with width."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.overrides import TorchFunctionMode
 
 from mupi.arrays import as_tensor
 from mupi.checks import fail, positive_int
@@ -197,12 +200,12 @@ def _sizes(
     steps: int,
 ) -> Sizes:
     """Train, and measure before and after."""
-    before = _coordinates(model, x)
+    before = module_outputs(model, x)
     for _ in range(steps):
         optimizer.zero_grad()
         loss(model(x), y).backward()
         optimizer.step()
-    after = _coordinates(model, x)
+    after = module_outputs(model, x)
     sizes: Sizes = {}
     for quantity, parts in (("|h|", before), ("|Δh|", {part: after[part] - before[part] for part in before})):
         for part, value in parts.items():
@@ -213,7 +216,7 @@ def _sizes(
 
 def _check_model(model: nn.Module, x: Tensor) -> None:
     """Raise ``ValueError`` if a check of this model would say nothing."""
-    first, second = _coordinates(model, x), _coordinates(model, x)
+    first, second = module_outputs(model, x), module_outputs(model, x)
     for part, value in first.items():
         if not torch.equal(value, second[part]) and not value.isnan().any():
             fail(
@@ -227,38 +230,79 @@ def _check_model(model: nn.Module, x: Tensor) -> None:
             "coordinate_check(make_model=...)",
             "of models made of modules with trainable parameters",
             f"{type(model).__name__}, of which only the output can be seen",
-            "put hidden weights into modules, such as nn.Linear",
+            "put hidden weights into modules, such as nn.Linear, or make them parameters of the model itself",
         )
 
 
 @torch.no_grad()
-def _coordinates(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """What each layer with trainable parameters puts out, in the order of the calls, and the model's output last."""
+def module_outputs(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """What each layer with trainable parameters puts out, in the order of the calls, and the model's output last.
+
+    A parameter of the model itself, which no module of it has, is a layer too: what the first operation makes of it
+    and of a value, such as x @ W or x + positions.
+
+    Args:
+        model: The model.
+        x: Inputs.
+    """
     # Clones, since a module may work in place on what an earlier one put out; the original tells the model's output.
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     calls: Counter[str] = Counter()
 
-    def keep(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(module: nn.Module, args: object, output: object) -> None:
-            calls[name] += 1
-            call = f"{name} call {calls[name]}" if calls[name] > 1 else name
-            seen.update({part: (value, value.clone()) for part, value in _tensors(call, output)})
+    def found(name: str, output: object) -> None:
+        calls[name] += 1
+        call = f"{name} call {calls[name]}" if calls[name] > 1 else name
+        seen.update({part: (value, value.clone()) for part, value in _tensors(call, output)})
 
-        return hook
+    def keep(name: str) -> Callable[[nn.Module, object, object], None]:
+        return lambda module, args, output: found(name, output)
 
     layers = [
         (name, module)
         for name, module in model.named_modules()
         if name and any(p.requires_grad for p in module.parameters(recurse=False))
     ]
+    own = {name: p for name, p in model.named_parameters(recurse=False) if p.requires_grad}
     handles = [module.register_forward_hook(keep(name)) for name, module in layers]
     try:
-        outputs = dict(_tensors(OUTPUT, model(x)))
+        with ReadersOf(own, found) if own else nullcontext():
+            outputs = dict(_tensors(OUTPUT, model(x)))
     finally:
         for handle in handles:
             handle.remove()
     inner = (name for name, (value, _) in seen.items() if not any(_same(value, f) for f in outputs.values()))
     return {**{name: seen[name][1] for name in inner}, **outputs}
+
+
+class ReadersOf(TorchFunctionMode):
+    """Sees what operations make of parameters and other values; what they make of parameters alone stands for these.
+
+    Args:
+        parameters: By name.
+        found: Is called with a name and what an operation made of it and of a value.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], found: Callable[[str, object], None]):
+        super().__init__()
+        self.found = found
+        self.names = {id(p): name for name, p in parameters.items()}
+        self.alive: list[Tensor] = list(parameters.values())  # whose ids must not be given to others
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do the operation, and look at what it was given."""
+        out = func(*args, **(kwargs or {}))
+        given = [value for _, value in _tensors("", [*args, *(kwargs or {}).values()])]
+        names = [self.names[id(value)] for value in given if id(value) in self.names]
+        if not names:
+            return out
+        if len(names) < len(given):
+            for name in dict.fromkeys(names):
+                self.found(name, out)
+        else:
+            for _, value in _tensors("", out):
+                self.names[id(value)] = names[0]
+                self.alive.append(value)
+        return out
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
