@@ -1,5 +1,6 @@
 """μP of any PyTorch module: tune a narrow network, train a wide one by the same settings."""
 
+from mupi.mup.check import Check, CheckVerdict, check, check_scaling
 from mupi.mup.families import AdafactorLike, AdamLike, Family, MuonLike, SGDLike, family_of
 from mupi.mup.fans import Fans
 from mupi.mup.faults import Fault
@@ -7,6 +8,7 @@ from mupi.mup.forecast import curves, forecast
 from mupi.mup.parametrize import parametrize
 from mupi.mup.parametrized import Parametrized
 from mupi.mup.plan import Planned
+from mupi.mup.prediction import Prediction, predict
 from mupi.mup.rate_sweep import RateSweep, TransferVerdict
 from mupi.mup.together import Together
 from mupi.mup.transfer_check import sweep_rates, transfer_check
@@ -15,21 +17,27 @@ from mupi.mup.width_law import WidthLaw
 __all__ = [
     "AdafactorLike",
     "AdamLike",
+    "Check",
+    "CheckVerdict",
     "Family",
     "Fans",
     "Fault",
     "MuonLike",
     "Parametrized",
     "Planned",
+    "Prediction",
     "RateSweep",
     "SGDLike",
     "Together",
     "TransferVerdict",
     "WidthLaw",
+    "check",
+    "check_scaling",
     "curves",
     "family_of",
     "forecast",
     "parametrize",
+    "predict",
     "sweep_rates",
     "transfer_check",
 ]

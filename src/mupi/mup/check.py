@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -23,7 +22,6 @@ from mupi.checks import fail, positive_int
 from mupi.mup.causes import Cause, causes
 from mupi.mup.families import Family
 from mupi.mup.measured import Run, by_graph, by_modules, check_graph, trained
-from mupi.mup.parametrized import Parametrized
 from mupi.mup.prediction import Prediction, predict
 from mupi.mup.sizes import HALF, ZERO, Exponent
 from mupi.progress import counted
@@ -113,8 +111,13 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether every layer learns, and every measured exponent is the predicted one."""
-        return self.verdict is CheckVerdict.LEARNS and not self.differing and not self.causes
+        """Whether every layer learns, and every measured exponent is the predicted one.
+
+        Without a prediction it does not pass, whatever the verdict: what grows as n^½ with a small constant is not seen
+        at the widths of a check.
+        """
+        known = self.prediction is not None and self.verdict is CheckVerdict.LEARNS
+        return known and not self.differing and not self.causes
 
     @property
     def differing(self) -> tuple[Compared, ...]:
@@ -214,7 +217,7 @@ class Check:
             ],  # fmt: skip
         }
 
-    def figure(self) -> Figure:
+    def figure(self) -> Any:
         """Sizes at the start above, changes below, over width, with predicted slopes."""
         from mupi.figures.coordinate_checks import plot_coordinate_checks  # here, as matplotlib takes long
 
@@ -225,8 +228,33 @@ def _measured(c: Compared, tolerance: float) -> str:
     return f"measured n^{c.law.slope:+.2f}" if math.isfinite(c.law.slope) else trend(c.law, tolerance)
 
 
+@runtime_checkable
+class InMup(Protocol):
+    """What is asked of a parametrized module: see `mupi.mup.Parametrized`."""
+
+    @property
+    def base_width(self) -> int:
+        """The width n0."""
+        ...
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """What `mupi.trace` read."""
+        ...
+
+    @property
+    def make_model(self) -> Callable[[int], nn.Module]:
+        """The user's factory."""
+        ...
+
+    @property
+    def at(self) -> Callable[[int], Any]:
+        """The same for another width."""
+        ...
+
+
 def check(
-    parametrized: Parametrized,
+    parametrized: InMup,
     x: Tensor | np.ndarray,
     y: Tensor | np.ndarray,
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
@@ -260,7 +288,7 @@ def check(
         ValueError: As `check_scaling`.
     """
     p = parametrized
-    made: dict[int, Parametrized] = {}
+    made: dict[int, Any] = {}
 
     def make_model(width: int) -> nn.Module:
         q = p.at(width)
@@ -270,8 +298,9 @@ def check(
     def make_optimizer(model: nn.Module, width: int) -> Optimizer:
         return made.pop(id(model)).optimizer(optimizer, lr=lr, **options)
 
+    arch = p.architecture or graph(p.make_model, torch.as_tensor(x))
     return check_scaling(
-        make_model, x, y, loss, make_optimizer=make_optimizer, arch=p.architecture or p.reason,
+        make_model, x, y, loss, make_optimizer=make_optimizer, arch=arch,
         widths=widths or [k * p.base_width for k in (1, 2, 4, 8)], seeds=seeds, steps=steps, tolerance=tolerance,
         family=options.get("family"), console=console,
     )  # fmt: skip
@@ -325,11 +354,7 @@ def check_scaling(
         positive_int(f"check({name}=...)", value)
     like = next(make_model(min(widths)).parameters(), None)
     x, y = as_tensor("check(x=...)", x, like), as_tensor("check(y=...)", y, like)
-    if arch is None:
-        try:
-            arch = trace(make_model, x)
-        except ValueError as error:
-            arch = str(error)
+    arch = graph(make_model, x) if arch is None else arch
     runs: list[list[Run]] = []
     with torch.random.fork_rng(), counted(len(widths) * seeds, console) as begin:
         for width in sorted(widths):
@@ -343,6 +368,14 @@ def check_scaling(
                 see = by_graph(arch) if isinstance(arch, Architecture) else by_modules
                 runs[-1].append(trained(model, make_optimizer(model, width), x, y, loss, steps, width, see, family))
     return judged(sorted(widths), runs, arch, steps, tolerance)
+
+
+def graph(make_model: Callable[[int], nn.Module], x: Tensor) -> Architecture | str:
+    """What `mupi.trace` makes of a module, or why it makes nothing; frozen parameters are parameters here."""
+    try:
+        return trace(lambda width: make_model(width).requires_grad_(True), x)
+    except ValueError as error:
+        return str(error)
 
 
 def judged(

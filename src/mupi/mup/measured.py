@@ -58,7 +58,7 @@ def trained(
 
     Args:
         model: The network.
-        optimizer: Its optimizer.
+        optimizer: What makes the steps.
         x: Inputs; every step takes all of them.
         y: Targets.
         loss: Of the output and ``y``.
@@ -76,7 +76,7 @@ def trained(
     for step in range(steps):
         optimizer.zero_grad()
         value = loss(model(x), y)
-        run.losses.append(float(value))
+        run.losses.append(float(value.detach()))
         value.backward()
         if step == 0:
             for name, p in model.named_parameters():

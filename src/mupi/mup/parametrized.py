@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from mupi.architecture.architecture import Architecture
 from mupi.checks import fail
+from mupi.mup.check import Check, check
 from mupi.mup.explained import explained, remarks
 from mupi.mup.families import Family, MuonLike, family_of
 from mupi.mup.faults import Fault, faults
@@ -143,6 +145,27 @@ class Parametrized:
             # Relative to lr, by which a schedule is given.
             group["times"] *= rest_lr / lr if lr else 1.0
         return Together(make(first), make_rest(second))
+
+    def check(
+        self,
+        x: Tensor,
+        y: Tensor,
+        loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+        *,
+        lr: float,
+        **options: Any,
+    ) -> Check:
+        """Train a few steps at several widths, compare with what the graph predicts, and say what is wrong.
+
+        Args:
+            x: Inputs; every step takes all of them.
+            y: Targets of the inputs, one row each.
+            loss: Of the model's output and ``y``.
+            lr: The rate at the base width.
+            **options: Those of `mupi.mup.check`: ``optimizer``, ``widths``, ``seeds``, ``steps``, ``tolerance``; and of
+                `optimizer`, such as ``weight_decay``.
+        """
+        return check(self, x, y, loss, lr=lr, **options)
 
     def scheduler_args(self, scheduler: type, optimizer: Optimizer, **options: Any) -> dict[str, Any]:
         """The options of a scheduler, absolute rates among them as lists: for each group its own.

@@ -55,7 +55,7 @@ class Effect:
     """What a parameter does to the value of one node that has it.
 
     Attributes:
-        parameter: Its name.
+        parameter: The parameter's name.
         node: The node's.
         start: Exponent of the node's value at the start.
         own: Of what the parameter's own update changes in it, after all steps.

@@ -55,9 +55,8 @@ class Size:
 
     def times(self, exponent: Exponent) -> "Size":
         """Times something of size n^exponent."""
-        return Size(
-            *(e + exponent for e in (self.start, self.change)), by(self.along, exponent), by(self.moved, exponent)
-        )
+        along, moved = by(self.along, exponent), by(self.moved, exponent)
+        return Size(self.start + exponent, self.change + exponent, along, moved)
 
     def plus(self, other: "Size") -> "Size":
         """The size of a sum."""
