@@ -26,7 +26,7 @@ from mupi.architecture import (
     residual,
     zoo,
 )
-from mupi.architecture.kernel import Linear, limit_kernel, register
+from mupi.architecture.kernel import Linear, matrices, register
 from mupi.architecture.kernel.sides import Times
 
 
@@ -66,7 +66,7 @@ def test_wrong_inputs_are_named(arch, x, message):
 
 
 def test_what_does_not_fit_into_memory_is_refused_before_it_starts(monkeypatch):
-    monkeypatch.setattr(limit_kernel, "available_memory", lambda device: 10**8)
+    monkeypatch.setattr(matrices, "available_memory", lambda device: 10**8)
     x = torch.zeros(1, 1, 100, 100)
     with pytest.raises(
         ValueError, match=r"`arch\.ntk\(x1, x2\)` must be small enough for the available memory, 0\.1 GB"

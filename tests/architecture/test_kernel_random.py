@@ -31,7 +31,7 @@ from mupi.architecture import (
     residual,
     zoo,
 )
-from mupi.architecture.kernel import limit_kernel
+from mupi.architecture.kernel import matrices
 
 KINDS = ["conv", "residual", "attention", "pool", "gate", "mix", "post"]
 ΦS = [ReLU(), Erf(), Cos(), Identity()]
@@ -79,9 +79,9 @@ def test_kernels_of_random_networks(plan, seed):
         assert_close(k.diagonal(x), K.diagonal(), rtol=1e-9)
         assert_close(k(x[:2].clone(), x[2:].flatten(1)), K[:2, 2:].contiguous(), rtol=1e-9)
         assert_close(k(x.float()), K, rtol=1e-3)
-        whole, limit_kernel.BLOCK_ENTRIES = limit_kernel.BLOCK_ENTRIES, 40
+        whole, matrices.BLOCK_ENTRIES = matrices.BLOCK_ENTRIES, 40
         assert_close(k(x), K, rtol=1e-9)
-        limit_kernel.BLOCK_ENTRIES = whole
+        matrices.BLOCK_ENTRIES = whole
         assert pickle.loads(pickle.dumps(k)) == k == deepcopy(k) == read(arch, 1.1, 0.2)
     assert bool((read(arch, 1.1, 0.2)(x).diagonal() >= Architecture.nngp(arch, 1.1, 0.2)(x).diagonal() - 1e-9).all())
 
@@ -100,7 +100,7 @@ def test_gradients_of_random_networks(plan, seed):
 def test_derivatives_by_blocks_and_transforms(monkeypatch):
     arch = zoo.vit((1, 4, 4), 2, 1, depth=1, heads=2, activation=Erf())
     k, x = arch.ntk(1.1, 0.2), randn(3, 16)
-    monkeypatch.setattr(limit_kernel, "BLOCK_ENTRIES", 40)
+    monkeypatch.setattr(matrices, "BLOCK_ENTRIES", 40)
 
     def total(a):
         return k(a, x + 1).sin().sum()

@@ -87,7 +87,7 @@ def test_float32_and_blocks(monkeypatch):
     k, x = KERNELS["ntk"], inputs("ntk", 7)
     found = leaves(shared_sigmas("test", k, "role"))
     whole = torch.autograd.grad(at_sigmas(k, found)(x).sum(), list(found.values()))
-    monkeypatch.setattr("mupi.architecture.kernel.limit_kernel.CHECKPOINT_ENTRIES", 10)
+    monkeypatch.setattr("mupi.architecture.kernel.matrices.CHECKPOINT_ENTRIES", 10)
     blocks = torch.autograd.grad(at_sigmas(k, found)(x).sum(), list(found.values()))
     narrow = at_sigmas(k, {s: σ.float() for s, σ in found.items()})(x.float())
     assert narrow.dtype == torch.float32

@@ -127,7 +127,7 @@ def test_an_image_of_one_pixel_makes_a_perceptron(conv, dense, pooling):
 def test_blocks_symmetry_and_diagonal(kernel, pooling, monkeypatch):
     x, k = randn(7, 24), kernel(SHAPE, 2, ReLU(), pooling)
     whole = k(x)
-    monkeypatch.setattr("mupi.architecture.kernel.limit_kernel.BLOCK_ENTRIES", 600)
+    monkeypatch.setattr("mupi.architecture.kernel.matrices.BLOCK_ENTRIES", 600)
     assert_close(k(x), whole)
     assert_close(k(x, x[:3].clone()), whole[:, :3])
     assert_close(k.diagonal(x), whole.diagonal())

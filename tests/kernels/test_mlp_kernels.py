@@ -8,7 +8,7 @@ import torch
 from assertions import assert_close, assert_equal, fitted_slope, root_mean_square
 from cases import ACTIVATIONS, randn, seeded
 from mupi import Abs, Atoms, Erf, Identity, PiMLP, ReLU, Sin
-from mupi.architecture.kernel import limit_kernel
+from mupi.architecture.kernel import matrices
 from mupi.features import gram
 from mupi.kernels import NNGP, NTK, tiles
 from mupi.testing.moments import derivative, expectation
@@ -191,8 +191,8 @@ def test_blocks_and_tiles_do_not_change_the_result(kernel, monkeypatch):
     moved = x.clone().requires_grad_()
     whole = [k(x, y), k(x), *torch.autograd.grad(k(moved, y).sum(), moved)]
     monkeypatch.setattr(tiles, "TILE_ENTRIES_PER_THREAD", 10)
-    monkeypatch.setattr(limit_kernel, "SYMMETRIC_ROWS", 4)
-    monkeypatch.setattr(limit_kernel, "CHECKPOINT_ENTRIES", 40)
+    monkeypatch.setattr(matrices, "SYMMETRIC_ROWS", 4)
+    monkeypatch.setattr(matrices, "CHECKPOINT_ENTRIES", 40)
     in_blocks = [k(x, y), k(x), *torch.autograd.grad(k(moved, y).sum(), moved)]
     for value, expected in zip(in_blocks, whole, strict=True):
         assert_close(value, expected)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mupi.architecture.description import Description
 from mupi.architecture.finite import FiniteNetwork
-from mupi.architecture.kernel import LimitKernel, Setting, kernel
+from mupi.architecture.kernel import LimitKernel, LimitKernels, Setting, kernel, kernels
 from mupi.architecture.pi_network import PiArchitecture
 from mupi.architecture.program import ForwardProgram
 from mupi.architecture.table import table
@@ -51,6 +51,37 @@ class Architecture(Description):
     ) -> LimitKernel:
         """Its neural tangent kernel, as its width goes to ∞: see `mupi.architecture.kernel.kernel`."""
         return kernel(self, "ntk", sigma_w, sigma_b, weight_lr, bias_lr, output=output)
+
+    def kernels(
+        self,
+        *kinds: str,
+        sigma_w: Setting = None,
+        sigma_b: Setting = None,
+        weight_lr: Setting = None,
+        bias_lr: Setting = None,
+        output: str | int | None = None,
+    ) -> LimitKernels:
+        """Both kernels in one pass, which takes hardly longer than that of one: see `mupi.architecture.kernel.kernel`.
+
+        >>> from mupi.architecture.zoo import perceptron
+        >>> both = perceptron(8, 1, depth=2).kernels("nngp", "ntk")
+        >>> x = torch.randn(3, 8)
+        >>> nngp, ntk = both(x)  # a named tuple: both(x).nngp, both(x).ntk
+        >>> bool((nngp == both.nngp(x)).all()), bool((ntk == both.ntk(x)).all())  # the kernels one by one
+        (True, True)
+
+        Args:
+            *kinds: "nngp", "ntk" or both, in the order of the results; none for both.
+            sigma_w: σ_w, as of `nngp`.
+            sigma_b: σ_b, as of `nngp`.
+            weight_lr: ω, as of `ntk`.
+            bias_lr: β, as of `ntk`.
+            output: As of `nngp`.
+
+        Raises:
+            ValueError: For other kinds, or one twice; and as `nngp` and `ntk`.
+        """
+        return kernels(self, kinds or ("nngp", "ntk"), sigma_w, sigma_b, weight_lr, bias_lr, output=output)
 
     def program(self, x: Tensor, **options: Any) -> ForwardProgram:
         """The Tensor Program of its forward pass, to run at a width, to take to its limit, and to explain.

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from mupi.architecture.kernel.limit_kernel import CHECKPOINT_ENTRIES, LimitKernel
+from mupi.architecture.kernel.limit_kernel import LimitKernel
+from mupi.architecture.kernel.matrices import CHECKPOINT_ENTRIES
 from mupi.architecture.kernel.sigmas import Shared, at_sigmas
 from mupi.arrays import as_tensor
 from mupi.checks import fail, finite

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from mupi.checks import fail, finite, is_eager, non_negative
 
+SQUARES = 2**17
+"""How many are held at a time: half a megabyte in float32."""
+
 
 def check_inputs(kernel: str, x1: Tensor, x2: Tensor | None) -> None:
     """Raise ``ValueError`` unless both are finite matrices of one floating dtype, device and width d ≥ 1."""
@@ -54,9 +57,15 @@ def shrunk(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], float]:
     return x * scale, scale
 
 
-def mean_square(x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+def mean_square(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
     """|x|²/d of each row, without a copy of all x."""
-    return torch.cat([block.square().sum(1) for block in x.split(1024)]) / x.shape[1]
+    rows = max(1, SQUARES * len(x) // max(1, x.numel()))
+    return torch.cat([block.square().sum(-1) for block in x.split(rows)]) / x.shape[-1]
+
+
+def unseen(dtype: torch.dtype) -> float:
+    """1 − |correlation| that counts as 0."""
+    return 8 * torch.finfo(dtype).eps
 
 
 def snap_parallel(
@@ -68,7 +77,7 @@ def snap_parallel(
     it comes, this noise puts a relative error of √eps (1e-4 in float32) on E φ'φ' of a kinked φ at equal inputs.
     The derivative with respect to ``cov`` stays 1.
     """
-    excess = cov.detach().abs() - (1 - 8 * torch.finfo(cov.dtype).eps) * var_u.detach().sqrt() * var_v.detach().sqrt()
+    excess = cov.detach().abs() - (1 - unseen(cov.dtype)) * var_u.detach().sqrt() * var_v.detach().sqrt()
     if not is_eager(cov):
         return cov + torch.where(excess >= 0, _to_parallel(var_u.detach(), cov.detach(), var_v.detach()), 0)
     if excess.numel() == 0 or excess.amax() < 0:

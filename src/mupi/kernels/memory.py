@@ -2,6 +2,7 @@
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -21,6 +22,17 @@ def require_memory(argument: str, needed: int, available: int, hint: str) -> Non
             f"a size that needs {needed / 1e9:.1f} GB",
             hint,
         )
+
+
+@cache
+def reuse_freed_memory() -> None:
+    """Let temporaries of some megabytes have memory that others had before, once and for all.
+
+    Linux's usual allocator hands blocks as large as those that were ever freed, up to 32 MB, out of memory that it
+    keeps; all others it asks of the system each time, which clears their pages: that takes longer than to fill them.
+    So one such block is freed, that nothing was written to. Other allocators do not mind.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
 
 def available_memory(device: torch.device) -> int:

@@ -1,12 +1,12 @@
 """The NNGP and the NTK of an architecture.
 
 `forms` says what each operation is, `structure` what follows for each value, `plan` which covariances are made of
-which, `steps` runs them, on blocks of inputs that `limit_kernel` cuts.
+which, `steps` runs them, on blocks of inputs that `matrices` cuts.
 """
 
 from mupi.architecture.kernel.forms import Flat, Function, Linear, Normal, Product, Weight, register
-from mupi.architecture.kernel.limit_kernel import LimitKernel
-from mupi.architecture.kernel.reading import kernel
+from mupi.architecture.kernel.limit_kernel import LimitKernel, LimitKernels
+from mupi.architecture.kernel.reading import kernel, kernels
 from mupi.architecture.kernel.settings import Setting
 from mupi.architecture.kernel.sides import Side, Times
 
@@ -14,6 +14,7 @@ __all__ = [
     "Flat",
     "Function",
     "LimitKernel",
+    "LimitKernels",
     "Linear",
     "Normal",
     "Product",
@@ -22,5 +23,6 @@ __all__ = [
     "Times",
     "Weight",
     "kernel",
+    "kernels",
     "register",
 ]

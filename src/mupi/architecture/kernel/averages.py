@@ -6,8 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mupi.activations.determinant import differentiated
 from mupi.architecture.weights import Conv
 from mupi.checks import is_eager
+from mupi.kernels.inner_products import mean_square
+
+FEW_CHANNELS = 16
+"""Up to which multiplying them out is faster than a small matrix product for each position."""
 
 
 def over_offsets(t: Tensor, conv: Conv, axes: Sequence[tuple[int, ...]]) -> Tensor:
@@ -44,20 +49,42 @@ def _along(t: Tensor, axes: tuple[int, ...], size: int, stride: int, padding: in
         for axis in axes:
             piece = _every(piece, axis, source, stride, count)
         if total is not None and is_eager(t):
-            place = total
-            for axis in axes:
-                place = place.narrow(axis, first, count)
-            place += piece
+            _narrowed(total, axes, first, count).add_(piece)
             continue
         pads = [(0, 0)] * t.ndim
         for axis in axes:
             pads[axis] = (first, out - first - count)
         whole = all(pad == (0, 0) for pad in pads)
+        if whole and len(parts) > 1 and not differentiated(t):
+            total = _sum_of_two(piece, t, axes, parts.pop(1), stride)
+            continue
         piece = piece if whole else functional.pad(piece, [k for pad in reversed(pads) for k in pad])
         total = (piece.clone() if whole else piece) if total is None else total + piece
     if total is None:  # every kernel lies in the padding
         total = t.sum(axes, keepdim=True).mul(0).expand(*(out if i in axes else k for i, k in enumerate(t.shape)))
     return total
+
+
+def _sum_of_two(whole: Tensor, t: Tensor, axes: tuple[int, ...], part: tuple[int, int, int], stride: int) -> Tensor:
+    """A whole piece and another of ``t``, without a copy of the former."""
+    count, first, source = part
+    piece = t
+    for axis in axes:
+        piece = _every(piece, axis, source, stride, count)
+    total = torch.empty_like(whole)
+    torch.add(_narrowed(whole, axes, first, count), piece, out=_narrowed(total, axes, first, count))
+    for axis in axes:
+        for start, stop in ((0, first), (first + count, whole.shape[axis])):
+            if stop > start:
+                total.narrow(axis, start, stop - start).copy_(whole.narrow(axis, start, stop - start))
+    return total
+
+
+def _narrowed(t: Tensor, axes: tuple[int, ...], start: int, count: int) -> Tensor:
+    """``count`` entries from ``start`` along each of some axes."""
+    for axis in axes:
+        t = t.narrow(axis, start, count)
+    return t
 
 
 def _every(t: Tensor, axis: int, start: int, stride: int, count: int) -> Tensor:
@@ -93,7 +120,12 @@ def of_data(x: Tensor, y: Tensor, paired: bool, everywhere: bool) -> Tensor:
     others = "vwxyz"[: y.ndim - 2] if everywhere else positions
     batch = "a" if paired else "ab"
     if paired and x is y and not everywhere:
-        return x.square().sum(-1) / x.shape[-1]
+        return mean_square(x)
+    if not paired and not everywhere and x.shape[-1] <= FEW_CHANNELS and not differentiated(x, y):
+        total = x[:, None, ..., 0] * y[None, ..., 0]
+        for i in range(1, x.shape[-1]):
+            total.addcmul_(x[:, None, ..., i], y[None, ..., i])
+        return total.div_(x.shape[-1])
     out = f"{batch}{positions}{others if everywhere else ''}"
     return torch.einsum(f"{left}{positions}d,{right}{others}d->{out}", x, y) / x.shape[-1]
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mupi.activations.determinant import differentiated
-from mupi.architecture.kernel.limit_kernel import CHECKPOINT_ENTRIES, LimitKernel
+from mupi.architecture.kernel.limit_kernel import LimitKernel
+from mupi.architecture.kernel.matrices import CHECKPOINT_ENTRIES
 from mupi.architecture.kernel.rows import Rows, rows
 from mupi.architecture.kernel.samples import check_alike, rows_of
 from mupi.checks import is_eager
@@ -48,7 +49,7 @@ def in_batches(kernel: LimitKernel, x1: Shaped[Tensor, "b n d"], x2: Shaped[Tens
     else:
         out = [together(*part) for part in parts]
     K = torch.cat(out)
-    root_1, root_2 = (bound_root(r.diagonal.flatten().to(K.dtype)).reshape(b, -1) for r in (first, second))
+    root_1, root_2 = (bound_root(r.diagonals[0].flatten().to(K.dtype)).reshape(b, -1) for r in (first, second))
     bound = (1 + torch.finfo(K.dtype).eps ** 0.5) * root_1[:, :, None] * root_2[:, None, :]
     if not (K.detach().abs() - bound).amax() <= 0:
         for i in range(b):

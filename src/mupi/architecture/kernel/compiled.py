@@ -19,17 +19,17 @@ from mupi.architecture.kernel.structure import Structure, structure
 
 @dataclass(frozen=True)
 class Compiled:
-    """A kernel's steps.
+    """The steps of a kernel, or of several together.
 
     Args:
         net: The network.
-        tangent: Whether it is the tangent kernel.
+        kinds: "nngp" and "ntk": the covariance, the tangent kernel.
         scales: σ's and rates of each node that has parameters.
         each: Whether there is an output at each position.
     """
 
     net: Description
-    tangent: bool
+    kinds: tuple[str, ...]
     scales: tuple[tuple[int, Scales], ...]
     each: bool
 
@@ -47,8 +47,9 @@ class Compiled:
     def pairs(self) -> tuple[Program, Listing]:
         """The steps for pairs of inputs."""
         last = len(self.net) - 1
-        wanted = Key("tangent" if self.tangent else "moment", last, last, self.each and self.outputs > 1)
-        return program(self.structure, self.by_place, [wanted], own=False, tangent=self.tangent)
+        kinds = ("tangent" if kind == "ntk" else "moment" for kind in self.kinds)
+        wanted = [Key(kind, last, last, self.each and self.outputs > 1) for kind in kinds]
+        return program(self.structure, self.by_place, wanted, own=False, tangent="ntk" in self.kinds)
 
     @cached_property
     def own(self) -> tuple[Program, Listing]:
@@ -98,6 +99,12 @@ class Compiled:
         return form.bias and bool(self.by_place[place].sigma_b > 0)
 
     @cached_property
+    def sigmas(self) -> list[Tensor]:
+        """Those that derivatives are asked by: see `mupi.architecture.kernel.sigmas`."""
+        numbers = (number for _, found in self.scales for number in (found.sigma_w, found.sigma_b))
+        return [number for number in numbers if isinstance(number, Tensor)]
+
+    @cached_property
     def mixes(self) -> bool:
         """Whether pairs of different positions matter."""
         return any(step.key.everywhere for step in self.pairs[0].steps)
@@ -108,23 +115,23 @@ class Compiled:
         return prod(self.net.output.positions) if self.each else 1
 
 
-def compiled(net: Description, tangent: bool, scales: tuple[tuple[int, Scales], ...], each: bool) -> Compiled:
+def compiled(net: Description, kinds: tuple[str, ...], scales: tuple[tuple[int, Scales], ...], each: bool) -> Compiled:
     """The steps, listed; the same for equal networks at equal numbers, if they have a hash, and no derivatives.
 
     Raises:
         ValueError: If there is no such kernel.
     """
     if any(isinstance(number, Tensor) for _, found in scales for number in vars(found).values()):
-        return _listed(net, tangent, scales, each)  # a tensor's number may change
+        return _listed(net, kinds, scales, each)  # a tensor's number may change
     try:
         hash(net)
     except TypeError:  # an activation of a user's own
-        return _listed(net, tangent, scales, each)
-    return _known(net, tangent, scales, each)
+        return _listed(net, kinds, scales, each)
+    return _known(net, kinds, scales, each)
 
 
-def _listed(net: Description, tangent: bool, scales: tuple[tuple[int, Scales], ...], each: bool) -> Compiled:
-    out = Compiled(net, tangent, scales, each)
+def _listed(net: Description, kinds: tuple[str, ...], scales: tuple[tuple[int, Scales], ...], each: bool) -> Compiled:
+    out = Compiled(net, kinds, scales, each)
     _ = out.own  # and what it needs: says what has no closed form
     return out
 

@@ -22,7 +22,11 @@ def weight(plan: Listing, key: Key) -> Rule:
         positions = [plan.structure.positions(i) for i in (key.a, key.b)]
         axes = (*positions[0], *(positions[1] if key.everywhere else ()))
         return plan.add(key, [], partial(tensors.constant, axes=axes, value=constant)) if constant else None
-    own = plan.add(key, [read], partial(tensors.affine, factor=factor, constant=constant))
+    if not moment and form.reads == "layer" and scales.learns_alike(bias):
+        own = yield Key("moment", a, key.b, key.everywhere)
+    else:
+        own = plan.add(key, [read], partial(tensors.affine, factor=factor, constant=constant))
+    assert own is not None
     if moment:
         if form.reads != "data" or plan.own or not plan.structure.sees_scale:
             return own
@@ -109,9 +113,9 @@ def duals(plan: Listing, key: Key) -> Rule:
         (yield Key("moment", h, g, key.everywhere)),
         (yield Key("variance:right", g)),
     ]
-    others = plan.counts(key)
+    compute = partial(compute, keys=(Key("variance", h), Key("variance", g)), others=plan.counts(key))
     assert None not in reads
-    return plan.add(key, [i for i in reads if i is not None], partial(compute, others=others))
+    return plan.add(key, [i for i in reads if i is not None], compute)
 
 
 def beside_gaussian(plan: Listing, key: Key, on_left: bool) -> Rule:

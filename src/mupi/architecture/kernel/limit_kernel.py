@@ -1,43 +1,18 @@
-"""`LimitKernel`: the NNGP or the NTK of an architecture."""
+"""`LimitKernel`: the NNGP or the NTK of an architecture; `LimitKernels`: both, in one pass."""
 
-from collections.abc import Iterator
+from collections import namedtuple
 from dataclasses import dataclass, fields
-from functools import cached_property
-from math import prod
+from functools import cache, cached_property
+from typing import Any
 
-import torch
 from jaxtyping import Shaped
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from mupi.activations.determinant import differentiated
 from mupi.architecture.description import Description
 from mupi.architecture.kernel.compiled import Compiled, compiled
-from mupi.architecture.kernel.rows import Rows, dtype_of, rows
-from mupi.architecture.kernel.samples import check_alike, rows_of
+from mupi.architecture.kernel.matrices import Matrices
 from mupi.architecture.kernel.settings import Scales
-from mupi.architecture.kernel.steps import Pairs
 from mupi.arrays import takes_numpy
-from mupi.checks import is_eager
-from mupi.kernels.bounds import bound_root, check_entries
-from mupi.kernels.memory import available_memory, require_memory
-from mupi.kernels.resolution import check_only_equal, fail_unresolved, is_coarse, unresolved
-from mupi.kernels.tiles import row_blocks, tiles
-
-BLOCK_ENTRIES = 2**18
-"""Pairs of positions that a block holds, about: a megabyte in float32, with some ten temporaries of its size."""
-
-ACCELERATOR_BLOCK_ENTRIES = 2**24
-"""Enough that launching the operations costs little beside running them."""
-
-SYMMETRIC_ROWS = 512
-"""Rows of a block of a symmetric matrix, whose part right of the diagonal is computed in vain."""
-
-CHECKPOINT_ENTRIES = 2**20
-"""Entries of a block that autograd goes through at a time, with some 30 temporaries of its size."""
-
-SMALL = 2**26
-"""Bytes that are not asked of the system before they are allocated."""
 
 
 @takes_numpy
@@ -90,27 +65,8 @@ class LimitKernel:
                 the kernel is not finite or breaks 0 ≤ k(x, x), |k(x, x')| ≤ √(k(x, x) k(x', x')), or that not even
                 float64 tells their angles where the kernel depends on them; or if memory does not suffice.
         """
-        same = x2 is None or x2 is x1
-        x1 = rows_of(f"{self.name}(x1)", x1, self.compiled.structure)
-        if same:
-            x2 = x1
-        else:
-            assert x2 is not None
-            given, x2 = x2, rows_of(f"{self.name}(x2)", x2, self.compiled.structure)
-            check_alike(self.name, x1, given)
-        assert x2 is not None
-        if differentiated(x1, x2, *self.sigmas):
-            return self._differentiable(x1, x2)
-        dtype = dtype_of(x1)
-        self._check_memory(len(x1), len(x2), x1.device, dtype.itemsize)
-        rows_1, rows_2 = self._both_rows(x1, x2)
-        p = self.compiled.outputs
-        out = torch.empty(len(x1), p, len(x2), p, dtype=dtype, device=x1.device)
-        for i, j in self._blocks(rows_1, rows_2):
-            self._fill(out[i, :, j], rows_1[i], rows_2[j])
-            if same:
-                self._mirror(out, i, j)
-        return out.view(len(x1) * p, len(x2) * p)
+        (out,) = self._matrices(x1, x2)
+        return out
 
     def diagonal(self, x: Shaped[Tensor, "n ..."]) -> Tensor:
         """k(x, x) of each row; differentiable.
@@ -118,8 +74,8 @@ class LimitKernel:
         Raises:
             ValueError: As in a call.
         """
-        x = rows_of(f"{self.name}(x)", x, self.compiled.structure)
-        return self._rows("x", x).diagonal.flatten().to(dtype_of(x))
+        (out,) = self._matrices.diagonals(x)
+        return out
 
     @cached_property
     def compiled(self) -> Compiled:
@@ -128,140 +84,93 @@ class LimitKernel:
         Raises:
             ValueError: If there is no such kernel.
         """
-        return compiled(self.net, self.tangent, self.scales, self.each)
+        return compiled(self.net, ("ntk" if self.tangent else "nngp",), self.scales, self.each)
 
-    @cached_property
+    @property
     def sigmas(self) -> list[Tensor]:
         """Those that derivatives are asked by: see `mupi.architecture.kernel.sigmas`."""
-        numbers = (number for _, found in self.scales for number in (found.sigma_w, found.sigma_b))
-        return [number for number in numbers if isinstance(number, Tensor)]
+        return self.compiled.sigmas
 
-    def _entries(self, device: torch.device) -> int:
-        return BLOCK_ENTRIES if device.type == "cpu" else ACCELERATOR_BLOCK_ENTRIES
+    @cached_property
+    def _matrices(self) -> Matrices:
+        return Matrices(self.compiled, self.name)
 
-    def _check_memory(self, n: int, m: int, device: torch.device, itemsize: int) -> None:
-        """Raise ``ValueError`` if there is not enough for the result, what is kept of each input, and a block."""
-        kernel, held = self.compiled, self._entries(device)
-        kept = sum(prod(kernel.structure.positions(key.a)) for key in kernel.per_input)
-        own = max(kernel.own[1].entries(), held) * (kernel.own[0].most_alive + 6)
-        block = max(kernel.entries, held) * (kernel.pairs[0].most_alive + 6)
-        needed = itemsize * (n * m * self.compiled.outputs**2 + (n + m) * kept + max(own, block))
-        if needed > SMALL + 100 * itemsize * held:
-            require_memory(f"{self.name}(x1, x2)", needed, available_memory(device), "take fewer inputs at a time")
 
-    def _rows(self, argument: str, x: Tensor, dtype: torch.dtype | None = None) -> Rows:
-        return rows(self.compiled, f"{self.name}({argument})", x, self._entries(x.device), dtype)
+@takes_numpy
+@dataclass(frozen=True)
+class LimitKernels:
+    """The NNGP and the NTK of one network at infinite width, computed together: see `LimitKernel`.
 
-    def _both_rows(self, x1: Tensor, x2: Tensor) -> tuple[Rows, Rows]:
-        """Those of two sets of inputs, once if they are one, in one dtype."""
-        rows_1 = self._rows("x1", x1)
-        if x1 is x2:
-            return rows_1, rows_1
-        rows_2 = self._rows("x2", x2)
-        if rows_1.dtype == rows_2.dtype:
-            return rows_1, rows_2
-        return self._rows("x1", x1, torch.float64), self._rows("x2", x2, torch.float64)
+    The tangent kernel is made of the moments that the NNGP is, so that both take hardly longer than one; each is what
+    it is by itself, bit for bit (unless one of them needs float64, which both are then made in).
 
-    def _blocks(self, rows_1: Rows, rows_2: Rows) -> Iterator[tuple[slice, slice]]:
-        """Blocks of the matrix; of a symmetric one those of the lower triangle."""
-        n, m, symmetric = len(rows_1), len(rows_2), rows_1 is rows_2
-        if self.compiled.entries == 1 and not self.compiled.mixes:
-            whole = len(self.compiled.structure.roots) == 1 and not symmetric
-            entries = SYMMETRIC_ROWS * n if symmetric else max(1, n * m) if whole else 2**22
-            for i in row_blocks(n, m, entries=entries):
-                yield i, slice(0, i.stop if symmetric else m)
-            return
-        side = self._side(rows_1.x.device)
-        for i in range(0, n, side):
-            for j in range(0, i + 1 if symmetric else m, side):
-                yield slice(i, min(n, i + side)), slice(j, min(m, j + side))
+    Called on inputs it gives a named tuple of matrices. Its attributes ``nngp`` and ``ntk`` are the kernels one by
+    one, for what takes a kernel.
 
-    def _side(self, device: torch.device) -> int:
-        """Inputs on each side of a block."""
-        return max(1, int(max(1, self._entries(device) // self.compiled.entries) ** 0.5))
+    Args:
+        net: The network.
+        kinds: "nngp", "ntk" or both, in the order of the results.
+        scales: σ's and rates of each node that has parameters.
+        each: Whether there is an output at each position, so that rows and columns are pairs (sample, position).
+        name: What it is called in messages.
+    """
 
-    def _mirror(self, out: Tensor, i: slice, j: slice) -> None:
-        """Copy a block of the lower triangle to its place above, and make that on the diagonal symmetric."""
-        below = slice(j.start, min(j.stop, i.start))
-        if below.stop > below.start:
-            out[below, :, i] = out[i, :, below].permute(2, 3, 0, 1)
-        if j.stop > i.start:
-            block = out[i, :, i]
-            n = block.shape[0] * block.shape[1]
-            square = block.reshape(n, n)
-            block.copy_((square.tril() + square.tril(-1).T).reshape(block.shape))
+    net: Description
+    kinds: tuple[str, ...]
+    scales: tuple[tuple[int, Scales], ...]
+    each: bool = False
+    name: str = "LimitKernels"
 
-    def _fill(self, out: Tensor, rows_1: Rows, rows_2: Rows) -> None:
-        """A block, tile by tile, each checked while it is in the cache."""
-        structure, dtype = self.compiled.structure, rows_1.dtype
-        left, right, flat = rows_1.side, rows_2.side, self.compiled.entries == 1 and not self.compiled.mixes
-        grams: dict[tuple[int, int], Tensor] = {}
-        divisors: dict[int, float] = {}
-        if flat and not structure.net.input.integers:
-            divisor = left.scale * right.scale
-            for place in structure.roots:
-                x, y = left.roots[place].flatten(1), right.roots[place].flatten(1)
-                alone = len(structure.roots) == 1 and out.dtype == dtype and self.compiled.outputs == 1
-                gram = torch.mm(x, y.T, out=out[:, 0, :, 0]) if alone else x @ y.T
-                grams[place, place], divisors[place] = gram, left.roots[place].shape[-1] * divisor
-        n, m = len(rows_1), len(rows_2)
-        for i, j in tiles(n, m, out.device) if flat else [(slice(0, n), slice(0, m))]:
-            parts = {key: gram[i, j] / divisors[key[0]] for key, gram in grams.items()}
-            if parts:
-                positions = {key: structure.positions(key[0]) for key in parts}
-                parts = {key: t.reshape(*t.shape, *positions[key]) for key, t in parts.items()}
-            tile = self._tile(rows_1[i], rows_2[j], parts)
-            p = self.compiled.outputs
-            out[i, :, j] = tile.reshape(tile.shape[0] // p, p, tile.shape[1] // p, p)
+    def __getstate__(self) -> dict:
+        """The fields, without what is made of them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def _tile(self, rows_1: Rows, rows_2: Rows, grams: dict[tuple[int, int], Tensor]) -> Tensor:
-        """Entries (n·outputs, m·outputs), checked."""
-        dtype = rows_1.dtype
-        out = self._matrix(Pairs(rows_1.side, rows_2.side, False, dtype, False, grams))
-        if not is_eager(out):
-            return out
-        pairs, own_1, own_2 = f"{self.name}(x1, x2)", rows_1.diagonal.flatten(), rows_2.diagonal.flatten()
-        check_entries(pairs, out, bound_root(own_1), bound_root(own_2))
-        known = [(rows.side.values[key], φ) for rows in (rows_1, rows_2) for key, φ in self.compiled.activations]
-        if any(is_coarse(φ, [variance]) for variance, φ in known):
-            with torch.no_grad():
-                moved = self._matrix(Pairs(rows_1.side, rows_2.side, False, dtype, True, grams))
-                at = unresolved(out, moved, own_1, own_2)
-                if self.compiled.mixes and at.any():  # between its own positions an input has angles that are not known
-                    fail_unresolved(pairs)
-                p = self.compiled.outputs
-                at = at.reshape(len(rows_1), p, len(rows_2), p).any(3).any(1)
-                check_only_equal(pairs, at, rows_1.x, rows_2.x, float(self.compiled.breaks_symmetry))
-        return out
+    def __setstate__(self, state: dict) -> None:
+        """The fields."""
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
-    def _matrix(self, pairs: Pairs) -> Tensor:
-        (out,) = self.compiled.pairs[0].run(pairs)
-        n, m = pairs.sizes
-        p = self.compiled.outputs
-        if p == 1:
-            return out.reshape(n, m)
-        return out.reshape(n, m, p, p).transpose(1, 2).reshape(n * p, m * p)
+    def __call__(self, x1: Shaped[Tensor, "n ..."], x2: Shaped[Tensor, "m ..."] | None = None) -> Any:
+        """Named tuple of the kernels of every sample of ``x1`` with every one of ``x2``, by default ``x1``.
 
-    def _differentiable(self, x1: Tensor, x2: Tensor) -> Tensor:
-        """By blocks, of which autograd stores the inputs only; at once where `torch.func` allows no such."""
-        if not (is_eager(x1) and is_eager(x2)):
-            return self._block(x1, x2)
-        entries = self.compiled.entries
-        if entries == 1:
-            rows, columns = list(row_blocks(len(x1), len(x2), entries=CHECKPOINT_ENTRIES)), [slice(0, len(x2))]
-        else:
-            side = self._side(x1.device)
-            rows, columns = ([slice(i, i + side) for i in range(0, max(1, len(x)), side)] for x in (x1, x2))
-        if len(rows) == len(columns) == 1:
-            return self._block(x1, x2)
+        Raises:
+            ValueError: As a call of `LimitKernel`.
+        """
+        return named(self.kinds)(*self._matrices(x1, x2))
 
-        def block(i: slice, j: slice) -> Tensor:
-            out = checkpoint(self._block, x1[i], x2[j], use_reentrant=False, preserve_rng_state=False)
-            assert isinstance(out, Tensor)
-            return out
+    def diagonal(self, x: Shaped[Tensor, "n ..."]) -> Any:
+        """Named tuple of k(x, x) of each row.
 
-        return torch.cat([torch.cat([block(i, j) for j in columns], 1) for i in rows])
+        Raises:
+            ValueError: As a call of `LimitKernel`.
+        """
+        return named(self.kinds)(*self._matrices.diagonals(x))
 
-    def _block(self, x1: Tensor, x2: Tensor) -> Tensor:
-        rows_1, rows_2 = self._both_rows(x1, x2)
-        return self._tile(rows_1, rows_2, {}).to(dtype_of(x1))
+    @property
+    def nngp(self) -> LimitKernel:
+        """The covariance at the start, by itself."""
+        return LimitKernel(self.net, False, self.scales, self.each, f"{self.name}.nngp")
+
+    @property
+    def ntk(self) -> LimitKernel:
+        """The tangent kernel, by itself."""
+        return LimitKernel(self.net, True, self.scales, self.each, f"{self.name}.ntk")
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        """Its steps, made once.
+
+        Raises:
+            ValueError: If there is no such kernel.
+        """
+        return compiled(self.net, self.kinds, self.scales, self.each)
+
+    @cached_property
+    def _matrices(self) -> Matrices:
+        return Matrices(self.compiled, self.name)
+
+
+@cache
+def named(kinds: tuple[str, ...]) -> type:
+    """The named tuple of kernels."""
+    return namedtuple("Kernels", kinds)

@@ -16,7 +16,7 @@ from mupi.architecture.kernel import gaussian_rules, linear_rules, one_input, te
 from mupi.architecture.kernel.forms import Flat, Function, Linear, Normal, Product, Weight
 from mupi.architecture.kernel.listing import Listing, Rule
 from mupi.architecture.kernel.settings import Scales
-from mupi.architecture.kernel.steps import Key, Program, diagonal
+from mupi.architecture.kernel.steps import Key, Program, diagonal, in_best_order
 from mupi.architecture.kernel.structure import Structure
 
 
@@ -34,7 +34,7 @@ def program(
             positions = structure.positions(key.a)
             axes = positions * (2 if key.everywhere else 1)
             places[i] = plan.add(key, [], partial(tensors.constant, axes=axes, value=0.0))
-    return Program(tuple(plan.steps), tuple(p for p in places if p is not None)), plan
+    return in_best_order(Program(tuple(plan.steps), tuple(p for p in places if p is not None))), plan
 
 
 def rule(plan: Listing, key: Key) -> Rule:

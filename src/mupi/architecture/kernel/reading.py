@@ -1,10 +1,11 @@
 """Read the NNGP or the NTK from a description."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Literal
 
 from mupi.architecture.description import Description, Node
-from mupi.architecture.kernel.limit_kernel import LimitKernel
+from mupi.architecture.kernel.limit_kernel import LimitKernel, LimitKernels
 from mupi.architecture.kernel.settings import Setting, scales
 from mupi.architecture.operation import Operation
 from mupi.architecture.positions import AveragePool, Reshape, Select
@@ -59,6 +60,42 @@ def kernel(
     net = _with_output(name, net, output)
     found = scales(name, net, sigma_w, sigma_b, weight_lr, bias_lr)
     out = LimitKernel(net, kind == "ntk", tuple(sorted(found.items())), output == "each", name)
+    _ = out.compiled  # says what has no closed form
+    return out
+
+
+def kernels(
+    net: Description,
+    kinds: Sequence[str],
+    sigma_w: Setting = None,
+    sigma_b: Setting = None,
+    weight_lr: Setting = None,
+    bias_lr: Setting = None,
+    *,
+    output: str | int | None = None,
+    name: str = "arch.kernels",
+) -> LimitKernels:
+    """Both kernels of a network, of one pass.
+
+    Args:
+        net: The network.
+        kinds: "nngp", "ntk" or both, in the order of the results.
+        sigma_w: As of `kernel`.
+        sigma_b: As of `kernel`.
+        weight_lr: As of `kernel`.
+        bias_lr: As of `kernel`.
+        output: As of `kernel`.
+        name: What they are called in messages.
+
+    Raises:
+        ValueError: For other kinds, or one twice; and as `kernel`.
+    """
+    kinds = tuple(kinds)
+    if not kinds or len(set(kinds)) < len(kinds) or not all(kind in ("nngp", "ntk") for kind in kinds):
+        fail(f"{name}(kinds=...)", '"nngp", "ntk" or both, each once', repr(kinds))
+    net = _with_output(name, net, output)
+    found = scales(name, net, sigma_w, sigma_b, weight_lr, bias_lr)
+    out = LimitKernels(net, kinds, tuple(sorted(found.items())), output == "each", name)
     _ = out.compiled  # says what has no closed form
     return out
 

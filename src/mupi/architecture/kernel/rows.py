@@ -18,23 +18,23 @@ from mupi.kernels.resolution import UNRESOLVED, fail_unresolved, is_coarse
 
 @dataclass(frozen=True)
 class Rows:
-    """Inputs (n, d), what was computed of each, and k(x, x) of each, (n, outputs)."""
+    """Inputs (n, d), what was computed of each, and k(x, x) of each, (n, outputs), by each kernel."""
 
     x: Tensor
     side: Side
-    diagonal: Tensor
+    diagonals: tuple[Tensor, ...]
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, i: slice) -> "Rows":
         """Some of them."""
-        return Rows(self.x[i], self.side[i], self.diagonal[i])
+        return Rows(self.x[i], self.side[i], tuple(diagonal[i] for diagonal in self.diagonals))
 
     @property
     def dtype(self) -> torch.dtype:
         """In which is computed."""
-        return self.diagonal.dtype
+        return self.diagonals[0].dtype
 
 
 def dtype_of(x: Tensor) -> torch.dtype:
@@ -68,20 +68,25 @@ def rows(kernel: Compiled, argument: str, x: Tensor, entries: int, dtype: torch.
     if dtype != torch.float64 and coarse:
         wide = rows(kernel, argument, given, entries, torch.float64)
         if is_eager(x):
-            check_diagonal(argument, wide.diagonal.flatten().to(narrow))
+            for diagonal in wide.diagonals:
+                check_diagonal(argument, diagonal.flatten().to(narrow))
         return wide
     side = Side(side.roots, scale, known, x)
     if is_eager(x):
-        seen = [(moment, _seen(kernel, place, side)) for place, moment in zip(kernel.unbiased, moments, strict=True)]
+        seen = [
+            (moment, _seen(kernel, place, side, moment)) for place, moment in zip(kernel.unbiased, moments, strict=True)
+        ]
         check_sizes(argument, dtype, seen, [known[key] for key, _ in kernel.activations])
-    diagonal = _diagonal(kernel, side, dtype, entries)
+    diagonals = _diagonals(kernel, side, dtype, entries)
     if is_eager(x):
-        check_diagonal(argument, diagonal.flatten())
+        for diagonal in diagonals:
+            check_diagonal(argument, diagonal.flatten())
         if coarse and kernel.mixes:
-            moved = _diagonal(kernel, side, dtype, entries, moved=True)
-            if not ((moved - diagonal).abs() <= UNRESOLVED * diagonal.abs()).all():
-                fail_unresolved(argument)
-    return Rows(x, side, diagonal)
+            others = _diagonals(kernel, side, dtype, entries, moved=True)
+            for diagonal, moved in zip(diagonals, others, strict=True):
+                if not ((moved - diagonal).abs() <= UNRESOLVED * diagonal.abs()).all():
+                    fail_unresolved(argument)
+    return Rows(x, side, diagonals)
 
 
 def _parts(side: Side, size: int, entries: int) -> list[Side]:
@@ -90,18 +95,22 @@ def _parts(side: Side, size: int, entries: int) -> list[Side]:
     return [side[i : i + step] for i in range(0, max(1, len(side)), step)]
 
 
-def _diagonal(kernel: Compiled, side: Side, dtype: torch.dtype, entries: int, moved: bool = False) -> Tensor:
-    """Every input with itself."""
+def _diagonals(
+    kernel: Compiled, side: Side, dtype: torch.dtype, entries: int, moved: bool = False
+) -> tuple[Tensor, ...]:
+    """Every input with itself, by each kernel."""
     steps, p = kernel.pairs[0], kernel.outputs
     parts = []
     for part in _parts(side, kernel.entries, entries):
-        (own,) = steps.run(Pairs(part, part, True, dtype, moved))
-        parts.append(own.reshape(len(part), p, p).diagonal(0, 1, 2) if p > 1 else own.reshape(len(part), 1))
-    return torch.cat(parts)
+        found, n = steps.run(Pairs(part, part, True, dtype, moved)), len(part)
+        parts.append([own.reshape(n, p, p).diagonal(0, 1, 2) if p > 1 else own.reshape(n, 1) for own in found])
+    return tuple(torch.cat(of_parts) for of_parts in zip(*parts, strict=True))
 
 
-def _seen(kernel: Compiled, place: int, side: Side) -> Tensor:
-    """Where a weight reads data that are not 0."""
+def _seen(kernel: Compiled, place: int, side: Side, moment: Tensor) -> Tensor:
+    """Where a weight reads data that are not 0; looked at only if some ``moment`` of them is 0."""
+    if not (moment.detach() == 0).any():
+        return torch.zeros_like(moment, dtype=torch.bool)
     fact = kernel.structure[place]
     assert isinstance(fact.form, Weight)
     there = (side.roots[fact.inputs[0]].detach() != 0).any(-1)

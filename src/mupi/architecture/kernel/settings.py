@@ -30,6 +30,12 @@ class Scales:
     weight_lr: float
     bias_lr: Number
 
+    def learns_alike(self, bias: bool) -> bool:
+        """Whether ω is 1, and β, if there is a bias, σ_b²: then a weight adds its moment to its tangent kernel."""
+        if isinstance(self.sigma_b, Tensor) or isinstance(self.bias_lr, Tensor):
+            return False  # numbers that may change
+        return self.weight_lr == 1 and (not bias or self.bias_lr == self.sigma_b**2)
+
 
 def scales(
     reading: str,

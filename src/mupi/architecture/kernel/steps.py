@@ -3,10 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from mupi.activations.arcs import Split, split
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,23 @@ class Side:
         scale: By what they are shrunk, so that their squares are numbers.
         values: What was computed of each input by itself.
         like: The inputs as they came: their number, and their device.
+        part_of: Of which inputs they are some.
     """
 
-    def __init__(self, roots: dict[int, Tensor], scale: float, values: dict[Key, Tensor], like: Tensor):
+    def __init__(
+        self,
+        roots: dict[int, Tensor],
+        scale: float,
+        values: dict[Key, Tensor],
+        like: Tensor,
+        part_of: "tuple[Side, slice] | None" = None,
+    ):
         self.roots = roots
         self.scale = scale
         self.values = values
         self.like = like
+        self._part_of = part_of
+        self._splits: dict[Key, Split | None] = {}
 
     def __len__(self) -> int:
         return len(self.like)
@@ -49,7 +62,19 @@ class Side:
     def __getitem__(self, rows: slice) -> "Side":
         """Some of the inputs."""
         roots = {place: x[rows] for place, x in self.roots.items()}
-        return Side(roots, self.scale, {key: value[rows] for key, value in self.values.items()}, self.like[rows])
+        values = {key: value[rows] for key, value in self.values.items()}
+        return Side(roots, self.scale, values, self.like[rows], (self, rows))
+
+    def split(self, key: Key) -> Split | None:
+        """Roots of variances that are among the values, for `arcs.rectified`: made once for all parts."""
+        if key not in self._splits:
+            if self._part_of is None:
+                self._splits[key] = split(self.values[key]) if key in self.values else None
+            else:
+                whole, rows = self._part_of
+                found = whole.split(key)
+                self._splits[key] = None if found is None else found[:, rows]
+        return self._splits[key]
 
 
 @dataclass
@@ -82,19 +107,20 @@ class Pairs:
         """How many axes pairs of inputs have."""
         return 1 if self.paired else 2
 
-    def view(self, value: Tensor, on_the_left: bool, others: int) -> Tensor:
+    def view(self, value: Tensor, on_the_left: bool, others: int, before: int = 0) -> Tensor:
         """A value (n, positions) of each input as a factor of pairs.
 
         Args:
             value: The value to look at.
             on_the_left: Whether the value stands on the left.
             others: How many axes of positions the other side has of its own; 0 where p = p'.
+            before: How many axes there are before those of inputs.
         """
         if not self.paired:
-            value = value.unsqueeze(1 if on_the_left else 0)
+            value = value.unsqueeze(before + (1 if on_the_left else 0))
         if not others:
             return value
-        where = value.ndim if on_the_left else self.batch
+        where = value.ndim if on_the_left else before + self.batch
         return value.reshape(*value.shape[:where], *(1,) * others, *value.shape[where:])
 
 
@@ -141,7 +167,7 @@ class Program:
                 values[j] = None
         return [values[j] for j in self.wanted]
 
-    @property
+    @cached_property
     def most_alive(self) -> int:
         """How many quantities are held at once."""
         alive = most = 0
@@ -150,6 +176,33 @@ class Program:
             most = max(most, alive)
             alive -= len(done)
         return most
+
+
+def in_best_order(program: Program) -> Program:
+    """The same steps; each as soon as it can be, the last in the list first, if fewer quantities are held then.
+
+    A list that makes all moments before the first tangent holds what the tangents read, of every layer.
+    """
+    readers: dict[int, list[int]] = {}
+    missing = [len(set(step.reads)) for step in program.steps]
+    for i, step in enumerate(program.steps):
+        for j in set(step.reads):
+            readers.setdefault(j, []).append(i)
+    ready = [-i for i, count in enumerate(missing) if not count]
+    heapify(ready)
+    order: list[int] = []
+    while ready:
+        i = -heappop(ready)
+        order.append(i)
+        for k in readers.get(i, []):
+            missing[k] -= 1
+            if not missing[k]:
+                heappush(ready, -k)
+    places = {i: place for place, i in enumerate(order)}
+    steps = (program.steps[i] for i in order)
+    moved = tuple(Step(step.key, tuple(places[j] for j in step.reads), step.compute) for step in steps)
+    other = Program(moved, tuple(places[j] for j in program.wanted))
+    return min(program, other, key=lambda p: p.most_alive)
 
 
 def total(_: Pairs, *parts: Tensor) -> Tensor:

@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor
 
-from mupi.activations import Activation
+from mupi.activations import Activation, arcs
+from mupi.activations.determinant import differentiated
+from mupi.activations.rectifiers import Rectifier
 from mupi.architecture.kernel import averages
 from mupi.architecture.kernel.settings import Number
 from mupi.architecture.kernel.sides import Side as Map
-from mupi.architecture.kernel.steps import Key, Pairs
+from mupi.architecture.kernel.steps import Key, Pairs, Side
 from mupi.architecture.weights import Conv
-from mupi.kernels.inner_products import snap_parallel
+from mupi.kernels.inner_products import snap_parallel, unseen
 
 
 def gram(pairs: Pairs, *, a: int, b: int, everywhere: bool, integers: bool) -> Tensor:
@@ -56,7 +58,8 @@ def affine(pairs: Pairs, t: Tensor, *, factor: Number, constant: Number) -> Tens
 
 def plus(pairs: Pairs, t: Tensor, other: Tensor, *, factor: Number) -> Tensor:
     """t + ``factor``·other."""
-    return t + factor * other
+    out = factor * other
+    return t + out if differentiated(t, out) else out.add_(t)
 
 
 def scaled(pairs: Pairs, t: Tensor, *, factor: float) -> Tensor:
@@ -112,12 +115,31 @@ def outer(pairs: Pairs, left: Tensor, right: Tensor, *, others: tuple[int, int])
 
 
 def duals(
-    pairs: Pairs, var_u: Tensor, cov: Tensor, var_v: Tensor, *, φ: Activation, both: bool, others: tuple[int, int]
+    pairs: Pairs,
+    var_u: Tensor,
+    cov: Tensor,
+    var_v: Tensor,
+    *,
+    φ: Activation,
+    both: bool,
+    keys: tuple[Key, Key],
+    others: tuple[int, int],
 ) -> Tensor | tuple[Tensor, Tensor]:
     """E φφ, and E φ'φ'; parallel pairs are exactly parallel."""
+    if isinstance(φ, Rectifier) and cov.numel() >= arcs.FEW and not differentiated(cov):
+        left, right = _roots(pairs.left, keys[0], var_u), _roots(pairs.right, keys[1], var_v)
+        if left is not None and right is not None:
+            u, v = pairs.view(left, True, others[0], 1), pairs.view(right, False, others[1], 1)
+            moment, slope = arcs.rectified(u, cov, v, odd=φ.odd, even=φ.even, least=unseen(cov.dtype), slope=both)
+            return moment if slope is None else (moment, slope)
     var_u, var_v = pairs.view(var_u, True, others[0]), pairs.view(var_v, False, others[1])
     cov = snap_parallel(var_u, cov, var_v)
     return φ.dual_and_slope(var_u, cov, var_v) if both else φ.dual(var_u, cov, var_v)
+
+
+def _roots(side: Side, key: Key, var: Tensor) -> arcs.Split | None:
+    """Roots of variances, which may be known of each input."""
+    return side.split(key) if key in side.values else arcs.split(var)
 
 
 def times_slope(pairs: Pairs, t: Tensor, both: tuple[Tensor, Tensor]) -> Tensor:
