@@ -1,8 +1,6 @@
 """μP of any PyTorch module: tune a narrow network, train a wide one by the same settings."""
 
 from mupi.mup.check import Check, CheckVerdict, check, check_scaling
-from mupi.mup.families import AdafactorLike, AdamLike, Family, MuonLike, SGDLike, family_of
-from mupi.mup.fans import Fans
 from mupi.mup.faults import Fault
 from mupi.mup.forecast import curves, forecast
 from mupi.mup.parametrize import parametrize
@@ -13,6 +11,8 @@ from mupi.mup.rate_sweep import RateSweep, TransferVerdict
 from mupi.mup.together import Together
 from mupi.mup.transfer_check import sweep_rates, transfer_check
 from mupi.mup.width_law import WidthLaw
+from mupi.optim.families import AdafactorLike, AdamLike, Family, MuonLike, SGDLike, family_of
+from mupi.optim.fans import Fans
 
 __all__ = [
     "AdafactorLike",

@@ -20,10 +20,10 @@ from mupi.architecture.trace import trace
 from mupi.arrays import as_tensor
 from mupi.checks import fail, positive_int
 from mupi.mup.causes import Cause, causes
-from mupi.mup.families import Family
 from mupi.mup.measured import Run, by_graph, by_modules, check_graph, trained
 from mupi.mup.prediction import Prediction, predict
 from mupi.mup.sizes import HALF, ZERO, Exponent
+from mupi.optim.families import Family
 from mupi.progress import counted
 from mupi.statistics import PowerLaw, number, trend
 

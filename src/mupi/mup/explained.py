@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from mupi.mup.families import AdamLike, Family, SGDLike
 from mupi.mup.faults import Fault
 from mupi.mup.plan import Planned
+from mupi.optim.families import AdamLike, Family, SGDLike
 
 COLUMNS = 80
 

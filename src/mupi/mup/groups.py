@@ -9,8 +9,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mupi.checks import fail, non_negative
-from mupi.mup.families import Family, MuonLike, family_of
 from mupi.mup.plan import Planned
+from mupi.optim.families import Family, MuonLike, family_of
 from mupi.parametrization.roles import ROLES
 
 NOT_GIVEN = ("params", "lr", "self")

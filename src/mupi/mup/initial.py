@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.mup.fans import Fans
+from mupi.optim.fans import Fans
 
 POWERS = tuple(Fraction(k, 2) for k in range(-4, 5))
 """Exponents that a law of initial values may have."""

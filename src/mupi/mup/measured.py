@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 from mupi.architecture import Attention, Description, WeightOperation
 from mupi.checks import fail
-from mupi.mup.families import Family, family_of
 from mupi.mup.node_values import logits, node_values
 from mupi.mup.together import Together
+from mupi.optim.families import Family, family_of
 from mupi.parametrization.coordinate_check import module_outputs
 
 See = Callable[[nn.Module, Tensor, int], dict[tuple[str, str], Tensor]]

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from mupi.architecture.architecture import Architecture
 from mupi.architecture.trace.twins import made_without_memory
 from mupi.checks import fail, positive_int
-from mupi.mup.fans import Fans
 from mupi.mup.graph import read
 from mupi.mup.initial import Initial
 from mupi.mup.parametrized import Parametrized
 from mupi.mup.plan import Planned, moments, planned, random_numbers_kept, start
 from mupi.mup.structure import structure
+from mupi.optim.fans import Fans
 
 
 def parametrize(

@@ -13,12 +13,12 @@ from mupi.architecture.architecture import Architecture
 from mupi.checks import fail
 from mupi.mup.check import Check, check
 from mupi.mup.explained import explained, remarks
-from mupi.mup.families import Family, MuonLike, family_of
 from mupi.mup.faults import Fault, faults
 from mupi.mup.groups import is_matrix, named, parameter_groups
 from mupi.mup.plan import Planned
 from mupi.mup.schedulers import scheduler_args
 from mupi.mup.together import Together
+from mupi.optim.families import Family, MuonLike, family_of
 
 
 @dataclass(frozen=True, eq=False)

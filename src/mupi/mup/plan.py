@@ -10,8 +10,8 @@ from torch import nn
 
 from mupi.architecture.trace.twins import random_states_kept
 from mupi.checks import fail
-from mupi.mup.fans import Fans
 from mupi.mup.initial import Initial, Moments, initial, std_ratio
+from mupi.optim.fans import Fans
 
 DRAWS = 8
 """Draws of a small model, where one does not tell by which law it starts."""

@@ -22,8 +22,8 @@ from mupi.architecture import (
 )
 from mupi.checks import fail, positive_int
 from mupi.mup import size_rules
-from mupi.mup.families import Family
 from mupi.mup.sizes import NONE, NOTHING, ONE, ZERO, Entry, Exponent, Parts, Size, Step, Surroundings, by, larger, sizes
+from mupi.optim.families import Family
 from mupi.parametrization.exponents import Rational, rational
 
 assert size_rules  # which registers the rules

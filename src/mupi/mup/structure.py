@@ -11,8 +11,8 @@ from mupi.architecture.parameters import Parameter
 from mupi.architecture.shape import Size, Width
 from mupi.architecture.weights import Conv, Dense
 from mupi.checks import fail
-from mupi.mup.fans import Fans
 from mupi.mup.kinds import Sizes, by_kind, growing_rows, is_vector, owners
+from mupi.optim.fans import Fans
 from mupi.parametrization.roles import ROLES
 
 FACTORY = "parametrize(make_model, ...)"

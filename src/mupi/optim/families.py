@@ -18,8 +18,8 @@ import torch
 from torch.optim import Optimizer
 
 from mupi.checks import fail
-from mupi.mup.fans import Fans
-from mupi.optim import SGD
+from mupi.optim.fans import Fans
+from mupi.optim.sgd import SGD
 
 HALF = Fraction(1, 2)
 
@@ -298,3 +298,18 @@ def family_of(optimizer: type[Optimizer] | Optimizer | Family, given: Family | N
             return FAMILIES[base]
     hint = "pass family=mupi.mup.SGDLike(), AdamLike() (Lion, signs), AdafactorLike() or MuonLike()"
     fail("parameter_groups(optimizer)", "an optimizer whose steps mupi knows", kind.__name__, hint)
+
+
+def refuse_other_family(optimizer: Optimizer, group: Mapping[str, Any], argument: str) -> None:
+    """Raise ``ValueError`` if a group says that its rates are for another family than the optimizer's.
+
+    Args:
+        optimizer: The optimizer; one that mupi does not know passes, and one made of several answers for its own.
+        group: One of its groups; one that says nothing passes.
+        argument: What the message names.
+    """
+    known = next((FAMILIES[base] for base in type(optimizer).__mro__ if base in FAMILIES), None)
+    family = group.get("family")
+    if known is not None and family is not None and family != type(known).__name__:
+        must = f"of groups whose rates are for {type(known).__name__} optimizers, as {type(optimizer).__name__} is"
+        fail(argument, must, f"groups for {family}", "name the optimizer to parameter_groups")

@@ -78,6 +78,8 @@ class SGD(torch.optim.Optimizer):
         """As `torch.optim.Optimizer.add_param_group`, with the checks of this class."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
+        if group.get("family", "SGDLike") != "SGDLike":
+            fail("SGD(params)", "of groups whose rates are for SGD", f"groups for {group['family']}")
         for name in ("lr", "momentum", "weight_decay"):
             non_negative(f"SGD({name}=...)", group[name])
         if group["clip"] is not None:

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mupi.checks import fail
+from mupi.optim.families import refuse_other_family
 from mupi.training.augmentation import Augmentation
 
 
@@ -28,6 +29,8 @@ def check_parts(net: Any, optimizer: Any, schedule: Any, augmentation: Any) -> N
         fail(
             "Trainer(optimizer=...)", "of the net's own parameters", f"{foreign} others", "make it of net.parameters()"
         )
+    for group in optimizer.param_groups:
+        refuse_other_family(optimizer, group, "Trainer(optimizer=...)")
     if schedule is not None:
         if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
             hint = "use a callback for what depends on the record"
