@@ -1,9 +1,7 @@
 """Bad arguments to every command: each is refused by its name, and none is taken in silence."""
 
 import os
-import typing
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -12,11 +10,14 @@ import pytest
 from commands import accepted, attempt, begin_nothing, outcome
 from mupi.cli import main
 from mupi.command_list import COMMANDS, RECIPES
+from mupi.commands.choices import walk
+from mupi.commands.form import form_of
 from mupi.commands.help import Option
 from mupi.commands.options import option
 from mupi.commands.train.form import Form, chosen
 from mupi.commands.train.networks import FEATURES, KINDS, NAMES
 from mupi.commands.train.presets import PROTOCOLS
+from mupi.recipes.omniglot.models import PROTOCOLS as PROTOCOLS_OF_FEW
 from mupi.recipes.transfer.config import BothConfig, EvaluateConfig, Model, pretraining_protocol
 from omniglot_archives import write_archives
 
@@ -53,12 +54,18 @@ BASE: dict[tuple[str, ...], list[str]] = {
     ("omniglot-plot",): ["{few}"],
 }
 
+# What comes first to choose which options a command has.
+CHOSEN: dict[tuple[str, ...], list[list[str]]] = {
+    ("omniglot",): [list(path) for path, _ in walk(PROTOCOLS_OF_FEW)],
+    ("word2vec",): [[], ["gaussian"]],
+    **{(name,): [["all"], ["standard"], ["by-hand"]] for name in ("abc", "coordcheck", "lr-transfer")},
+}
+
 # What an option of `export`, `abc` and `coordcheck` needs beside it to have a meaning.
 BESIDE: dict[str, list[str]] = {
     "seed": ["--width", "8"],
     "a": ["--b", "0", "0"],
     "b": ["--a", "0", "0"],
-    "c": ["--standard"],
 }
 
 NETWORKS = [
@@ -98,17 +105,15 @@ def options() -> Iterator[tuple[tuple[str, ...], list[str], str, set[Any]]]:
         pretrained = (o for o in form.options if model == "pi-limit" or o.name in NAMES)
         yield from of_form(("transfer", "pretrain"), ["--model", model], pretrained)
     for command, config in CONFIGS.items():
-        for name, types in of_dataclass(config):
-            yield command, BESIDE.get(name, []) if command[0] in ("export", "abc", "coordcheck") else [], name, types
-
-
-def of_dataclass(config: Any) -> Iterator[tuple[str, set[Any]]]:
-    for field in fields(config):
-        hint = typing.get_type_hints(config)[field.name]
-        if is_dataclass(hint):
-            yield from of_dataclass(hint)
-        else:
-            yield field.name, set(kinds(hint))
+        beside = BESIDE if command[0] in ("export", "abc", "coordcheck", "lr-transfer") else {}
+        seen = set[str]()
+        for choice in CHOSEN.get(command, [[]]):
+            form, _ = form_of(config, choice, "mupi")
+            shown = {name: set(kinds(o.hint)) for name, o in form.options.items()}
+            shown |= {name: set[Any]() for name, (mark, _, _) in form.choices.items() if not mark.leading}
+            for name in shown.keys() - seen:
+                yield command, [*choice, *beside.get(name, [])], name, shown[name]
+            seen |= shown.keys()
 
 
 def of_form(
@@ -158,12 +163,12 @@ def systematic() -> list[tuple[list[str], list[str], bool]]:
     """Arguments, what a refusal must name, and whether they may be accepted; two values of each option, or all."""
     cases, turn = [], 0
     for command, beside, name, types in options():
-        if types <= {bool, type(None)}:
+        if types and types <= {bool, type(None)}:
             continue
         flag = option(name)
         turn += 1
         picked = VALUES if os.environ.get("MUPI_EVERY_VALUE") else {VALUES[(turn * k) % 11] for k in (3, 7)}
-        base = [*BASE.get(command, []), *beside]
+        base = [*beside, *BASE.get(command, [])]
         if flag in base:
             at = base.index(flag)
             del base[at : at + 2]
@@ -236,7 +241,7 @@ REFUSED: list[tuple[str, str]] = [
     ("transfer both --dataset digits --models mu-net --rank 8", "--rank"),
     ("transfer both --dataset digits --models mu-net --exact", "--exact"),
     ("transfer both --dataset digits --models pi-limit --width 8", "--width"),
-    ("transfer both --dataset digits --models pi-limit --exact --subspace 8", "--subspace"),
+    ("transfer both --dataset digits --models pi-limit-exact --subspace 8", "--subspace"),
     ("transfer both --dataset digits --pretrain-files 2", "--pretrain-files"),
     ("transfer evaluate {run} --parts probe --rates .1", "--rates"),
     ("transfer evaluate {run} --parts kernel --penalties .1", "--penalties"),
@@ -253,17 +258,17 @@ REFUSED: list[tuple[str, str]] = [
     ("cifar10 --parts exact --seeds 2", "--seeds"),
     ("cifar10 --parts speed --short-epochs 2", "--short-epochs"),
     ("export {run} --seed 1", "--seed"),
-    ("abc --a 0 0 --b 0 0 --depth 3", "--depth"),
-    ("abc --mup --c 1", "--c"),
-    ("program --draws 5", "--draws"),
-    ("omniglot --data-dir {data} --model nngp --lr 1", "--lr"),
-    ("omniglot --data-dir {data} --model ntk --batches 10", "--batches"),
-    ("omniglot --data-dir {data} --model pi-limit --width 8", "--width"),
-    ("omniglot --data-dir {data} --model mu-net --rank 8", "--rank"),
-    ("omniglot --data-dir {data} --model pi-net --subspace 8", "--subspace"),
-    ("omniglot --data-dir {data} --model pi-limit --sigma-b 1", "--sigma-b"),
-    ("omniglot --data-dir {data} --model pi-limit --linear", "--linear"),
-    ("omniglot --data-dir {data} --paper tp4 --model mu-limit --no-linear", "--linear"),
+    ("abc by-hand --a 0 0 --b 0 0 --depth 3", "--depth"),
+    ("abc mup --c 1", "--c"),
+    ("program --draws 5", "mupi program"),
+    ("omniglot pi nngp --data-dir {data} --lr 1", "--lr"),
+    ("omniglot pi ntk --data-dir {data} --batches 10", "--batches"),
+    ("omniglot pi pi-limit --data-dir {data} --width 8", "--width"),
+    ("omniglot pi mu-net --data-dir {data} --rank 8", "--rank"),
+    ("omniglot pi pi-net --data-dir {data} --subspace 8", "--subspace"),
+    ("omniglot pi pi-limit --data-dir {data} --sigma-b 1", "--sigma-b"),
+    ("omniglot pi pi-limit --data-dir {data} --activation relu", "--activation"),
+    ("omniglot tp4 mu-limit --data-dir {data} --activation relu", "--activation"),
     ("word2vec --data-dir {data} --start orthonormal", "start"),
     # Combinations and files.
     ("train --resume --overwrite", "resume"),
@@ -316,12 +321,12 @@ ACCEPTED = [
     "transfer evaluate {run} --parts probe --penalties .1",
     "compare --models nngp",
     "compare --models sp-net --width 8",
-    "abc --standard --c 1 --depth 3",
-    "abc --a 0 0 --b 0 0",
+    "abc standard --c 1 --depth 3",
+    "abc by-hand --a 0 0 --b 0 0",
     "program",
     "program dependence --draws 2",
-    "omniglot --data-dir {data} --model nngp --sigma-b 1",
-    "omniglot --data-dir {data} --model mu-net --width 8",
+    "omniglot pi nngp --data-dir {data} --sigma-b 1",
+    "omniglot pi mu-net --data-dir {data} --width 8",
     "neighbours {words} word0 word1 -word2",
     "neighbours {words} word0 -word2 --count 3",
     "word2vec --data-dir {data} --min-count 1",
@@ -345,9 +350,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         data = ["--data-dir", str(root / "data")]
         small = ["--train-size", "40", "--rank", "3", "--epochs", "1", "--name", "run"]
         assert main(["transfer", "pretrain", "--dataset", "digits", *small]) == 0
-        assert main(["word2vec", *data, "--min-count", "1", "--width", "4", "--epochs", "1", "--name", "words"]) == 0
-        few = ["--model", "nngp", "--ways", "3", "--test-episodes", "2", "--validation-episodes", "2", "--name", "few"]
-        assert main(["omniglot", *data, *few[:6], *few[8:]]) == 0
+        words = ["--min-count", "1", "--epochs", "1", "--name", "words"]
+        assert main(["word2vec", "gaussian", "--width", "4", *data, *words]) == 0
+        few = ["pi", "nngp", "--ways", "3", "--test-episodes", "2", "--validation-episodes", "2", "--name", "few"]
+        assert main(["omniglot", *few[:6], *few[8:], *data]) == 0
         begin_nothing(monkeypatch)
         paths = dict(run="runs/run", words="runs/words", few="runs/few-seed0", data="data", file="data/text8")
         yield {name: str(root / path) for name, path in paths.items()}

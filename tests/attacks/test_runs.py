@@ -26,7 +26,7 @@ TRAIN = shlex.split("train --name x --epochs 2 --rank 4 --batch-size 20")
 HERMITE = TRAIN + shlex.split("--train-size 60 --subspace 3 --keep-epochs")
 ATOMS = TRAIN + shlex.split("--train-size 150 --features atoms --momentum .5")
 WORD2VEC = shlex.split(
-    "word2vec --name x --width 6 --epochs 2 --min-count 1 --subsampling 0 --lr .3 --batch-size 10 "
+    "word2vec gaussian --width 6 --name x --epochs 2 --min-count 1 --subsampling 0 --lr .3 --batch-size 10 "
     "--shared-negatives 8 --negatives 5 --data-dir data"
 )
 MU_LIMIT = shlex.split(

@@ -98,9 +98,11 @@ def going_on(args: list[str], directory: Path) -> list[str]:
 RESUMED = {
     "train": ["train", *SMALL],
     "train atoms": ["train", *SMALL, "--features", "atoms"],
-    "word2vec": ["word2vec", "--data-dir", "{data}", "--width", "6", "--epochs", "3", "--name", "r", "--lr", ".1"],
+    "word2vec": [
+        "word2vec", "gaussian", "--width", "6", "--data-dir", "{data}", "--epochs", "3", "--name", "r", "--lr", ".1",
+    ],
     "omniglot": [
-        "omniglot", "--data-dir", "{data}", "--model", "pi-net", "--batches", "12", "--tasks", "3", "--rank", "5",
+        "omniglot", "pi", "pi-net", "--data-dir", "{data}", "--batches", "12", "--tasks", "3", "--rank", "5",
         "--width", "8", "--ways", "3", "--evaluate-every", "4", "--validation-episodes", "5", "--test-episodes", "20",
         "--lr", ".5", "--name", "r",
     ],
