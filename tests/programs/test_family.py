@@ -5,7 +5,7 @@ import torch
 
 from assertions import assert_close, fitted_slope
 from cases import randn, seeded
-from mupi.programs import Program, mean, outer
+from mupi.programs import Program, gradients, mean, outer
 from mupi.programs.demos import DEMOS
 from mupi.programs.spaces import Samples
 
@@ -32,6 +32,45 @@ def test_the_gaussian_part_has_the_covariance_of_the_theorem():
     h = space.matrix(1.5) @ x
     assert_close(space.inner(h, h), 1.5**2 * space.inner(x, x), rtol=1e-12)
     assert_close(h.mean(0), torch.zeros(3, dtype=torch.float64), scale=1.0)
+
+
+@pytest.mark.parametrize("ratio", [0.25, 4.0])
+def test_rectangular_matrices_are_the_limit_of_real_ones(ratio):
+    """Forward, back, an update, and the gradient: vectors of n and of ρn coordinates."""
+    σ, n = 1.2, 400
+    p = Program()
+    x, v, W = p.vector("x", 1.0, mean=0.5), p.vector("v"), p.matrix("W", σ, ratio)
+    y = torch.tanh(W @ x)
+    back = W.T @ (y + v)
+    moved = W - 0.5 * outer(y * v, x)
+    z = torch.tanh(moved @ (x + 0.3 * back))
+    loss = (mean(z, v) + mean(moved.T @ z, x))[0, 0]
+    steps, dx = gradients(loss, [W, x])
+    along = sum(mean(v, step.d) * mean(step.x, x) for step in steps)  # vᵀ ∂loss/∂W x over its coordinates
+    scalars = [mean(x, back), mean(back, back), mean(z, v), loss, mean(dx, dx), mean(dx, x), along]
+    limit = p.limit(samples=20_000, generator=seeded())
+
+    def network(seed):
+        m = round(ratio * n)
+        x = (randn(n, 1, seed=seed) + 0.5).requires_grad_()
+        v, W = randn(m, 1, seed=seed + 100), (σ / n**0.5 * randn(m, n, seed=seed + 200)).requires_grad_()
+        y = torch.tanh(W @ x)
+        back = W.T @ (y + v)
+        moved = W - 0.5 * (y * v) @ x.T / n
+        z = torch.tanh(moved @ (x + 0.3 * back))
+        loss = (z * v).sum() / m + (x * (moved.T @ z)).sum() / n
+        g_W, g_x = torch.autograd.grad(loss, [W, x])
+        dx = n * g_x
+        found = [(x * back).sum() / n, back.square().sum() / n, (z * v).sum() / m, loss]
+        found += [dx.square().sum() / n, (dx * x).sum() / n, (v * (g_W @ x)).sum() / m]
+        return torch.stack(found).detach()
+
+    runs = torch.stack([network(seed) for seed in range(40)])
+    errors = runs.std(0) / 40**0.5
+    exact = torch.stack([limit[s].reshape(()) for s in scalars])
+    doubt = torch.stack([limit.error(s).reshape(()) for s in scalars])
+    # Finite width has a bias of the order of 1/n beside its spread.
+    assert ((runs.mean(0) - exact).abs() < 4 * (errors + doubt) + 6 * exact.abs() / n).all()
 
 
 @pytest.mark.parametrize("distance", [0.0, 1e-14, 1e-9, 1e-5, 1e-2])

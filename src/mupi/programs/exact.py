@@ -84,10 +84,10 @@ class Exact:
         new = self.fresh(factor.shape[1], [])
         return (new @ factor.T if new.columns else Symbols([{} for _ in mean])) + mean
 
-    def matrix(self, sigma: float) -> LimitMatrix:
+    def matrix(self, sigma: float, ratio: float = 1.0) -> LimitMatrix:
         """See `Space`."""
         one = torch.ones((), dtype=self.dtype)
-        return LimitMatrix(Family(self, sigma), one, one.new_zeros(0, 0))
+        return LimitMatrix(Family(self, sigma, ratio), one, one.new_zeros(0, 0))
 
     def add_outer(self, matrix: LimitMatrix, d: Symbols, x: Symbols) -> LimitMatrix:
         """See `Space`."""

@@ -60,13 +60,15 @@ def explain(lines: list[Line], space: Space) -> str:
 def _product(made: Product, matrix: Matrix, earlier: list[Product], space: Space, values: dict) -> str:
     """Ẑ and Ż of a product that is about to be made."""
     W: LimitMatrix = values[matrix]
-    x, σ = values[made.operand], W.family.sigma
+    x, σ, ρ = values[made.operand], W.family.sigma, W.family.ratio
+    # Of the Ẑ of this product, and of those of the other side that Ż is made of.
+    own_square, other_root = (σ**2 * ρ, σ) if made.transposed else (σ**2, σ * ρ**0.5)
     name = matrix.gaussian.name
     own, other = (f"{name}ᵀ", name) if made.transposed else (name, f"{name}ᵀ")
-    variance = σ**2 * (W.scale**2) * space.inner(x, x).diagonal()
+    variance = own_square * (W.scale**2) * space.inner(x, x).diagonal()
     family = f"Ẑ in the family of {own}, E Ẑ² = {_number(variance)}"
     _, side = W.family.sides(made.transposed)
-    slopes = W.family.project(side.images, x) * W.scale / σ if σ else torch.zeros(0, 1)
+    slopes = W.family.project(side.images, x) * W.scale / other_root if σ else torch.zeros(0, 1)
     met = [p for p in earlier if p.transposed != made.transposed]
     terms = []
     if met and side.basis:
@@ -76,7 +78,7 @@ def _product(made: Product, matrix: Matrix, earlier: list[Product], space: Space
         for p, rows in zip(met, solution.split([c.shape[1] for c in coordinates]), strict=True):
             if rows.abs().max() > 1e-9:
                 derivative = f"E ∂{made.operand.name}/∂{other}{p.operand.name}"
-                terms.append(f"{_number(σ**2 * rows)} {p.operand.name}   ({derivative} = {_number(rows)})")
+                terms.append(f"{_number(own_square * rows)} {p.operand.name}   ({derivative} = {_number(rows)})")
     rank_one = "" if W.update.numel() == 0 else "; and its outer products"
     return f"{family}; Ż = {' + '.join(terms) or '0'}{rank_one}"
 

@@ -59,13 +59,19 @@ class Family:
     Cholesky factor of the family's covariance, by orthogonalisation. Where x is in the span of Q, up to the space's
     relative tolerance, nothing is added: nearly equal vectors need neither care nor memory.
 
+    Of a matrix with ρn rows and n columns, entries N(0, σ²/n), a unit vector p of ρn coordinates has Wᵀp = σ√ρ h, and
+    averages are over as many coordinates as there are:
+
+        W = σ (G Qᵀ + P Hᵀ/√ρ),   Wᵀ = σ (ρ Q Gᵀ + √ρ H Pᵀ).
+
     Args:
         space: The random variables.
         sigma: σ of the matrix: entries are N(0, σ²/n).
+        ratio: ρ, rows over columns.
     """
 
-    def __init__(self, space: RandomVariables, sigma: float):
-        self.space, self.sigma = space, sigma
+    def __init__(self, space: RandomVariables, sigma: float, ratio: float = 1.0):
+        self.space, self.sigma, self.ratio = space, sigma, ratio
         self.right, self.left = Side(), Side()
 
     def sides(self, transposed: bool) -> tuple[Side, Side]:
@@ -126,12 +132,13 @@ class LimitMatrix:
 
     def __matmul__(self, x: Block) -> Block:
         """Z^{Wx} = Ẑ + Ż, and the update."""
-        (side, other), σ = self.family.sides(self.transposed), self.scale * self.family.sigma
+        (side, other), σ, ρ = self.family.sides(self.transposed), self.scale * self.family.sigma, self.family.ratio
+        new, met = (ρ**0.5, ρ) if self.transposed else (1.0, ρ**-0.5)
         c = self.family.coordinates(x, self.transposed)
-        dot = σ * self.family.project(other.images, x)
-        update = self.update.T if self.transposed else self.update
+        dot = σ * met * self.family.project(other.images, x)
+        update = ρ * self.update.T if self.transposed else self.update
         dot[: len(update)] += update @ c[: update.shape[1]]
-        return combine(side.images, σ * c, combine(other.basis, dot, x * 0))
+        return combine(side.images, σ * new * c, combine(other.basis, dot, x * 0))
 
     @property
     def T(self) -> "LimitMatrix":
@@ -147,7 +154,7 @@ class LimitMatrix:
         return LimitMatrix(self.family, self.scale + other.scale, _padded_sum(self.update, other.update))
 
     def plus_outer(self, d: Block, x: Block) -> "LimitMatrix":
-        """The sum with d xᵀ/n."""
+        """The sum with d xᵀ/n, n the coordinates of x."""
         q, p = self.family.coordinates(x, False), self.family.coordinates(d, True)
         return LimitMatrix(self.family, self.scale, _padded_sum(self.update, p @ q.T))
 

@@ -125,10 +125,12 @@ def _(operation: Moment, line: Line, coming: Scalar, needed: set[Line]) -> Itera
 @pull.register
 def _(operation: Product, line: Line, coming: Vector, needed: set[Line]) -> Iterable[tuple[Line, Cotangent]]:
     matrix, x = line.inputs
+    # In units of each vector's own number of coordinates, so that ratios of these come in.
+    ρ = matrix.ratio
     if x in needed:
-        yield x, (matrix if operation.transposed else matrix.T) @ coming
+        yield x, _times_number(ρ, matrix @ coming) if operation.transposed else _times_number(1 / ρ, matrix.T @ coming)
     if matrix in needed:
-        yield matrix, (outer(x, coming) if operation.transposed else outer(coming, x),)
+        yield matrix, (outer(x, coming) if operation.transposed else outer(_times_number(1 / ρ, coming), x),)
 
 
 @pull.register
@@ -138,9 +140,9 @@ def _(operation: PlusOuter, line: Line, coming: tuple[Outer, ...], needed: set[L
         yield matrix, coming
     for part in coming:
         if d in needed:
-            yield d, part.d @ mean(part.x, x)
+            yield d, _times_number(matrix.ratio, part.d @ mean(part.x, x))
         if x in needed:
-            yield x, part.x @ mean(part.d, d)
+            yield x, _times_number(matrix.ratio, part.x @ mean(part.d, d))
 
 
 @pull.register
@@ -158,7 +160,7 @@ def _(operation: Multiple, line: Line, coming: tuple[Outer, ...], needed: set[Li
     if isinstance(number, Scalar) and number in needed:
         shape = tuple(number.probe.shape)
         for part in coming:
-            product = mean(part.d, matrix @ part.x)
+            product = _times_number(matrix.ratio, mean(part.d, matrix @ part.x))
             yield number, apply(lambda m, shape=shape: m.diagonal().sum().reshape(shape), product, name="trace")
 
 
@@ -236,6 +238,11 @@ class BackwardRows:
 
         kinds = (*self.vectors, True)
         return torch.func.vmap(row, in_dims=tuple(0 if vector else None for vector in kinds))(*given)
+
+
+def _times_number(number: float, line: Any) -> Any:
+    """A multiple; the line itself for 1."""
+    return line if number == 1 else number * line
 
 
 def _plus(line: Line, place: int, coming: Vector) -> Vector:

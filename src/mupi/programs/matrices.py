@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mupi.checks import fail
 from mupi.programs import probe
 from mupi.programs.line import Line, describe, name_of, program_of
-from mupi.programs.operations import Multiple, PlusOuter, Product, Sum
+from mupi.programs.operations import GaussianMatrix, Multiple, PlusOuter, Product, Sum
 from mupi.programs.vectors import MatrixLike, Scalar, Vector, record
 
 
@@ -29,6 +29,13 @@ class Matrix(Line, MatrixLike):
     def sigma(self) -> float:
         """σ of the Gaussian matrix."""
         return self.probe
+
+    @property
+    def ratio(self) -> float:
+        """Rows over columns."""
+        operation = self.gaussian.operation
+        assert isinstance(operation, GaussianMatrix)
+        return operation.ratio
 
     @property
     def T(self) -> "Transposed":
@@ -96,7 +103,7 @@ class Outer(MatrixLike):
 def outer(d: Vector, x: Vector) -> Outer:
     """The matrix Σ_i d_i x_iᵀ/n over the columns, to be added to another: what SGD changes a weight by.
 
-    A step with learning rate η is ``W - η * outer(δ, z)``.
+    n is the number of coordinates of x. A step with learning rate η is ``W - η * outer(δ, z)``.
 
     >>> program = mupi.Program()
     >>> W, x = program.matrix("W"), program.vector("x")
@@ -121,5 +128,6 @@ def _product(matrix: Matrix, x: Vector, transposed: bool) -> Vector:
     program = program_of(formula, [matrix, x])
     if not isinstance(x, Vector):
         fail(program.next_line(formula), "a matrix times a vector", f"{name_of(matrix)} @ {describe(x)}")
-    trial = probe.image(x.probe, max(matrix.sigma, 1e-3), len(program.lines))
+    size = matrix.sigma * (matrix.ratio**0.5 if transposed else 1)
+    trial = probe.image(x.probe, max(size, 1e-3), len(program.lines))
     return program.write(Vector, operation, (matrix, x), trial)

@@ -57,21 +57,23 @@ class InitialVector(Operation):
 
 @dataclass(frozen=True, eq=False)
 class GaussianMatrix(Operation):
-    """W with iid N(0, σ²/n) entries.
+    """W with iid N(0, σ²/n) entries, n the number of its columns.
 
     Attributes:
         sigma: Standard deviation of the entries, times √n.
+        ratio: Rows over columns.
     """
 
     sigma: float
+    ratio: float = 1.0
 
     def compute(self, space: Any, *values: Any) -> Any:
         """See `Operation`."""
-        return space.matrix(self.sigma)
+        return space.matrix(self.sigma, self.ratio)
 
     def formula(self, *names: str) -> str:
         """See `Operation`."""
-        return f"matrix of N(0, {self.sigma:g}²/n)"
+        return f"matrix of N(0, {self.sigma:g}²/n)" + (f", {self.ratio:g}n×n" if self.ratio != 1 else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,19 +123,26 @@ class Program(Listing):
         trial = probe.draws(factor.shape[1], len(self.lines)) @ factor.T + μ
         return self.write(Vector, InitialVector(factor, μ), (), trial, name)
 
-    def matrix(self, name: str = "", sigma: float = 1.0) -> Matrix:
+    def matrix(self, name: str = "", sigma: float = 1.0, ratio: float = 1.0) -> Matrix:
         """W with iid N(0, σ²/n) entries; of a name that is taken, the matrix that has it.
 
+        Args:
+            name: The matrix's name.
+            sigma: σ, at n columns.
+            ratio: Rows over columns, where vectors are of different lengths; only `limit` has such programs.
+
         Raises:
-            ValueError: If σ is negative, or not that of the matrix of this name.
+            ValueError: If σ is negative, the ratio not positive, or not those of the matrix of this name.
         """
         non_negative("matrix(sigma=...)", sigma)
+        if not 0 < ratio < float("inf"):
+            fail("matrix(ratio=...)", "a positive number", ratio)
         known = self.find(name)
         if known is not None:
-            if not isinstance(known, Matrix) or known.sigma != sigma:
+            if not isinstance(known, Matrix) or (known.sigma, known.ratio) != (sigma, ratio):
                 fail(f"matrix({name!r}, sigma={sigma})", f"the same as in {known}", f"σ = {sigma}", "rename it")
             return known
-        return self.write(Matrix, GaussianMatrix(sigma), (), sigma, name)
+        return self.write(Matrix, GaussianMatrix(sigma, ratio), (), sigma, name)
 
     def run(
         self,

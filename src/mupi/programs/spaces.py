@@ -24,8 +24,8 @@ class Space(Protocol):
         """k initial vectors, with coordinates iid copies of mean + factor z, z ~ N(0, I)."""
         ...
 
-    def matrix(self, sigma: float) -> Any:
-        """W with iid N(0, σ²/n) entries, for ``@``, ``.T``, ``*`` and `+`."""
+    def matrix(self, sigma: float, ratio: float) -> Any:
+        """W with iid N(0, σ²/n) entries, n its columns and ratio·n its rows, for ``@``, ``.T``, ``*`` and `+`."""
         ...
 
     def add_outer(self, matrix: Any, d: Block, x: Block) -> Any:
@@ -91,8 +91,10 @@ class Width(_Tensors):
         """See `Space`."""
         return self.randn(factor.shape[1]) @ factor.T.to(self.dtype) + mean.to(self.dtype)
 
-    def matrix(self, sigma: float) -> Float[Tensor, "n n"]:
-        """See `Space`."""
+    def matrix(self, sigma: float, ratio: float = 1.0) -> Float[Tensor, "n n"]:
+        """See `Space`; vectors have one length here."""
+        if ratio != 1:
+            fail("run(width=...)", "of a program of square matrices", f"one with {ratio:g} times as many rows")
         return self.randn(self.n).mul_(sigma / self.n**0.5)
 
     def add_outer(self, matrix: Float[Tensor, "n n"], d: Float[Tensor, "n k"], x: Float[Tensor, "n k"]):
@@ -137,9 +139,9 @@ class Samples(_Tensors):
                 fail("mean(x, y)", "of vectors without heavy tails", got, "take more samples, or bound what grows")
         return self.inner(x, y)
 
-    def matrix(self, sigma: float) -> LimitMatrix:
+    def matrix(self, sigma: float, ratio: float = 1.0) -> LimitMatrix:
         """See `Space`."""
-        self.families.append(Family(self, sigma))
+        self.families.append(Family(self, sigma, ratio))
         one = torch.ones((), dtype=self.dtype)
         return LimitMatrix(self.families[-1], one, one.new_zeros(0, 0))
 
