@@ -19,8 +19,9 @@ from mupi.architecture.inputs import read_inputs
 from mupi.architecture.named_part import named_part
 from mupi.architecture.scaled_groups import grouped
 from mupi.architecture.scaling import Lent, Scaled, Scaling
+from mupi.architecture.start import Start
 from mupi.arrays import takes_numpy
-from mupi.checks import non_negative, positive_int
+from mupi.checks import positive_int
 from mupi.conventions import Conventional, function, without_address
 from mupi.layers.network import Network
 from mupi.parametrization import LearningRates, Parametrization, Roles
@@ -92,27 +93,19 @@ class FiniteNetwork(Conventional, Network):
     ):
         super().__init__()
         self.width = positive_int("finite(width=...)", width)
-        scales = dict(input_scale=input_scale, hidden_scale=hidden_scale, output_scale=output_scale)
-        stds = dict(sigma_w=sigma_w, sigma_b=sigma_b, embed_std=embed_std, input_std=input_std, readout_std=readout_std)
-        for name, value in dict(**scales, bias_scale=bias_scale, **stds).items():
-            if value is not None:
-                non_negative(f"finite({name}=...)", value)
+        start = Start(
+            input_scale, hidden_scale, output_scale, bias_scale, sigma_w, sigma_b, embed_std, input_std, readout_std,
+            fan_in_multiplier,
+        ).checked("finite")  # fmt: skip
         self.description = net
         self.parametrization, layers = place_layers(net, parametrization)
-        scale = {"input": input_scale, "hidden": hidden_scale, "readout": output_scale}
-        std = {"readout": sigma_w if readout_std is None else readout_std}
-        embed_std = sigma_w if embed_std is None else embed_std
         names = own_names(net) if names is None else names
         self._steps: list[Callable[..., Tensor] | str] = [""]  # of modules their names
         self._lent: dict[str, tuple[Scaled, dict[str, str]]] = {}
         owners: dict[str, tuple[nn.Module, Scaling]] = {}
         for i, node in enumerate(net.nodes[1:], 1):
-            role = net.role(i) or "vector"
-            scaling = Scaling(
-                role, layers.get(i, 0), width, self.parametrization, scale.get(role, 1.0), bias_scale,
-                std.get(role, sigma_w), sigma_b, generator, dtype, device,
-            )  # fmt: skip
-            place = Place(scaling, embed_std, input_std, fan_in_multiplier)
+            place = start.place(net, i, layers.get(i, 0), width, self.parametrization, generator, dtype, device)
+            scaling = place.scaling
             if node.owner in owners:
                 place = _tie(place, node, *owners[node.owner])
             step = finite(node, place, *(net.shapes[j] for j in node.inputs))

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mupi.architecture.description import Description, Node
 from mupi.architecture.finite_rules import Place, finite
+from mupi.architecture.forward_writer import ForwardWriter, Initial
 from mupi.architecture.inputs import read_inputs
 from mupi.architecture.kernel.settings import Scales, Setting, scales
 from mupi.architecture.program_rules import program as rules
 from mupi.architecture.program_values import Columns, Known, Layer, Outputs, Value, check_size
 from mupi.architecture.program_weights import first_reads
-from mupi.architecture.program_writer import Initial, Writer
 from mupi.architecture.rules import Refused
 from mupi.architecture.scaling import Scaling
 from mupi.architecture.weights import Dense, Embed, WeightOperation
@@ -79,7 +79,8 @@ class ForwardProgram(Program):
         values: list[Value] = [inputs]
         for place, node in enumerate(net.nodes[1:], 1):
             σ = found.get(place, NONE)
-            write = Writer(self, node.name, node.owner, σ.sigma_w, σ.sigma_b, initial, partial(_on_data, net, place))
+            on_data = partial(_on_data, net, place)
+            write = ForwardWriter(self, node.name, node.owner, on_data, σ.sigma_w, σ.sigma_b, initial)
             values.append(rules(node, write, *(values[i] for i in node.inputs)))
             if isinstance(value := values[-1], Layer):
                 self.layers[node.name] = value.vector
@@ -143,11 +144,11 @@ def _initial(
         o, read = node.operation, [data[i] for i in node.inputs]
         if isinstance(o, WeightOperation) and net.shapes[place].is_layer and all(v is not None for v in read):
             try:
-                rows, columns = first_reads(o, *(v for v in read if v is not None))
+                rows, columns, fan_in = first_reads(o, *(v for v in read if v is not None))
                 check_size(columns)
             except Refused as reason:
                 rules.refuse(node, reason.reason, reason.hint)
-            uses.setdefault(node.owner, []).append((node, rows, columns))
+            uses.setdefault(node.owner, []).append((node, rows / fan_in**0.5, columns))
             sigmas.setdefault(node.owner, found[place])
     for place, node in enumerate(net):
         embeds = [o for n, *_ in uses.get(node.owner, []) if isinstance(o := n.operation, Embed)]

@@ -56,7 +56,7 @@ def _normalize(operation: Normalize, write: Writer, x: Value) -> Value:
     if operation.subtract:
         vector = vector - mean(vector)
     size = _root(mean(vector * vector) + operation.eps)
-    return replace(x, vector=(vector / size).named(write.name))
+    return replace(x, vector=write.gained(operation, vector / size).named(write.name))
 
 
 @program.register(Add)

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from mupi.architecture.program_values import Columns, Layer, Value
+from mupi.architecture.coordinates import Normalize
+from mupi.architecture.program_values import Layer, Value
 from mupi.architecture.rules import Refused, Rules
+from mupi.architecture.weights import Conv, Dense, WeightOperation
 from mupi.programs import Program, Vector
 
 program = Rules("a Tensor Program", "mupi.architecture.program.register")
@@ -16,47 +17,38 @@ program = Rules("a Tensor Program", "mupi.architecture.program.register")
 
 @dataclass
 class Writer:
-    """What a rule writes with, beside the program.
+    """What a rule writes with: the program, the node, and the node's parameters as lines.
+
+    What parameters are is for those to say who write the program: see `ForwardWriter`, and `TrainingWriter` in
+    `mupi.mu`.
 
     Attributes:
         program: Where lines are written.
         name: Of the node.
         owner: Of its weights.
-        sigma_w: σ_w of the weight.
-        sigma_b: σ_b of the bias.
-        initial: By owner of weights that read data: their outputs, as columns that all their uses choose from.
         data: What the operation does with data.
     """
 
     program: Program
     name: str
     owner: str
-    sigma_w: float
-    sigma_b: float
-    initial: dict[str, "Initial"]
     data: Callable[..., Tensor]
 
-    def bias(self, columns: int) -> Vector | None:
-        """The bias as a vector, the same in all columns; None if it is zero."""
-        if self.sigma_b == 0:
-            return None
-        name = f"b.{self.owner}"
-        line = self.program.find(name) or self.program.vector(name, self.sigma_b**2)
-        assert isinstance(line, Vector)
-        return line @ torch.ones(1, columns, dtype=torch.float64)
+    def first(self, operation: WeightOperation, *data: Tensor) -> Layer:
+        """A layer that a weight makes of data."""
+        raise NotImplementedError
 
+    def next(self, operation: Dense | Conv, x: Layer) -> Layer:
+        """A layer that a weight makes of a layer."""
+        raise NotImplementedError
 
-@dataclass
-class Initial:
-    """The outputs of a weight that reads data: jointly Gaussian vectors.
+    def last(self, operation: Dense | Conv, x: Layer) -> Value:
+        """Outputs that a weight makes of a layer."""
+        raise NotImplementedError
 
-    Attributes:
-        vector: The outputs, one column for each input and position.
-        uses: For each use, by the node's name, which columns and their axes.
-    """
-
-    vector: Vector
-    uses: dict[str, tuple[slice, Columns]]
+    def gained(self, operation: Normalize, normal: Vector) -> Vector:
+        """A normalized layer with its gain and shift."""
+        return normal
 
 
 def layer(x: Value) -> Layer:
