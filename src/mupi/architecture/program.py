@@ -9,18 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.architecture.description import Description, Node
-from mupi.architecture.finite_rules import Place, finite
 from mupi.architecture.forward_writer import ForwardWriter, Initial
 from mupi.architecture.inputs import read_inputs
 from mupi.architecture.kernel.settings import Scales, Setting, scales
+from mupi.architecture.on_data import on_data
 from mupi.architecture.program_rules import program as rules
 from mupi.architecture.program_values import Columns, Known, Layer, Outputs, Value, check_size
 from mupi.architecture.program_weights import first_reads
 from mupi.architecture.rules import Refused
-from mupi.architecture.scaling import Scaling
 from mupi.architecture.weights import Dense, Embed, WeightOperation
 from mupi.arrays import takes_numpy
-from mupi.parametrization import Roles
 from mupi.programs import Program, Scalar, Values, Vector, mean
 
 NONE = Scales(0.0, 0.0, 0.0, 0.0)
@@ -79,8 +77,8 @@ class ForwardProgram(Program):
         values: list[Value] = [inputs]
         for place, node in enumerate(net.nodes[1:], 1):
             σ = found.get(place, NONE)
-            on_data = partial(_on_data, net, place)
-            write = ForwardWriter(self, node.name, node.owner, on_data, σ.sigma_w, σ.sigma_b, initial)
+            of_data = partial(on_data, net, place)
+            write = ForwardWriter(self, node.name, node.owner, of_data, σ.sigma_w, σ.sigma_b, initial)
             values.append(rules(node, write, *(values[i] for i in node.inputs)))
             if isinstance(value := values[-1], Layer):
                 self.layers[node.name] = value.vector
@@ -115,14 +113,6 @@ class ForwardProgram(Program):
                 raise ValueError("`program(x)` must be of a network with a layer; got one of data alone")
 
 
-def _on_data(net: Description, place: int, *values: Tensor) -> Tensor:
-    """What an operation without parameters does, as in a finite network."""
-    node = net.nodes[place]
-    vector = Scaling("vector", 0, 1, Roles.mup().parametrization)
-    step = finite(node, Place(vector, 1.0, None, False), *(net.shapes[i] for i in node.inputs))
-    return step(*values)
-
-
 def _data(net: Description, inputs: Tensor) -> list[Tensor | None]:
     """The values that depend on no weight; None for others."""
     values: list[Tensor | None] = [inputs]
@@ -130,7 +120,7 @@ def _data(net: Description, inputs: Tensor) -> list[Tensor | None]:
         read = [values[i] for i in node.inputs]
         known = [v for v in read if v is not None]
         is_data = len(known) == len(read) and not isinstance(node.operation, WeightOperation)
-        values.append(_on_data(net, place, *known) if is_data and rules.covers(node.operation) else None)
+        values.append(on_data(net, place, *known) if is_data and rules.covers(node.operation) else None)
     return values
 
 

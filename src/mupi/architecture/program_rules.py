@@ -61,8 +61,8 @@ def _normalize(operation: Normalize, write: Writer, x: Value) -> Value:
 
 @program.register(Add)
 def _add(operation: Add, write: Writer, x: Value, y: Value) -> Value:
-    if isinstance(x, Outputs) and isinstance(y, Outputs):
-        return x.plus(y)
+    if (isinstance(x, Outputs) and isinstance(y, Outputs)) or (isinstance(x, Known) and isinstance(y, Known)):
+        return x.plus(y)  # pyright: ignore[reportArgumentType]
     if isinstance(x, Tensor) and isinstance(y, Tensor):
         return write.data(x, y)
     x, y = _same_columns(x, y)
@@ -120,9 +120,7 @@ def _move(operation: Operation, write: Writer, x: Value) -> Value:
     """Operations between positions are linear in columns: what they do with their numbers says which go where."""
     if isinstance(x, Tensor):
         return write.data(x)
-    if isinstance(x, Known):
-        raise Refused("it reads outputs that converge to numbers")
-    if isinstance(x, Outputs) and isinstance(operation, Reshape | Permute):
+    if isinstance(x, Outputs | Known) and isinstance(operation, Reshape | Permute):
         raise Refused("it may mix positions and channels of outputs")
     columns = x.columns
     unit = torch.eye(columns.count, dtype=torch.float64)

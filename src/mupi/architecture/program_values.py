@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.architecture.rules import Refused
-from mupi.programs import Scalar, Vector
+from mupi.programs import Scalar, Vector, apply
 
 LARGEST = 1024
 """Columns of a line; constants that mix them are matrices of their square."""
@@ -131,6 +131,23 @@ class Known:
 
     scalar: Scalar
     columns: Columns
+
+    def mixed(self, weights: Float[Tensor, "old new"], columns: Columns) -> "Known":
+        """Combinations of columns."""
+        mixed = apply(lambda s: weights.T.to(s.dtype) @ s, self.scalar, name="mix")
+        return Known(mixed, columns)
+
+    def widened(self, columns: Columns) -> "Known":
+        """See `Layer.widened`."""
+        if columns == self.columns:
+            return self
+        weights = selection(self.columns.count, self.columns.numbers_in(columns).flatten())
+        return self.mixed(weights, columns)
+
+    def plus(self, other: "Known") -> "Known":
+        """The sum."""
+        columns = together(self.columns, other.columns)
+        return Known(self.widened(columns).scalar + other.widened(columns).scalar, columns)
 
 
 Value = Tensor | Layer | Outputs | Known

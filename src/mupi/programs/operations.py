@@ -77,6 +77,25 @@ class GaussianMatrix(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class Constant(Operation):
+    """Numbers that are given.
+
+    Attributes:
+        value: The numbers, in double precision.
+    """
+
+    value: Float[Tensor, "..."]
+
+    def compute(self, space: Any, *values: Any) -> Any:
+        """See `Operation`."""
+        return self.value.to(space.dtype)
+
+    def formula(self, *names: str) -> str:
+        """See `Operation`."""
+        return "constant"
+
+
+@dataclass(frozen=True, eq=False)
 class Function(Operation):
     """A function of coordinates of vectors, and of scalars and constants.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mupi.arrays import takes_numpy
-from mupi.checks import fail, non_negative, positive_int
+from mupi.checks import fail, finite, non_negative, positive_int
 from mupi.programs import probe
 from mupi.programs.doubt import exact_errors
 from mupi.programs.evaluation import evaluate
@@ -17,7 +17,7 @@ from mupi.programs.exact import Exact
 from mupi.programs.explain import explain
 from mupi.programs.line import Line, Listing
 from mupi.programs.matrices import Matrix
-from mupi.programs.operations import GaussianMatrix, InitialVector
+from mupi.programs.operations import Constant, GaussianMatrix, InitialVector
 from mupi.programs.spaces import Samples, Width
 from mupi.programs.vectors import Scalar, Vector
 
@@ -143,6 +143,20 @@ class Program(Listing):
                 fail(f"matrix({name!r}, sigma={sigma})", f"the same as in {known}", f"σ = {sigma}", "rename it")
             return known
         return self.write(Matrix, GaussianMatrix(sigma, ratio), (), sigma, name)
+
+    def constant(self, value: float | Sequence | Tensor, name: str = "") -> Scalar:
+        """Numbers that are given, as a scalar: finitely many parameters, which do not depend on the width.
+
+        Args:
+            value: The numbers, of any shape.
+            name: The scalar's name.
+
+        Raises:
+            ValueError: If they are not finite, or the name is taken.
+        """
+        numbers = torch.as_tensor(value, dtype=torch.float64).detach().clone()
+        finite("constant(value=...)", numbers)
+        return self.write(Scalar, Constant(numbers), (), probe.plausible(numbers), name)
 
     def run(
         self,
