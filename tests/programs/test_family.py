@@ -92,16 +92,6 @@ def test_directions_that_were_met_cost_nothing():
     assert (W.family.right.rank, W.family.left.rank) == (5, 0)
 
 
-def test_scratch_forgets():
-    space = samples()
-    W = space.matrix(1.0)
-    W @ randn(400, 2)
-    with space.scratch():
-        W.T @ (W @ randn(400, 3, seed=1))
-        assert W.family.right.rank == 5
-    assert (W.family.right.rank, W.family.left.rank) == (2, 0)
-
-
 def test_a_step_of_sgd_is_a_rank_one_change():
     p = Program()
     W, x, y = p.matrix("W"), p.vector("x"), p.vector("y")

@@ -46,7 +46,7 @@ class Start:
             ValueError: If a number is negative or not finite.
         """
         for name, value in asdict(self).items():
-            if value is not None:
+            if value is not None and not isinstance(value, bool):
                 non_negative(f"{reading}({name}=...)", value)
         return self
 

@@ -65,6 +65,11 @@ class Forward:
     z: list[Vector]
     f: Scalar
 
+    @property
+    def features(self) -> Vector:
+        """What the readout reads."""
+        return self.z[-1]
+
 
 def squared_distance(f: Float[Tensor, "batch d_out"], y: Float[Tensor, "batch d_out"]) -> Float[Tensor, ""]:
     """Mean over the batch of |f − y|²."""

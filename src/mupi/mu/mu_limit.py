@@ -1,44 +1,52 @@
-"""`MuLimit`: an infinitely wide perceptron of any depth, trained by SGD in any stable abc-parametrization."""
+"""`MuLimit`: an infinitely wide network, trained by SGD."""
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from mupi.activations import Activation, Tanh, as_activation
+from mupi.architecture.description import Description
+from mupi.architecture.inputs import read_inputs
+from mupi.architecture.start import Start
+from mupi.architecture.zoo import perceptron
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, non_negative, positive_int
-from mupi.mu.descent import Descent, Loss, TrainedPerceptron, check_loss, reaching, squared_distance
+from mupi.mu.descent import Descent, Loss, check_loss, reaching, squared_distance
 from mupi.mu.fit_records import FitRecord, summarized
 from mupi.mu.fit_targets import targets_of
+from mupi.mu.limit_values import LimitValues
 from mupi.mu.tangent import TangentPerceptron
-from mupi.parametrization import Parametrization
-from mupi.programs.evaluation import evaluate
-from mupi.programs.line import Line
+from mupi.mu.trained_network import Rates, TrainedNetwork
+from mupi.parametrization import Parametrization, Roles
 from mupi.programs.spaces import Samples
-from mupi.programs.vectors import Scalar, mean
+from mupi.programs.vectors import mean
+from mupi.progress import progress_display
 
 
 @takes_numpy
 class MuLimit:
-    """The limit n → ∞ of `mupi.MLP` without biases, trained by SGD (Yang & Hu 2021, the Master Theorem).
+    """The limit n → ∞ of a network, trained by SGD (Yang & Hu 2021; Yang & Littwin 2023, the Master Theorem).
 
     In μP, and wherever else features are learned, the Tensor Program of the whole training is written step by step
-    (`TrainedPerceptron`) and its random variables are sampled, all at once (`Samples`).
+    (`TrainedNetwork`: forward by the rules of the description, backward by `mupi.gradients`) and its random variables
+    are sampled, all at once (`Samples`). It is the limit of ``net.finite(width)`` with the same arguments, trained by
+    `torch.optim.SGD` on its ``parameter_groups(lr, first, last, bias, weight_decay)``.
 
-    In the kernel regime it is that of the tangent kernel (`TangentPerceptron`), and the network is centred inside the
-    loss: with f̃ the perceptron's output, f = f̃ − f̃_0 is what the loss takes and what is given here, so that SGD
-    descends L(f̃ − f̃_0, y). That is not the change f̃ − f̃_0 of a network trained on L(f̃, y), whose gradients depend on
-    f̃_0, a Gaussian process in the limit. Only with the squared distance are the two alike: there the change is f for
-    the targets y − f̃_0(x).
+    In the kernel regime (of perceptrons) it is that of the tangent kernel (`TangentPerceptron`), and the network is
+    centred inside the loss: with f̃ the perceptron's output, f = f̃ − f̃_0 is what the loss takes and what is given here,
+    so that SGD descends L(f̃ − f̃_0, y). That is not the change f̃ − f̃_0 of a network trained on L(f̃, y), whose gradients
+    depend on f̃_0, a Gaussian process in the limit. Only with the squared distance are the two alike: there the change
+    is f for the targets y − f̃_0(x).
 
-    With S samples, B inputs a step and T steps a hidden matrix has a basis of rank K ≤ TB each way: memory is 4 S K
-    numbers for each hidden matrix and replicate, and a step takes about 20 S K B multiplications. Directions of
-    relative size below ``tolerance`` are not followed, which keeps K small.
+    With S samples, B inputs (times positions) a step and T steps a hidden matrix has a basis of rank K ≤ TB each way:
+    memory is 4 S K numbers for each hidden matrix and replicate, and a step takes about 20 S K B multiplications.
+    Directions of relative size below ``tolerance`` are not followed, which keeps K small.
 
     >>> x, y = torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0], [-1.0]])
     >>> limit = mupi.MuLimit(1, lr=0.1, samples=256, generator=torch.Generator().manual_seed(0)).fit(x, y, steps=3)
@@ -51,20 +59,31 @@ class MuLimit:
         losses: Of these outputs, with the targets that the step took.
         loss_errors: Their standard errors.
         test_outputs: f_0 … f_{T−1} on the test inputs; NaN for steps of a `fit` without, None if all were.
-        feature_kernels: E φ(h^L)φ(h^L)' of the inputs of `fit`, at every step.
+        feature_kernels: E φ(h^L)φ(h^L)' of the inputs of `fit` (and of their positions, where the readout reads
+            several), at every step.
 
     Args:
-        depth: Number L ≥ 1 of hidden layers.
-        activation: φ; None for tanh.
-        parametrization: A stable and nontrivial one; None for μP.
+        net: A description (`mupi.trace`, `mupi.architecture`); or the depth L ≥ 1 of a perceptron without biases.
+        activation: φ of that perceptron; None for tanh.
+        parametrization: A stable and nontrivial one; None for μP. Of a description μP, up to shift.
         lr: Learning rate η.
         momentum: Momentum μ.
-        weight_decay: λ; every weight shrinks by 1 − ηλ a step.
-        loss: Of outputs (batch, d_out) and targets, which are floats (batch, d_out) or class labels (batch,); None for
-            the mean over the batch of squared distances, which takes labels as their `centered_one_hot`.
+        weight_decay: λ; every parameter shrinks by 1 − ηλ a step.
+        nesterov: Whether momentum is Nesterov's.
+        first: Multiplier of η for the weights that read data.
+        last: Multiplier of η for the readout.
+        bias: Multiplier of η for biases, gains and shifts.
+        loss: Of outputs (batch, *axes) and targets, which are floats of the same shape or class labels; None for the
+            mean over the batch of squared distances, which takes labels as their `centered_one_hot`.
         sigma_w: σ of the weights.
+        sigma_b: σ of the biases of layers; those of outputs start at 0.
+        embed_std: σ of embeddings and tables, if not sigma_w.
         input_std: σ_1, if not sigma_w/√d.
         readout_std: σ_{L+1}, if not sigma_w; 0 for a network that starts at zero.
+        input_scale: α of the weights that read data.
+        hidden_scale: α of the hidden weights.
+        output_scale: α of the readout.
+        bias_scale: α_b of the biases; 0 leaves them out.
         samples: Number S of samples of the limit, in each replicate.
         replicates: Independent repetitions, for standard errors.
         tolerance: Relative size below which directions are dropped.
@@ -72,68 +91,100 @@ class MuLimit:
         dtype: Floating dtype of the samples.
 
     Raises:
-        ValueError: For an unstable or trivial parametrization, one of another depth, and numbers out of range.
+        ValueError: For an unstable or trivial parametrization, one of another depth, numbers out of range, and an
+            operation that has no Tensor Program.
     """
 
-    outputs: Float[Tensor, "times batch d_out"]
-    output_errors: Float[Tensor, "times batch d_out"]
+    outputs: Float[Tensor, "times batch *axes"]
+    output_errors: Float[Tensor, "times batch *axes"]
     losses: Float[Tensor, " times"]
     loss_errors: Float[Tensor, " times"]
-    test_outputs: Float[Tensor, "times tests d_out"] | None = None
-    feature_kernels: Float[Tensor, "times batch batch"]
+    test_outputs: Float[Tensor, "times tests *axes"] | None = None
+    feature_kernels: Float[Tensor, "times columns columns"]
 
     def __init__(
         self,
-        depth: int = 2,
+        net: int | Description = 2,
         activation: Activation | Callable[[Tensor], Tensor] | None = None,
-        parametrization: Parametrization | None = None,
+        parametrization: Parametrization | Roles | None = None,
         *,
         lr: float = 1.0,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        nesterov: bool = False,
+        first: float = 1.0,
+        last: float = 1.0,
+        bias: float = 1.0,
         loss: Loss | None = None,
         sigma_w: float = 1.0,
+        sigma_b: float = 0.0,
+        embed_std: float | None = None,
         input_std: float | None = None,
         readout_std: float | None = None,
+        input_scale: float = 1.0,
+        hidden_scale: float = 1.0,
+        output_scale: float = 1.0,
+        bias_scale: float = 1.0,
         samples: int = 4096,
         replicates: int = 4,
         tolerance: float = 1e-3,
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
     ):
-        for name, value in dict(depth=depth, samples=samples, replicates=replicates).items():
+        for name, value in dict(samples=samples, replicates=replicates).items():
             positive_int(f"MuLimit({name}=...)", value)
-        stds = dict(sigma_w=sigma_w, input_std=input_std, readout_std=readout_std)
-        rates = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, tolerance=tolerance)
-        for name, value in dict(**stds, **rates).items():
-            if value is not None:
-                non_negative(f"MuLimit({name}=...)", value)
+        rates = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, first=first, last=last, bias=bias)
+        for name, value in dict(**rates, tolerance=tolerance).items():
+            non_negative(f"MuLimit({name}=...)", value)
+        self.start = Start(
+            input_scale, hidden_scale, output_scale, bias_scale, sigma_w, sigma_b, embed_std, input_std, readout_std
+        ).checked("MuLimit")
         smallest = 20 * torch.finfo(dtype).eps ** 0.5
         if not smallest <= tolerance < 1:
             fail("MuLimit(tolerance=...)", f"between {smallest:.1g} and 1, for {dtype}", tolerance)
         if replicates < 2:
             fail("MuLimit(replicates=...)", "at least 2, for standard errors", replicates)
-        self.parametrization = Parametrization.mup(depth) if parametrization is None else parametrization
-        p = self.parametrization
-        if p.depth != depth:
-            fail("MuLimit(parametrization=...)", f"of depth {depth}", f"depth {p.depth}")
-        if not (p.learns_features or p.kernel_regime):
-            fail("MuLimit(parametrization=...)", "stable and nontrivial", f"one that is not: {p.verdict}")
-        if p.kernel_regime and weight_decay:
-            fail("MuLimit(weight_decay=...)", "0 in the kernel regime, where the kernel would move", weight_decay)
-        self.depth = depth
-        self.activation = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
-        # An initial readout smaller than 1/n is not seen in the limit.
-        readout_std = 0.0 if p.learns_features and not p.readout_maximally_initialized else readout_std
+        self.rates = Rates(lr, momentum, weight_decay, nesterov, first, last, bias)
         self.loss = squared_distance if loss is None else loss
-        self.stds = input_std, sigma_w, sigma_w if readout_std is None else readout_std
-        self.descent = Descent(lr, momentum, weight_decay, reaching(p))
-        self.spaces = [Samples(samples, generator, dtype, tolerance) for _ in range(replicates)]
-        self.values: list[dict[Line, Tensor]] = [{} for _ in range(replicates)]
-        self.net: TrainedPerceptron | None = None
-        self._written = 0
+        self.activation = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
+        self.depth = None if isinstance(net, Description) else positive_int("MuLimit(depth=...)", net)
+        self.description = net if isinstance(net, Description) else None
+        if self.description is not None and activation is not None:
+            fail("MuLimit(activation=...)", "None for a description, which has its own", activation)
+        self.parametrization = self._parametrization(parametrization)
+        self.limits = LimitValues([Samples(samples, generator, dtype, tolerance) for _ in range(replicates)])
+        self.net: TrainedNetwork | TangentPerceptron | None = None
+        self._outputs_known: int | None = None
         self._records: list[FitRecord] = []
-        self._broken = False
+
+    def _parametrization(self, given: Parametrization | Roles | None) -> Parametrization:
+        """The exponents, if they have such a limit.
+
+        Raises:
+            ValueError: If they do not.
+        """
+        argument = "MuLimit(parametrization=...)"
+        if self.depth is None:
+            p = (given or Roles.mup()) if not isinstance(given, Roles) else given
+            p = p.parametrization if isinstance(p, Roles) else p
+            if not p.is_maximal:
+                hint = "for lazy training take net.ntk() in mupi.KernelDynamics"
+                fail(argument, "μP, up to shift, for a description", f"one that is not: {p.verdict}", hint)
+            return p
+        p = Parametrization.mup(self.depth) if given is None else given
+        p = p.parametrization if isinstance(p, Roles) else p
+        if p.depth != self.depth:
+            fail(argument, f"of depth {self.depth}", f"depth {p.depth}")
+        if not (p.learns_features or p.kernel_regime):
+            fail(argument, "stable and nontrivial", f"one that is not: {p.verdict}")
+        r = self.rates
+        if p.kernel_regime:
+            if r.weight_decay:
+                fail("MuLimit(weight_decay=...)", "0 in the kernel regime, where the kernel would move", r.weight_decay)
+            for name in ("nesterov", "first", "last", "bias"):
+                if getattr(r, name) != (name != "nesterov"):
+                    fail(f"MuLimit({name}=...)", "left out in the kernel regime", getattr(r, name))
+        return p
 
     def fit(
         self,
@@ -147,7 +198,8 @@ class MuLimit:
     ) -> "MuLimit":
         """Take steps of SGD on all of x; called again, go on from there.
 
-        After Ctrl-C, or if training diverges, the attributes hold the steps that were finished.
+        After Ctrl-C, or if training diverges, the network and the attributes are as after the last step that was
+        finished; `fit` goes on from there.
 
         Args:
             x: Training inputs, one row each.
@@ -157,7 +209,7 @@ class MuLimit:
             steps: How many steps to take.
             test_x: Inputs to follow, which are not trained on.
             classes: d_out, where some classes may have no label.
-            progress: Where to show a bar; None for nowhere.
+            progress: Where to show a bar; None for standard output, if it is a terminal.
 
         Raises:
             ValueError: For inputs of another shape or with NaN, or as many as at first in a later call; for targets
@@ -173,11 +225,12 @@ class MuLimit:
         if test_x is not None and tests - {len(test_x)}:
             fail("MuLimit.fit(test_x)", f"of {tests.pop()} rows, as in an earlier fit", len(test_x))
         try:
-            for _ in track(range(steps), "step", console=progress, disable=progress is None, transient=True):
-                at_tests = None if test_x is None else self._outputs(test_x)
-                outputs, kernel = self._step(x, targets)
-                losses = torch.stack([self.loss(f, targets) for f in (outputs.mean(0), *outputs)])
-                self._records.append(FitRecord(outputs, kernel, at_tests, losses))
+            with progress_display(progress) as display:
+                for _ in display.track(range(steps), description="step"):
+                    at_tests = None if test_x is None else self._outputs(test_x)
+                    outputs, kernel = self._step(x, targets)
+                    losses = torch.stack([self.loss(f, targets) for f in (outputs.mean(0), *outputs)])
+                    self._records.append(FitRecord(outputs, kernel, at_tests, losses))
         finally:
             self._summarize()
         return self
@@ -193,14 +246,19 @@ class MuLimit:
         return self._step(x, self._begin(x, y, classes))
 
     def _step(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        net = self._net(x)
-        at = net.step(x, targets, self.loss)
-        kernel = mean(at.z[-1], at.z[-1])
-        self._advance()
-        return self._stack(at.f), self._stack(kernel)
+        with self._tried(keep=True) as net:
+            at = net.step(x, targets, self.loss)
+            kernel = mean(at.features, at.features)
+            self.limits.advance(net.program.lines[self._written :], net.state)
+            found = self.limits.stack(at.f), self.limits.stack(kernel)
+            self._written = len(net.program.lines)
+            if isinstance(net, TrainedNetwork):
+                self.limits.rename(net.restart())
+                self._written = len(net.program.lines)
+        return found
 
-    def predict(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d_out"]:
-        """f(x), the mean over replicates.
+    def predict(self, x: Tensor) -> Tensor:
+        """f(x) of shape (batch, *axes), the mean over replicates.
 
         Raises:
             ValueError: Before the first step, or for inputs of another shape or with NaN.
@@ -213,10 +271,12 @@ class MuLimit:
         Raises:
             ValueError: As `predict`.
         """
-        one, other = self._net(x1).forward(x1), self._net(x2).forward(x2)
-        kernel = mean(one.z[-1], other.z[-1])
-        self._advance(scratch=True)
-        return self._stack(kernel).mean(0)
+        self._check(x1), self._check(x2)
+        with self._tried(keep=False) as net:
+            one, other = net.forward(x1), net.forward(x2)
+            kernel = mean(one.features, other.features)
+            self.limits.advance(net.program.lines[self._written :], net.state)
+            return self.limits.stack(kernel).mean(0)
 
     def hidden(self, x: Float[Tensor, "batch d"]) -> list[Float[Tensor, "samples batch"]]:
         """Samples of Z^{h^1}, …, Z^{h^L}: rows are neurons, those of all replicates one below the other.
@@ -224,15 +284,56 @@ class MuLimit:
         Raises:
             ValueError: As `predict`.
         """
-        at = self._net(x).forward(x)
-        self._advance(scratch=True, keep=at.h)
-        return [torch.cat([values.pop(h) for values in self.values]) for h in at.h]
+        self._check(x)
+        with self._tried(keep=False) as net:
+            at = net.forward(x)
+            self.limits.advance(net.program.lines[self._written :], net.state, at.h)
+            return [torch.cat([values[h] for values in self.limits.values]) for h in at.h]
 
     @property
     def ranks(self) -> list[tuple[int, int]]:
         """Of each hidden matrix, the directions met forwards and backwards, the most over replicates."""
-        families = zip(*(space.families for space in self.spaces), strict=True)
+        families = zip(*(space.families for space in self.limits.spaces), strict=True)
         return [(max(f.right.rank for f in fs), max(f.left.rank for f in fs)) for fs in families]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything from which training goes on, as tensors: for `torch.save`.
+
+        Raises:
+            ValueError: Before the first step, and in the kernel regime.
+        """
+        if not isinstance(self.net, TrainedNetwork):
+            got = "one in the kernel regime" if self.net else "no step"
+            fail("MuLimit.state_dict()", "of a network that learns features, after a step", got)
+        generator = self.limits.spaces[0].generator
+        return {
+            "limit": self.limits.state_dict(self.net.named_state),
+            "width": self._outputs_known,
+            "inputs": self._inputs,
+            "records": [vars(record) for record in self._records],
+            "generator": None if generator is None else generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where another, made with the same arguments, was.
+
+        Raises:
+            ValueError: If the state is of another network, or of other samples.
+        """
+        x = torch.zeros(1, *state["inputs"], dtype=torch.int64 if self._tokens else self.limits.spaces[0].dtype)
+        net = self._made(x, state["width"])
+        assert isinstance(net, TrainedNetwork)
+        net.forward(x)
+        net.move(n.removesuffix(".velocity") for n in state["limit"][0]["values"] if n.endswith(".velocity"))
+        net.restart()
+        self.limits.load_state_dict(state["limit"], net.named_state)
+        self.net, self._written = net, len(net.program.lines)
+        self._outputs_known, self._inputs = state["width"], tuple(state["inputs"])
+        self._records = [FitRecord(**record) for record in state["records"]]
+        generator = self.limits.spaces[0].generator
+        if generator is not None and state["generator"] is not None:
+            generator.set_state(state["generator"])
+        self._summarize()
 
     def _begin(self, x: Tensor, y: Tensor, classes: int | None) -> Tensor:
         """The targets as the loss takes them; the first time, begin the network's lines.
@@ -240,55 +341,89 @@ class MuLimit:
         Raises:
             ValueError: If inputs, targets or the loss are not what `fit` wants.
         """
-        known = None if self.net is None else self.net.V.columns
-        encoded = self.loss is squared_distance
-        targets, d_out = targets_of(y, len(x), classes, known, encoded=encoded, dtype=self.spaces[0].dtype)
+        dtype = self.limits.spaces[0].dtype
         self._check(x)
-        check_loss("MuLimit(loss=...)", self.loss, targets, (d_out,), self.spaces[0].dtype)
+        encoded = self.loss is squared_distance
+        positions = self.description is not None and bool(self.description.output.positions)
+        if positions:
+            assert self.description is not None
+            axes = self.description.output.axes
+            if not isinstance(y, Tensor) or len(y) != len(x):
+                fail("MuLimit.fit(y)", f"of {len(x)} rows, one for each of x", getattr(y, "shape", y))
+            targets, width = y.to(dtype) if y.is_floating_point() else y, int(axes[-1])  # pyright: ignore[reportArgumentType]
+        else:
+            known = self._outputs_known
+            if known is None and self.description is not None:
+                known = int(self.description.output.axes[-1])  # pyright: ignore[reportArgumentType]
+            targets, width = targets_of(y, len(x), classes, known, encoded=encoded, dtype=dtype)
+            axes = (width,)
+        check_loss("MuLimit(loss=...)", self.loss, targets, tuple(axes), dtype)
         if self.net is None:
-            d = x.shape[1]
-            first, hidden, last = self.stds
-            stds = hidden / d**0.5 if first is None else first, hidden, last
-            kind = TangentPerceptron if self.parametrization.kernel_regime else TrainedPerceptron
-            self.net = kind(d, d_out, self.depth, self.activation, stds, self.descent)
+            self.net, self._outputs_known, self._inputs = self._made(x, width), width, tuple(x.shape[1:])
+            self._written = 0
         return targets
 
+    @property
+    def _tokens(self) -> bool:
+        return self.description is not None and self.description.input.integers
+
+    def _made(self, x: Tensor, outputs: int) -> TrainedNetwork | TangentPerceptron:
+        """The network, for inputs of such sizes."""
+        p, start = self.parametrization, self.start
+        if self.depth is None:
+            assert self.description is not None
+            return TrainedNetwork(self.description, start, self.rates)
+        d, r = x.shape[1], self.rates
+        if p.kernel_regime:
+            first = start.sigma_w / d**0.5 if start.input_std is None else start.input_std
+            last = start.sigma_w if start.readout_std is None else start.readout_std
+            descent = Descent(r.lr, r.momentum, r.weight_decay, reaching(p))
+            return TangentPerceptron(d, outputs, self.depth, self.activation, (first, start.sigma_w, last), descent)
+        # An initial readout smaller than 1/n is not seen in the limit.
+        start = start if p.readout_maximally_initialized else replace(start, readout_std=0.0)
+        net = perceptron(d, outputs, self.depth, self.activation, bias=False)
+        still = {f"layers.{i}.weight" for i, learns in enumerate(reaching(p)) if not learns}
+        return TrainedNetwork(net, start, self.rates, frozenset(still))
+
     def _check(self, x: Tensor) -> None:
-        """Raise ``ValueError`` unless inputs are what the network takes, and it can go on."""
+        """Raise ``ValueError`` unless inputs are what the network takes."""
+        if self.depth is None:
+            assert self.description is not None
+            read_inputs(self.description, x, None)
+            return
         if x.ndim != 2 or not x.is_floating_point():
             fail("MuLimit: x", "of shape (batch, d) and a floating dtype", f"{tuple(x.shape)}, {x.dtype}")
         finite("MuLimit: x", x)
-        if self._broken:
-            fail("MuLimit", "used until a step fails or is interrupted", "one after that", "make a new one")
-        if self.net is not None and x.shape[1] != self.net.U.columns:
-            fail("MuLimit: x", f"of shape (batch, {self.net.U.columns})", tuple(x.shape))
+        if self.net is not None and x.shape[1:] != self._inputs:
+            fail("MuLimit: x", f"of shape (batch, {self._inputs[0]})", tuple(x.shape))
 
-    def _net(self, x: Tensor) -> TrainedPerceptron:
-        """The network's lines, which have been begun, for inputs."""
-        self._check(x)
-        if self.net is None:
+    @contextmanager
+    def _tried(self, keep: bool) -> Iterator[Any]:
+        """The network; its lines and their values are as before if something fails inside, or is not to be kept.
+
+        Raises:
+            ValueError: Before the first step.
+        """
+        net = self.net
+        if net is None:
             fail("MuLimit", "trained before it is asked for predictions", "no step", "call fit(x, y, steps)")
-        return self.net
+        mark, written, done = net.mark(), self._written, False
+        try:
+            with self.limits.tried(keep):
+                yield net
+            done = True
+        finally:
+            if not (done and keep):
+                net.go_back(mark)
+                self._written = written
 
-    def _advance(self, scratch: bool = False, keep: Sequence[Line] = ()) -> None:
-        """Evaluate the lines that were written since the last time."""
-        assert self.net is not None
-        lines = self.net.program.lines[self._written :]
-        self._written, self._broken = len(self.net.program.lines), True
-        for space, known in zip(self.spaces, self.values, strict=True):
-            with space.scratch() if scratch else nullcontext():
-                evaluate(lines, space, [*self.net.state, *keep], known)
-        self._broken = False
-
-    def _stack(self, scalar: Scalar) -> Tensor:
-        """A scalar's value in each replicate."""
-        return torch.stack([values[scalar] for values in self.values])
-
-    def _outputs(self, x: Tensor) -> Float[Tensor, "replicates batch d_out"]:
+    def _outputs(self, x: Tensor) -> Float[Tensor, "replicates batch *axes"]:
         """f(x) in each replicate."""
-        f = self._net(x).forward(x).f
-        self._advance(scratch=True)
-        return self._stack(f)
+        self._check(x)
+        with self._tried(keep=False) as net:
+            f = net.forward(x).f
+            self.limits.advance(net.program.lines[self._written :], net.state)
+            return self.limits.stack(f)
 
     def _summarize(self) -> None:
         """Set the attributes from the records."""

@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import add
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -51,6 +52,19 @@ class TangentPerceptron(TrainedPerceptron):
     def state(self) -> list:
         """The lines from which the next step goes on."""
         return super().state if self.X is None else [*super().state, *self.at.z, *self.δ]
+
+    def mark(self) -> Any:
+        """What `go_back` takes."""
+        kept = {name: vars(self)[name] for name in ("X", "at", "δ", "Θ", "A", "momentum") if name in vars(self)}
+        return len(self.program.lines), kept
+
+    def go_back(self, mark: Any) -> None:
+        """To lines and coefficients as they were."""
+        count, kept = mark
+        self.program.forget(count)
+        for name in ("X", "at", "δ", "Θ", "A", "momentum"):
+            vars(self).pop(name, None)
+        vars(self).update(kept)
 
     def _gradients(self, at: Forward) -> list[Vector]:
         """n ∂f/∂h^l of one output; of the others they are independent copies, equal in law."""

@@ -1,5 +1,6 @@
 """The program of a described network's training: forward, backward and SGD, line by line."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -79,13 +80,14 @@ class TrainedNetwork:
         net: The description.
         start: Multipliers and standard deviations, as for a finite network.
         rates: Of SGD.
+        still: Names of parameters whose updates do not reach the limit; they only decay.
     """
 
-    def __init__(self, net: Description, start: Start, rates: Rates):
+    def __init__(self, net: Description, start: Start, rates: Rates, still: frozenset[str] = frozenset()):
         for node in net:
             if isinstance(node.operation, Dropout) and node.operation.p:
                 fail("MuLimit(net)", "a network without dropout", str(node), "trace it with p=0")
-        self.net, self.start, self.rates = net, start, rates
+        self.net, self.start, self.rates, self.still = net, start, rates, still
         self.program = Program()
         self.parameters = Parameters(self.program)
         self.velocity: dict[str, Any] = {}
@@ -95,6 +97,11 @@ class TrainedNetwork:
     def state(self) -> list[Line]:
         """The lines from which the next step goes on."""
         return [*self.parameters.lines.values(), *self.velocity.values()]
+
+    @property
+    def named_state(self) -> dict[str, Line]:
+        """The same by name."""
+        return self.parameters.lines | {f"{name}.velocity": line for name, line in self.velocity.items()}
 
     def forward(self, x: Tensor) -> Pass:
         """Write the lines of a forward pass."""
@@ -109,11 +116,56 @@ class TrainedNetwork:
     def step(self, x: Tensor, y: Tensor, loss: Loss) -> Pass:
         """Write the lines of a step of SGD; returns its forward pass."""
         at = self.forward(x)
-        names, lines = zip(*self.parameters.lines.items(), strict=True)
-        found = gradients(apply(loss, at.f, y, name="loss"), lines)
-        for name, line, gradient in zip(names, lines, found, strict=True):
-            self.parameters.lines[name] = self._descend(name, line, gradient)
+        weights = self.parameters.lines
+        moving = [name for name in weights if name not in self.still]
+        found = gradients(apply(loss, at.f, y, name="loss"), [weights[name] for name in moving])
+        for name, gradient in zip(moving, found, strict=True):
+            weights[name] = self._descend(name, weights[name], gradient)
+        for name in self.still & weights.keys():
+            weights[name] = self._shrunk(weights[name])
         return at
+
+    def restart(self) -> dict[Line, Line]:
+        """Go on in a program of its own from the lines of now; which new line stands for which old one.
+
+        Whoever evaluates it gives the new lines the values of the old, and nothing grows with the number of steps.
+        """
+        self.program, new = Program(), {}
+        weights, velocity = self.parameters.lines, self.velocity
+        for name, line in weights.items():
+            weights[name] = new[line] = self._given(name, line)
+        for name, line in velocity.items():
+            # A matrix on the bases of the weight's.
+            given = 0.0 * weights[name] if isinstance(line, Matrix) else self._given(f"{name}.velocity", line)
+            velocity[name] = new[line] = given
+        self.parameters.program, self.passes = self.program, 0
+        return new
+
+    def _given(self, name: str, line: Line) -> Line:
+        """A line of a value that is known."""
+        match line:
+            case Matrix():
+                return self.program.matrix(name, line.sigma, line.ratio)
+            case Vector():
+                return self.program.given(line.columns, name)
+            case _:
+                return self.program.constant(line.probe, name)
+
+    def move(self, names: Iterable[str]) -> None:
+        """Let these parameters have velocities, of zero."""
+        self.velocity = {name: 0.0 * self.parameters.lines[name] for name in names}
+
+    def mark(self) -> Any:
+        """What `go_back` takes."""
+        kept = (dict(self.parameters.lines), dict(self.parameters.kinds), dict(self.velocity), self.passes)
+        return self.program, len(self.program.lines), kept
+
+    def go_back(self, mark: Any) -> None:
+        """To lines and parameters as they were."""
+        self.program, count, (lines, kinds, velocity, passes) = mark
+        self.program.forget(count)
+        self.parameters = Parameters(self.program, dict(kinds), dict(lines))
+        self.velocity, self.passes = dict(velocity), passes
 
     def _begin(self, inputs: Tensor) -> None:
         """Write the first lines of all parameters, before any other: which there are is found in a trial pass."""
@@ -156,12 +208,8 @@ class TrainedNetwork:
         rates, kind = self.rates, self.parameters.kinds[name]
         lr = rates.of(kind.role)
         η = lr / kind.times
-        shrink = rates.lr * rates.weight_decay
-        if not rates.momentum:
-            start = line if shrink == 0 else (1 - shrink) * line
-            return stepped(start, -η, gradient)
-        if lr == 0:
-            return line if shrink == 0 else (1 - shrink) * line
+        if not rates.momentum or lr == 0:
+            return stepped(self._shrunk(line), -η, gradient) if lr else self._shrunk(line)
         # In units of the velocity of the finite network times t: w − η v with η = lr/t.
         decay = rates.weight_decay * rates.lr / lr * kind.times
         total = stepped(0.0 * line, 1.0, gradient)
@@ -172,6 +220,10 @@ class TrainedNetwork:
         self.velocity[name] = velocity
         along = total + rates.momentum * velocity if rates.nesterov else velocity
         return line + -η * along
+
+    def _shrunk(self, line: Any) -> Any:
+        """After weight decay alone."""
+        return multiplied(1 - self.rates.lr * self.rates.weight_decay, line)
 
 
 def stepped(line: Any, factor: float, gradient: Any) -> Any:

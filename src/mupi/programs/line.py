@@ -109,6 +109,13 @@ class Listing:
         line.name = name
         self._by_name[name] = line
 
+    def forget(self, count: int) -> None:
+        """Take back the lines after the first ``count``."""
+        for line in self.lines[count:]:
+            if self._by_name.get(line.name) is line:
+                del self._by_name[line.name]
+        del self.lines[count:]
+
     def next_line(self, formula: str) -> str:
         """What the line to be written is called in errors."""
         return f"line {len(self.lines) + 1}: {formula}"

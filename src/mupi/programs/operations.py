@@ -96,6 +96,29 @@ class Constant(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class GivenVector(Operation):
+    """Vectors whose values are known from somewhere else, such as an earlier program that this one goes on from.
+
+    Attributes:
+        columns: How many.
+    """
+
+    columns: int
+
+    def compute(self, space: Any, *values: Any) -> Any:
+        """Refused.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("its values are to be given, and none were")
+
+    def formula(self, *names: str) -> str:
+        """See `Operation`."""
+        return "given vectors"
+
+
+@dataclass(frozen=True, eq=False)
 class Function(Operation):
     """A function of coordinates of vectors, and of scalars and constants.
 

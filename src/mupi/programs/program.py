@@ -17,7 +17,7 @@ from mupi.programs.exact import Exact
 from mupi.programs.explain import explain
 from mupi.programs.line import Line, Listing
 from mupi.programs.matrices import Matrix
-from mupi.programs.operations import Constant, GaussianMatrix, InitialVector
+from mupi.programs.operations import Constant, GaussianMatrix, GivenVector, InitialVector
 from mupi.programs.spaces import Samples, Width
 from mupi.programs.vectors import Scalar, Vector
 
@@ -122,6 +122,16 @@ class Program(Listing):
         μ = torch.as_tensor(mean, dtype=torch.float64).expand(len(Σ))
         trial = probe.draws(factor.shape[1], len(self.lines)) @ factor.T + μ
         return self.write(Vector, InitialVector(factor, μ), (), trial, name)
+
+    def given(self, columns: int, name: str = "") -> Vector:
+        """k vectors that a program goes on from; whoever evaluates it has their values.
+
+        Args:
+            columns: k.
+            name: The vectors' name.
+        """
+        trial = probe.draws(columns, len(self.lines))
+        return self.write(Vector, GivenVector(positive_int("given(columns=...)", columns)), (), trial, name)
 
     def matrix(self, name: str = "", sigma: float = 1.0, ratio: float = 1.0) -> Matrix:
         """W with iid N(0, σ²/n) entries; of a name that is taken, the matrix that has it.

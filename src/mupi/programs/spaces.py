@@ -1,7 +1,6 @@
 """Where the lines of a program are evaluated: on real vectors of a width, or on samples of the limit."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -149,16 +148,10 @@ class Samples(_Tensors):
         """See `Space`."""
         return matrix.plus_outer(d, x)
 
-    @contextmanager
-    def scratch(self) -> Iterator[None]:
-        """Forget the directions that are met inside, which must not be used after: for test inputs."""
-        lists = [self.initial, *(x for f in self.families for s in (f.right, f.left) for x in (s.basis, s.images))]
-        lengths = [len(x) for x in lists]
-        try:
-            yield
-        finally:
-            for x, length in zip(lists, lengths, strict=True):
-                del x[length:]
+    @property
+    def held(self) -> list[list[Tensor]]:
+        """The lists of all directions that were met, and of what was seen there."""
+        return [self.initial, *(x for f in self.families for s in (f.right, f.left) for x in (s.basis, s.images))]
 
     def fresh(self, columns: int, against: list[Tensor]) -> Float[Tensor, "n k"]:
         """New N(0, 1): orthonormal, of mean 0, orthogonal to given blocks and, to second order, to all drawn before."""
