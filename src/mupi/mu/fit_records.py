@@ -12,9 +12,9 @@ from torch import Tensor
 class FitRecord:
     """What a step of `MuLimit.fit` began with; ``losses`` are of the mean over replicates, and of each."""
 
-    outputs: Float[Tensor, "replicates batch d_out"]
-    kernel: Float[Tensor, "replicates batch batch"]
-    tests: Float[Tensor, "replicates tests d_out"] | None
+    outputs: Float[Tensor, "replicates batch *axes"]
+    kernel: Float[Tensor, "replicates columns columns"]
+    tests: Float[Tensor, "replicates tests *axes"] | None
     losses: Float[Tensor, " _"]
 
 

@@ -1,10 +1,10 @@
 """The values of a network's lines in each replicate of the limit, which go forward step by step or not at all."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail
@@ -26,28 +26,37 @@ class LimitValues:
         self.spaces = list(spaces)
         self.values: list[dict[Line, Any]] = [{} for _ in spaces]
 
-    def advance(self, lines: Sequence[Line], state: Sequence[Line], keep: Sequence[Line] = ()) -> None:
-        """Evaluate lines; of these and of all before, scalars are kept, the state, and what is to be kept."""
-        for space, known in zip(self.spaces, self.values, strict=True):
-            evaluate(lines, space, [*state, *keep], known)
-
-    @contextmanager
-    def tried(self, keep: bool) -> Iterator[None]:
-        """Values and directions are as before if what is done inside fails, or is not to be kept."""
-        lengths = [[len(x) for x in space.held] for space in self.spaces]
-        families = [len(space.families) for space in self.spaces]
-        before = [dict(values) for values in self.values]
-        done = False
+    def advance(self, lines: Sequence[Line], state: Sequence[Line]) -> None:
+        """Evaluate lines; of these and of all before, scalars and the state are kept. If one fails, nothing is."""
+        marks = [_Mark(space, known) for space, known in zip(self.spaces, self.values, strict=True)]
         try:
-            yield
-            done = True
-        finally:
-            if not (done and keep):
-                for space, count, held in zip(self.spaces, families, lengths, strict=True):
-                    del space.families[count:]
-                    for x, length in zip(space.held, held, strict=True):
-                        del x[length:]
-                self.values = before
+            for space, known in zip(self.spaces, self.values, strict=True):
+                evaluate(lines, space, state, known)
+        except BaseException:
+            self.values = [mark.restored() for mark in marks]
+            raise
+
+    def glimpse(
+        self, first: Sequence[Line], lines: Sequence[Line], state: Sequence[Line], wanted: Sequence[Line]
+    ) -> list[Float[Tensor, "replicates ..."]]:
+        """What wanted lines come to, of which nothing is kept: no values, and no directions that were met.
+
+        Args:
+            first: Lines to evaluate before, which are kept: what was drawn once is not to be drawn again.
+            lines: The lines to evaluate.
+            state: What of the first is kept.
+            wanted: Some of the lines.
+        """
+        found: list[list[Tensor]] = []
+        for place, space in enumerate(self.spaces):
+            evaluate(first, space, state, self.values[place])
+            mark = _Mark(space, self.values[place])
+            try:
+                known = evaluate(lines, space, [*state, *wanted], dict(self.values[place]))
+                found.append([known[line] for line in wanted])
+            finally:
+                self.values[place] = mark.restored()
+        return [torch.stack(values) for values in zip(*found, strict=True)]
 
     def rename(self, new: Mapping[Line, Line]) -> None:
         """Lines stand for others now; what was known of all others is forgotten."""
@@ -94,6 +103,21 @@ class LimitValues:
                 family.right, family.left = Side(*map(list, sides[:2])), Side(*map(list, sides[2:]))
                 space.families.append(family)
             self.values[place] = {lines[name]: _unpacked(space, value) for name, value in one["values"].items()}
+
+
+class _Mark:
+    """A replicate as it was."""
+
+    def __init__(self, space: Samples, known: dict[Line, Any]):
+        self.space, self.known = space, dict(known)
+        self.families, self.lengths = len(space.families), [len(x) for x in space.held]
+
+    def restored(self) -> dict[Line, Any]:
+        """Directions that were met since are forgotten; the values of then."""
+        del self.space.families[self.families :]
+        for x, length in zip(self.space.held, self.lengths, strict=True):
+            del x[length:]
+        return self.known
 
 
 def _packed(space: Samples, value: Any) -> Any:

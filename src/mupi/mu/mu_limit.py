@@ -1,6 +1,6 @@
 """`MuLimit`: an infinitely wide network, trained by SGD."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -24,6 +24,7 @@ from mupi.mu.limit_values import LimitValues
 from mupi.mu.tangent import TangentPerceptron
 from mupi.mu.trained_network import Rates, TrainedNetwork
 from mupi.parametrization import Parametrization, Roles
+from mupi.programs.line import Line
 from mupi.programs.spaces import Samples
 from mupi.programs.vectors import mean
 from mupi.progress import progress_display
@@ -149,6 +150,8 @@ class MuLimit:
         self.activation = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
         self.depth = None if isinstance(net, Description) else positive_int("MuLimit(depth=...)", net)
         self.description = net if isinstance(net, Description) else None
+        if self.description is not None:
+            TrainedNetwork(self.description, self.start, self.rates)  # says what has no limit
         if self.description is not None and activation is not None:
             fail("MuLimit(activation=...)", "None for a description, which has its own", activation)
         self.parametrization = self._parametrization(parametrization)
@@ -188,11 +191,11 @@ class MuLimit:
 
     def fit(
         self,
-        x: Float[Tensor, "batch d"],
+        x: Tensor,
         y: Tensor,
         steps: int,
         *,
-        test_x: Float[Tensor, "tests d"] | None = None,
+        test_x: Tensor | None = None,
         classes: int | None = None,
         progress: Console | None = None,
     ) -> "MuLimit":
@@ -202,7 +205,7 @@ class MuLimit:
         finished; `fit` goes on from there.
 
         Args:
-            x: Training inputs, one row each.
+            x: Training inputs (batch, *axes).
             y: Floats are targets, (batch, d_out) or, for one output, (batch,), which the loss gets as (batch, 1).
                 Integers of shape (batch,) are class labels 0 … d_out − 1; each must occur, or ``classes`` say how many
                 there are.
@@ -236,8 +239,8 @@ class MuLimit:
         return self
 
     def step(
-        self, x: Float[Tensor, "batch d"], y: Tensor, classes: int | None = None
-    ) -> tuple[Float[Tensor, "replicates batch d_out"], Float[Tensor, "replicates batch batch"]]:
+        self, x: Tensor, y: Tensor, classes: int | None = None
+    ) -> tuple[Float[Tensor, "replicates batch *axes"], Float[Tensor, "replicates columns columns"]]:
         """Take one step of SGD on a batch; returns its outputs and feature kernel before the step.
 
         Raises:
@@ -250,11 +253,10 @@ class MuLimit:
             at = net.step(x, targets, self.loss)
             kernel = mean(at.features, at.features)
             self.limits.advance(net.program.lines[self._written :], net.state)
-            found = self.limits.stack(at.f), self.limits.stack(kernel)
-            self._written = len(net.program.lines)
-            if isinstance(net, TrainedNetwork):
-                self.limits.rename(net.restart())
-                self._written = len(net.program.lines)
+        found = self.limits.stack(at.f), self.limits.stack(kernel)
+        if isinstance(net, TrainedNetwork):
+            self.limits.rename(net.restart())
+        self._written = self._begun = len(net.program.lines)
         return found
 
     def predict(self, x: Tensor) -> Tensor:
@@ -265,7 +267,7 @@ class MuLimit:
         """
         return self._outputs(x).mean(0)
 
-    def feature_kernel(self, x1: Float[Tensor, "n d"], x2: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    def feature_kernel(self, x1: Tensor, x2: Tensor) -> Float[Tensor, "n m"]:
         """E φ(h)φ(h') of the last hidden layer.
 
         Raises:
@@ -274,11 +276,9 @@ class MuLimit:
         self._check(x1), self._check(x2)
         with self._tried(keep=False) as net:
             one, other = net.forward(x1), net.forward(x2)
-            kernel = mean(one.features, other.features)
-            self.limits.advance(net.program.lines[self._written :], net.state)
-            return self.limits.stack(kernel).mean(0)
+            return self._glimpse(net, [mean(one.features, other.features)])[0].mean(0)
 
-    def hidden(self, x: Float[Tensor, "batch d"]) -> list[Float[Tensor, "samples batch"]]:
+    def hidden(self, x: Tensor) -> list[Float[Tensor, "samples columns"]]:
         """Samples of Z^{h^1}, …, Z^{h^L}: rows are neurons, those of all replicates one below the other.
 
         Raises:
@@ -286,9 +286,7 @@ class MuLimit:
         """
         self._check(x)
         with self._tried(keep=False) as net:
-            at = net.forward(x)
-            self.limits.advance(net.program.lines[self._written :], net.state, at.h)
-            return [torch.cat([values[h] for values in self.limits.values]) for h in at.h]
+            return [values.flatten(0, 1) for values in self._glimpse(net, net.forward(x).h)]
 
     @property
     def ranks(self) -> list[tuple[int, int]]:
@@ -323,11 +321,11 @@ class MuLimit:
         x = torch.zeros(1, *state["inputs"], dtype=torch.int64 if self._tokens else self.limits.spaces[0].dtype)
         net = self._made(x, state["width"])
         assert isinstance(net, TrainedNetwork)
-        net.forward(x)
         net.move(n.removesuffix(".velocity") for n in state["limit"][0]["values"] if n.endswith(".velocity"))
         net.restart()
         self.limits.load_state_dict(state["limit"], net.named_state)
-        self.net, self._written = net, len(net.program.lines)
+        self.net = net
+        self._written = self._begun = len(net.program.lines)
         self._outputs_known, self._inputs = state["width"], tuple(state["inputs"])
         self._records = [FitRecord(**record) for record in state["records"]]
         generator = self.limits.spaces[0].generator
@@ -360,7 +358,7 @@ class MuLimit:
         check_loss("MuLimit(loss=...)", self.loss, targets, tuple(axes), dtype)
         if self.net is None:
             self.net, self._outputs_known, self._inputs = self._made(x, width), width, tuple(x.shape[1:])
-            self._written = 0
+            self._written, self._begun = 0, len(self.net.program.lines)
         return targets
 
     @property
@@ -372,7 +370,7 @@ class MuLimit:
         p, start = self.parametrization, self.start
         if self.depth is None:
             assert self.description is not None
-            return TrainedNetwork(self.description, start, self.rates)
+            return TrainedNetwork(self.description, start, self.rates).begun(x[:1])
         d, r = x.shape[1], self.rates
         if p.kernel_regime:
             first = start.sigma_w / d**0.5 if start.input_std is None else start.input_std
@@ -383,7 +381,7 @@ class MuLimit:
         start = start if p.readout_maximally_initialized else replace(start, readout_std=0.0)
         net = perceptron(d, outputs, self.depth, self.activation, bias=False)
         still = {f"layers.{i}.weight" for i, learns in enumerate(reaching(p)) if not learns}
-        return TrainedNetwork(net, start, self.rates, frozenset(still))
+        return TrainedNetwork(net, start, self.rates, frozenset(still)).begun(x[:1])
 
     def _check(self, x: Tensor) -> None:
         """Raise ``ValueError`` unless inputs are what the network takes."""
@@ -407,23 +405,26 @@ class MuLimit:
         net = self.net
         if net is None:
             fail("MuLimit", "trained before it is asked for predictions", "no step", "call fit(x, y, steps)")
-        mark, written, done = net.mark(), self._written, False
+        mark, done = net.mark(), False
         try:
-            with self.limits.tried(keep):
-                yield net
+            yield net
             done = True
         finally:
             if not (done and keep):
                 net.go_back(mark)
-                self._written = written
 
     def _outputs(self, x: Tensor) -> Float[Tensor, "replicates batch *axes"]:
         """f(x) in each replicate."""
         self._check(x)
         with self._tried(keep=False) as net:
-            f = net.forward(x).f
-            self.limits.advance(net.program.lines[self._written :], net.state)
-            return self.limits.stack(f)
+            return self._glimpse(net, [net.forward(x).f])[0]
+
+    def _glimpse(self, net: Any, wanted: Sequence[Line]) -> list[Tensor]:
+        """What lines come to that are not to be kept; initial ones stay."""
+        lines, state = net.program.lines, net.state
+        found = self.limits.glimpse(lines[self._written : self._begun], lines[self._begun :], state, wanted)
+        self._written = self._begun
+        return found
 
     def _summarize(self) -> None:
         """Set the attributes from the records."""

@@ -87,6 +87,8 @@ class TrainedNetwork:
         for node in net:
             if isinstance(node.operation, Dropout) and node.operation.p:
                 fail("MuLimit(net)", "a network without dropout", str(node), "trace it with p=0")
+        if net.output.is_layer or not any(net.role(i) == "readout" for i in range(len(net))):
+            fail("MuLimit(net)", "a network whose outputs a weight reads from a layer", f"{net.nodes[-1]}")
         self.net, self.start, self.rates, self.still = net, start, rates, still
         self.program = Program()
         self.parameters = Parameters(self.program)
@@ -103,15 +105,26 @@ class TrainedNetwork:
         """The same by name."""
         return self.parameters.lines | {f"{name}.velocity": line for name, line in self.velocity.items()}
 
+    def begun(self, x: Tensor) -> "TrainedNetwork":
+        """Itself, with the first lines of all parameters, before any other: a trial pass finds which there are."""
+        trial = Parameters(Program())
+        self._forward(self._read(x), trial)
+        for name, kind in trial.kinds.items():
+            self.parameters.find(name, kind)
+        return self
+
     def forward(self, x: Tensor) -> Pass:
         """Write the lines of a forward pass."""
-        inputs, _ = read_inputs(self.net, x, None)
-        inputs = inputs.detach() if self.net.input.integers else inputs.detach().double()
+        inputs = self._read(x)
         if not self.parameters.lines:
-            self._begin(inputs[:1])
+            self.begun(x[:1])
         at = self._forward(inputs, self.parameters)
         self.passes += 1
         return at
+
+    def _read(self, x: Tensor) -> Tensor:
+        inputs, _ = read_inputs(self.net, x, None)
+        return inputs.detach() if self.net.input.integers else inputs.detach().double()
 
     def step(self, x: Tensor, y: Tensor, loss: Loss) -> Pass:
         """Write the lines of a step of SGD; returns its forward pass."""
@@ -166,13 +179,6 @@ class TrainedNetwork:
         self.program.forget(count)
         self.parameters = Parameters(self.program, dict(kinds), dict(lines))
         self.velocity, self.passes = dict(velocity), passes
-
-    def _begin(self, inputs: Tensor) -> None:
-        """Write the first lines of all parameters, before any other: which there are is found in a trial pass."""
-        trial = Parameters(Program())
-        self._forward(inputs, trial)
-        for name, kind in trial.kinds.items():
-            self.parameters.find(name, kind)
 
     def _forward(self, inputs: Tensor, parameters: Parameters) -> Pass:
         net, mup = self.net, Roles.mup().parametrization
