@@ -40,7 +40,7 @@ NETS = {
     "layers of n, 4n and n/2": (
         describe((3,), chain(Dense(n), TANH, Dense(4 * n), TANH, Dense(n / 2), TANH, Dense(2))), (3,), {},
     ),
-    "convolutions, average": (cnn((1, 4, 4), 2, 2, TANH), (1, 4, 4), {}),
+    "convolutions, average": (cnn((1, 5, 5), 2, 2, TANH, stride=2), (1, 5, 5), {}),
     "convolutions, flattened": (cnn((1, 3, 3), 2, 2, TANH, average=False, stride=2), (1, 3, 3), {}),
     "three layers, readout of zero": (perceptron(3, 2, 3, TANH), (3,), {"readout_std": 0.0}),
     "transformer on patches": (vit((1, 4, 4), 2, 2, depth=1, heads=2), (1, 4, 4), {}),
@@ -88,7 +88,7 @@ def test_finite_networks_come_closer_as_one_over_root_n(name):
     arch, axes, options = NETS[name]
     found, exact = gaps(arch, *data(axes), squares, (32, 512), 6, 1000, **options)
     assert (found[0] / found[1])[1:].min() > 2.2, found
-    assert found[1].max() < 0.08 * exact[1:].square().mean().sqrt() + 0.02
+    assert found[1].max() < 0.25 * exact[1:].square().mean().sqrt()
 
 
 @pytest.mark.slow
@@ -180,8 +180,10 @@ def test_a_saved_limit_goes_on_bit_for_bit(momentum, tmp_path):
 def test_a_state_of_another_network_is_refused():
     x, y = data((3,))
     state = MuLimit(2, samples=100, generator=seeded()).fit(x, y, 1).state_dict()
-    with pytest.raises(ValueError, match=r"`load_state_dict\(state\)` must be of the network's parameters; got others"):
+    with pytest.raises(ValueError, match=r"must be of a network with perceptron of depth 3, Tanh\(\); got .*depth 2"):
         MuLimit(3, samples=100).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"must be of a network with sigma_w = 2.0; got sigma_w = 1.0"):
+        MuLimit(2, samples=100, sigma_w=2.0).load_state_dict(state)
     with pytest.raises(ValueError, match="must be of 200 samples; got 100"):
         MuLimit(2, samples=200).load_state_dict(state)
     with pytest.raises(ValueError, match="must be of 2 replicates; got 4"):

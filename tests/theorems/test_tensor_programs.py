@@ -8,7 +8,7 @@ from assertions import assert_close, fitted_slope, root_mean_square
 from cases import randn, seeded
 from mupi import MLP, Atoms, MuLimit, Parametrization, PiMLP, Program, ReLU
 from mupi.commands.tensor_program import ProgramConfig, converge
-from mupi.mu.descent import squared_distance
+from mupi.mu.losses import squared_distance
 from mupi.programs import apply, mean
 from mupi.programs.demos import DEMOS
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,15 +13,16 @@ from mupi.activations import Activation, Tanh, as_activation
 from mupi.architecture.description import Description
 from mupi.architecture.inputs import read_inputs
 from mupi.architecture.start import Start
-from mupi.architecture.zoo import perceptron
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, non_negative, positive_int
-from mupi.mu.descent import Descent, Loss, check_loss, reaching, squared_distance
 from mupi.mu.fit_records import FitRecord, summarized
 from mupi.mu.fit_targets import targets_of
 from mupi.mu.limit_values import LimitValues
+from mupi.mu.losses import Loss, check_loss, squared_distance
+from mupi.mu.making import Plan
+from mupi.mu.rates import Rates
 from mupi.mu.tangent import TangentPerceptron
-from mupi.mu.trained_network import Rates, TrainedNetwork
+from mupi.mu.trained_network import TrainedNetwork
 from mupi.parametrization import Parametrization, Roles
 from mupi.programs.line import Line
 from mupi.programs.spaces import Samples
@@ -137,7 +137,7 @@ class MuLimit:
         rates = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, first=first, last=last, bias=bias)
         for name, value in dict(**rates, tolerance=tolerance).items():
             non_negative(f"MuLimit({name}=...)", value)
-        self.start = Start(
+        start = Start(
             input_scale, hidden_scale, output_scale, bias_scale, sigma_w, sigma_b, embed_std, input_std, readout_std
         ).checked("MuLimit")
         smallest = 20 * torch.finfo(dtype).eps ** 0.5
@@ -145,49 +145,16 @@ class MuLimit:
             fail("MuLimit(tolerance=...)", f"between {smallest:.1g} and 1, for {dtype}", tolerance)
         if replicates < 2:
             fail("MuLimit(replicates=...)", "at least 2, for standard errors", replicates)
-        self.rates = Rates(lr, momentum, weight_decay, nesterov, first, last, bias)
-        self.loss = squared_distance if loss is None else loss
-        self.activation = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
-        self.depth = None if isinstance(net, Description) else positive_int("MuLimit(depth=...)", net)
-        self.description = net if isinstance(net, Description) else None
-        if self.description is not None:
-            TrainedNetwork(self.description, self.start, self.rates)  # says what has no limit
-        if self.description is not None and activation is not None:
+        if isinstance(net, Description) and activation is not None:
             fail("MuLimit(activation=...)", "None for a description, which has its own", activation)
-        self.parametrization = self._parametrization(parametrization)
+        φ = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
+        rates = Rates(lr, momentum, weight_decay, nesterov, first, last, bias)
+        self.plan = Plan(net, φ, parametrization, start, rates).checked()
+        self.loss = squared_distance if loss is None else loss
         self.limits = LimitValues([Samples(samples, generator, dtype, tolerance) for _ in range(replicates)])
         self.net: TrainedNetwork | TangentPerceptron | None = None
         self._outputs_known: int | None = None
         self._records: list[FitRecord] = []
-
-    def _parametrization(self, given: Parametrization | Roles | None) -> Parametrization:
-        """The exponents, if they have such a limit.
-
-        Raises:
-            ValueError: If they do not.
-        """
-        argument = "MuLimit(parametrization=...)"
-        if self.depth is None:
-            p = (given or Roles.mup()) if not isinstance(given, Roles) else given
-            p = p.parametrization if isinstance(p, Roles) else p
-            if not p.is_maximal:
-                hint = "for lazy training take net.ntk() in mupi.KernelDynamics"
-                fail(argument, "μP, up to shift, for a description", f"one that is not: {p.verdict}", hint)
-            return p
-        p = Parametrization.mup(self.depth) if given is None else given
-        p = p.parametrization if isinstance(p, Roles) else p
-        if p.depth != self.depth:
-            fail(argument, f"of depth {self.depth}", f"depth {p.depth}")
-        if not (p.learns_features or p.kernel_regime):
-            fail(argument, "stable and nontrivial", f"one that is not: {p.verdict}")
-        r = self.rates
-        if p.kernel_regime:
-            if r.weight_decay:
-                fail("MuLimit(weight_decay=...)", "0 in the kernel regime, where the kernel would move", r.weight_decay)
-            for name in ("nesterov", "first", "last", "bias"):
-                if getattr(r, name) != (name != "nesterov"):
-                    fail(f"MuLimit({name}=...)", "left out in the kernel regime", getattr(r, name))
-        return p
 
     def fit(
         self,
@@ -305,6 +272,7 @@ class MuLimit:
             fail("MuLimit.state_dict()", "of a network that learns features, after a step", got)
         generator = self.limits.spaces[0].generator
         return {
+            "network": self.plan.conventions(),
             "limit": self.limits.state_dict(self.net.named_state),
             "width": self._outputs_known,
             "inputs": self._inputs,
@@ -318,8 +286,14 @@ class MuLimit:
         Raises:
             ValueError: If the state is of another network, or of other samples.
         """
+        own, other = self.plan.conventions(), state["network"]
+        if own != other:
+            differs = next(
+                ((a, b) for a, b in zip(own, other, strict=False) if a != b), (f"{len(own)} parts", len(other))
+            )
+            fail("load_state_dict(state)", f"of a network with {differs[0]}", str(differs[1]))
         x = torch.zeros(1, *state["inputs"], dtype=torch.int64 if self._tokens else self.limits.spaces[0].dtype)
-        net = self._made(x, state["width"])
+        net = self.plan.made(x, state["width"])
         assert isinstance(net, TrainedNetwork)
         net.move(n.removesuffix(".velocity") for n in state["limit"][0]["values"] if n.endswith(".velocity"))
         net.restart()
@@ -342,52 +316,30 @@ class MuLimit:
         dtype = self.limits.spaces[0].dtype
         self._check(x)
         encoded = self.loss is squared_distance
-        positions = self.description is not None and bool(self.description.output.positions)
-        if positions:
-            assert self.description is not None
-            axes = self.description.output.axes
-            if not isinstance(y, Tensor) or len(y) != len(x):
-                fail("MuLimit.fit(y)", f"of {len(x)} rows, one for each of x", getattr(y, "shape", y))
-            targets, width = y.to(dtype) if y.is_floating_point() else y, int(axes[-1])  # pyright: ignore[reportArgumentType]
+        out = None if self.plan.description is None else self.plan.description.output
+        known = out.channels if out is not None and isinstance(out.channels, int) else self._outputs_known
+        if out is not None and out.positions:
+            if len(y) != len(x):
+                fail("MuLimit.fit(y)", f"of {len(x)} rows, one for each of x", len(y))
+            targets, width = y.to(dtype) if y.is_floating_point() else y, known
         else:
-            known = self._outputs_known
-            if known is None and self.description is not None:
-                known = int(self.description.output.axes[-1])  # pyright: ignore[reportArgumentType]
             targets, width = targets_of(y, len(x), classes, known, encoded=encoded, dtype=dtype)
-            axes = (width,)
-        check_loss("MuLimit(loss=...)", self.loss, targets, tuple(axes), dtype)
+        assert width is not None
+        axes = (*(() if out is None else out.positions), width)
+        check_loss("MuLimit(loss=...)", self.loss, targets, axes, dtype)
         if self.net is None:
-            self.net, self._outputs_known, self._inputs = self._made(x, width), width, tuple(x.shape[1:])
+            self.net, self._outputs_known, self._inputs = self.plan.made(x, width), width, tuple(x.shape[1:])
             self._written, self._begun = 0, len(self.net.program.lines)
         return targets
 
     @property
     def _tokens(self) -> bool:
-        return self.description is not None and self.description.input.integers
-
-    def _made(self, x: Tensor, outputs: int) -> TrainedNetwork | TangentPerceptron:
-        """The network, for inputs of such sizes."""
-        p, start = self.parametrization, self.start
-        if self.depth is None:
-            assert self.description is not None
-            return TrainedNetwork(self.description, start, self.rates).begun(x[:1])
-        d, r = x.shape[1], self.rates
-        if p.kernel_regime:
-            first = start.sigma_w / d**0.5 if start.input_std is None else start.input_std
-            last = start.sigma_w if start.readout_std is None else start.readout_std
-            descent = Descent(r.lr, r.momentum, r.weight_decay, reaching(p))
-            return TangentPerceptron(d, outputs, self.depth, self.activation, (first, start.sigma_w, last), descent)
-        # An initial readout smaller than 1/n is not seen in the limit.
-        start = start if p.readout_maximally_initialized else replace(start, readout_std=0.0)
-        net = perceptron(d, outputs, self.depth, self.activation, bias=False)
-        still = {f"layers.{i}.weight" for i, learns in enumerate(reaching(p)) if not learns}
-        return TrainedNetwork(net, start, self.rates, frozenset(still)).begun(x[:1])
+        return self.plan.description is not None and self.plan.description.input.integers
 
     def _check(self, x: Tensor) -> None:
         """Raise ``ValueError`` unless inputs are what the network takes."""
-        if self.depth is None:
-            assert self.description is not None
-            read_inputs(self.description, x, None)
+        if self.plan.description is not None:
+            read_inputs(self.plan.description, x, None)
             return
         if x.ndim != 2 or not x.is_floating_point():
             fail("MuLimit: x", "of shape (batch, d) and a floating dtype", f"{tuple(x.shape)}, {x.dtype}")

@@ -15,39 +15,12 @@ from mupi.architecture.program_rules import program as rules
 from mupi.architecture.program_values import Columns, Known, Layer, Value
 from mupi.architecture.start import Start
 from mupi.checks import fail
-from mupi.mu.descent import Loss
+from mupi.mu.losses import Loss
+from mupi.mu.rates import Rates
 from mupi.mu.training_writer import Parameters, TrainingWriter, multiplied
 from mupi.parametrization import Roles
 from mupi.programs import Matrix, Program, Scalar, Vector, apply, gradients
 from mupi.programs.line import Line
-
-
-@dataclass(frozen=True)
-class Rates:
-    """SGD: v ← momentum·v + gradient + weight_decay·w, w ← w − lr·v, with multipliers of lr by role.
-
-    Attributes:
-        lr: Learning rate η.
-        momentum: Momentum μ.
-        weight_decay: λ; not multiplied, so that every parameter shrinks by 1 − ηλ a step.
-        nesterov: Whether the step is along gradient + momentum·v.
-        first: Multiplier for the input weights.
-        last: Multiplier for readouts.
-        bias: Multiplier for biases, gains and shifts.
-    """
-
-    lr: float
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    nesterov: bool = False
-    first: float = 1.0
-    last: float = 1.0
-    bias: float = 1.0
-
-    def of(self, role: str) -> float:
-        """The learning rate of a role."""
-        factors = {"input": self.first, "readout": self.last, "vector": self.bias, "finite": self.bias}
-        return self.lr * factors.get(role, 1.0)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class GivenVector(Operation):
     """Vectors whose values are known from somewhere else, such as an earlier program that this one goes on from.
 
     Attributes:
-        columns: How many.
+        columns: Number k of vectors.
     """
 
     columns: int

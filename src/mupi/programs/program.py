@@ -127,7 +127,7 @@ class Program(Listing):
         """k vectors that a program goes on from; whoever evaluates it has their values.
 
         Args:
-            columns: k.
+            columns: Number k of vectors.
             name: The vectors' name.
         """
         trial = probe.draws(columns, len(self.lines))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.mu.descent import check_loss
+from mupi.mu.losses import check_loss
 from mupi.training.procedure import Loss
 
 ROWS = 128
