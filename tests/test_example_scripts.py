@@ -8,6 +8,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ARGUMENTS = {
+    "bayesian_optimization.py": ["--models", "random", "ntk", "--first", "4", "--steps", "1", "--seeds", "1"],
     "your_own_network.py": ["--train", "40", "--test", "30", "--epochs", "1"],
     "your_own_operation.py": [],
 }
@@ -17,12 +18,14 @@ def test_every_example_is_run():
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(ARGUMENTS)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # GPyTorch's and BoTorch's, at import
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_an_example_runs(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, *ARGUMENTS[name]])
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     printed = capsys.readouterr().out
     expected = {
+        "bayesian_optimization.py": ["hartmann6", "after 5", "random", "ntk"],
         "your_own_network.py": ["ResNet", "ViT", "NNGP", "π-limit"],
         "your_own_operation.py": ["Mix(0.3)", "NNGP", "Tensor Program in the limit", "loss after 100 steps"],
     }

@@ -130,8 +130,11 @@ def test_fitting_raises_the_likelihood_as_far_as_mupi_does():
     assert float(model.covariance.sigma_w.detach()) != pytest.approx(1.3, rel=1e-2)
 
 
-@pytest.mark.parametrize("sigmas", ["network", "role", "weight"])
-@pytest.mark.parametrize("kernel", [KERNEL, ConvNTK((1, 2, 2), 1, Erf(), True, 3, 1.3, 0.2)], ids=["ntk", "conv"])
+@pytest.mark.parametrize(
+    ("kernel", "sigmas"),
+    [(KERNEL, "role"), (ConvNTK((1, 2, 2), 1, Erf(), True, 3, 1.3, 0.2), "weight")],
+    ids=["ntk", "conv"],
+)
 def test_derivatives_by_inputs_sigmas_and_length_scales(kernel, sigmas):
     k = in_double(GPyTorchKernel(kernel, sigmas=sigmas, ard_num_dims=4))
     x, y = randn(3, 4).requires_grad_(), randn(2, 4, seed=1).requires_grad_()
