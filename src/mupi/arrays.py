@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -58,7 +59,13 @@ def as_tensor(argument: str, array: Any, like: Tensor | None = None) -> Tensor:
         fail(argument, "numbers", f"an array of dtype {numbers.dtype}", "encode columns of text first")
     # torch takes native byte order, forward strides, writable memory, and no floats beyond float64.
     wide = np.dtype(np.float64) if numbers.dtype.kind == "f" and numbers.itemsize > 8 else numbers.dtype
-    tensor = torch.from_numpy(np.require(numbers, wide.newbyteorder("="), ["C", "W"]))
+    # A file that is mapped to memory stays on the disk, also where it is for reading only: inputs are not written to.
+    mapped = isinstance(array, np.memmap)
+    numbers = np.require(numbers, wide.newbyteorder("="), ["C"] if mapped else ["C", "W"])
+    with warnings.catch_warnings():
+        if mapped:
+            warnings.simplefilter("ignore")  # torch's, that it cannot keep one from writing
+        tensor = torch.from_numpy(numbers)
     if like is None:
         return tensor
     return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None)

@@ -8,6 +8,7 @@ from torch import Tensor
 from mupi.architecture.description import Description
 from mupi.architecture.finite import FiniteNetwork
 from mupi.architecture.kernel import LimitKernel, LimitKernels, Setting, kernel, kernels
+from mupi.architecture.network_features import NetworkFeatures
 from mupi.architecture.pi_network import PiArchitecture
 from mupi.architecture.program import ForwardProgram
 from mupi.architecture.table import table
@@ -82,6 +83,25 @@ class Architecture(Description):
             ValueError: For other kinds, or one twice; and as `nngp` and `ntk`.
         """
         return kernels(self, kinds or ("nngp", "ntk"), sigma_w, sigma_b, weight_lr, bias_lr, output=output)
+
+    def random_features(
+        self, width: int, sigma_w: float | None = None, sigma_b: float | None = None, **options: Any
+    ) -> NetworkFeatures:
+        """Random features of its `nngp`, in which a million samples can be regressed on: see `NetworkFeatures`.
+
+        >>> from mupi.architecture.zoo import perceptron
+        >>> features = perceptron(8, 1, depth=2).random_features(512)
+        >>> regression = mupi.FeatureRegression(1e-3, features).fit(torch.randn(100, 8), torch.randn(100))
+        >>> regression.predict(torch.randn(5, 8)).shape
+        torch.Size([5, 1])
+
+        Args:
+            width: Width n of the finite network, the number of features.
+            sigma_w: σ_w of all weights; None for √2.
+            sigma_b: σ_b of all biases; None for 0.
+            options: Those of `NetworkFeatures`: ``output``, ``generator``, ``dtype``, ``device``.
+        """
+        return NetworkFeatures(self, width, sigma_w, sigma_b, **options)
 
     def program(self, x: Tensor, **options: Any) -> ForwardProgram:
         """The Tensor Program of its forward pass, to run at a width, to take to its limit, and to explain.

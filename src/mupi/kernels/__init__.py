@@ -11,6 +11,7 @@ from mupi.kernels.cross_entropy_flow import CrossEntropyFlow
 from mupi.kernels.dirichlet import DirichletClassification
 from mupi.kernels.dynamics import KernelDynamics
 from mupi.kernels.empirical_nngp import EmpiricalNNGP
+from mupi.kernels.feature_error import FeatureError, feature_error
 from mupi.kernels.feature_regression import FeatureRegression
 from mupi.kernels.given import Kernel
 from mupi.kernels.iterated import NotConvergedError
@@ -35,6 +36,7 @@ __all__ = [
     "DirichletClassification",
     "EmpiricalNNGP",
     "EmpiricalNTK",
+    "FeatureError",
     "FeatureRegression",
     "Kernel",
     "KernelDynamics",
@@ -47,6 +49,7 @@ __all__ = [
     "UniformLandmarks",
     "centered_alignment",
     "centered_one_hot",
+    "feature_error",
     "maximize_likelihood",
 ]
 
