@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from mupi.activations import Activation
-from mupi.architecture.description import Description, Node
+from mupi.architecture.description import Description
 from mupi.architecture.start import Start
 from mupi.architecture.zoo import perceptron
 from mupi.checks import fail, positive_int
@@ -50,11 +50,11 @@ class Plan:
 
     def conventions(self) -> list[str]:
         """What a state must have been made with to be one of this network's; rates may be others."""
-        nodes = self.description or [f"perceptron of depth {self.net}, {self.activation}"]
-        network = [
-            without_address(f"{node.name} = {node.operation}" if isinstance(node, Node) else node) for node in nodes
-        ]
-        return [*network, *(f"{name} = {value}" for name, value in vars(self.start).items())]
+        if self.description is None:
+            network = [f"perceptron of depth {self.net}, {self.activation}"]
+        else:
+            network = [f"{node.name} = {node.operation}" for node in self.description]
+        return [*map(without_address, network), *(f"{name} = {value}" for name, value in vars(self.start).items())]
 
     def checked(self) -> "Plan":
         """Itself.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -240,7 +241,8 @@ class MuLimit:
         Raises:
             ValueError: As `predict`.
         """
-        self._check(x1), self._check(x2)
+        self._check(x1)
+        self._check(x2)
         with self._tried(keep=False) as net:
             one, other = net.forward(x1), net.forward(x2)
             return self._glimpse(net, [mean(one.features, other.features)])[0].mean(0)
@@ -288,10 +290,8 @@ class MuLimit:
         """
         own, other = self.plan.conventions(), state["network"]
         if own != other:
-            differs = next(
-                ((a, b) for a, b in zip(own, other, strict=False) if a != b), (f"{len(own)} parts", len(other))
-            )
-            fail("load_state_dict(state)", f"of a network with {differs[0]}", str(differs[1]))
+            mine, theirs = next((a, b) for a, b in zip_longest(own, other, fillvalue="nothing more") if a != b)
+            fail("load_state_dict(state)", f"of a network with {mine}", theirs)
         x = torch.zeros(1, *state["inputs"], dtype=torch.int64 if self._tokens else self.limits.spaces[0].dtype)
         net = self.plan.made(x, state["width"])
         assert isinstance(net, TrainedNetwork)

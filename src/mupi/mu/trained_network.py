@@ -122,7 +122,7 @@ class TrainedNetwork:
             weights[name] = new[line] = self._given(name, line)
         for name, line in velocity.items():
             # A matrix on the bases of the weight's.
-            given = 0.0 * weights[name] if isinstance(line, Matrix) else self._given(f"{name}.velocity", line)
+            given = _zero(weights[name]) if isinstance(line, Matrix) else self._given(f"{name}.velocity", line)
             velocity[name] = new[line] = given
         self.parameters.program, self.passes = self.program, 0
         return new
@@ -139,7 +139,7 @@ class TrainedNetwork:
 
     def move(self, names: Iterable[str]) -> None:
         """Let these parameters have velocities, of zero."""
-        self.velocity = {name: 0.0 * self.parameters.lines[name] for name in names}
+        self.velocity = {name: _zero(self.parameters.lines[name]) for name in names}
 
     def mark(self) -> Any:
         """What `go_back` takes."""
@@ -203,6 +203,11 @@ class TrainedNetwork:
     def _shrunk(self, line: Any) -> Any:
         """After weight decay alone."""
         return multiplied(1 - self.rates.lr * self.rates.weight_decay, line)
+
+
+def _zero(line: Any) -> Any:
+    """Of the same kind; of a matrix one on its bases."""
+    return 0.0 * line
 
 
 def stepped(line: Any, factor: float, gradient: Any) -> Any:
