@@ -1,6 +1,7 @@
 """`EmpiricalNTK`: the tangent kernel of a finite network, which tends to `NTK` as its width grows."""
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +13,7 @@ from torch.func import functional_call, grad, jacrev, vjp, vmap
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
+from mupi.kernels.atom_tangents import AtomGradients, AtomWeight, atom_weights, moved, shared
 from mupi.kernels.linearized import first_order
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.samplewise import FAILURES, check_numbers, check_samplewise, first_line, own_state
@@ -31,6 +33,12 @@ class EmpiricalNTK:
     Gradients are taken sample by sample (`torch.func`) and held for two blocks of samples at a time. Buffers stay as
     they are.
 
+    Of a π-network, before, in and after training, it is what one step of SGD does: f changes by
+    −η Σ_i Θ(x, x_i) ∂loss/∂f(x_i) + O(η²), with the rates η·η_p of ``net.parameter_groups``. With `mupi.Hermite` and
+    `mupi.RandomFeatures` the matrices C on their features are parameters like others (that directions are renewed is no
+    part of it); with `mupi.Atoms` a weight is a
+    measure, and its part is Σ ⟨∂f_o(x)/∂C(g), ∂f_o(x')/∂C(g')⟩ κ_φ(g, g'): see `mupi.kernels.atom_tangents`.
+
     >>> net = torch.nn.Linear(2, 1, bias=False)  # f = ⟨w, x⟩ has the kernel ⟨x, x'⟩
     >>> mupi.EmpiricalNTK(net)(torch.eye(2), torch.tensor([[3.0, 4.0]]))
     tensor([[3.],
@@ -40,7 +48,8 @@ class EmpiricalNTK:
         net: The network, from (batch, …), numbers or tokens, to (batch,) or (batch, …) of k entries a sample. Samples
             must not depend on each other, as they do in batch normalisation that trains, nor outputs on draws, as with
             dropout; and its layers must allow `torch.func` transforms.
-        lr: η_p by parameter name, as learning-rate multipliers; 1 for names left out.
+        lr: η_p by parameter name, as learning-rate multipliers, 1 for names left out; or parameter groups with an
+            "lr" each, such as ``net.parameter_groups(1.0, first=0.1)`` or an optimizer's, 0 for parameters in none.
         block: How many samples' gradients a block holds.
 
     Raises:
@@ -48,14 +57,16 @@ class EmpiricalNTK:
             or a block that is not a positive integer.
     """
 
-    def __init__(self, net: nn.Module, lr: Mapping[str, float] | None = None, block: int = 32):
+    def __init__(
+        self, net: nn.Module, lr: Mapping[str, float] | Sequence[Mapping[str, Any]] | None = None, block: int = 32
+    ):
         positive_int("EmpiricalNTK(block=...)", block)
         self.net = net
-        self.lr = dict(lr or {})
+        self.lr = dict(lr or {}) if isinstance(lr, Mapping) or lr is None else by_name(net, lr)
         self.block = block
-        unknown = sorted(set(self.lr) - set(self._parameters()))
-        if unknown:
-            fail("EmpiricalNTK(lr=...)", f"given for names among {sorted(self._parameters())}", unknown)
+        known = {*self._parameters(), *self._atoms()}
+        if unknown := sorted(set(self.lr) - known):
+            fail("EmpiricalNTK(lr=...)", f"given for names among {sorted(known)}", unknown)
         for name, value in self.lr.items():
             non_negative(f"EmpiricalNTK(lr={{{name!r}: ...}})", value)
 
@@ -112,6 +123,9 @@ class EmpiricalNTK:
         """
         from scipy.sparse.linalg import LinearOperator  # would slow `import mupi` down
 
+        if self._atoms():
+            got = "mupi.Atoms, whose weights have no gradients to add up"
+            fail("EmpiricalNTK.operator", "asked for of a network of matrices", got, "use EmpiricalNTK.full")
         outputs, dtype = self._check(x, x), self._dtype()
         parameters = self._parameters()
         blocks = list(row_blocks(len(x), 1, entries=self.block))
@@ -141,7 +155,7 @@ class EmpiricalNTK:
         if x2.shape[1:] != x1.shape[1:] or x2.dtype != x1.dtype:
             got = f"{x2.dtype} of shape {tuple(x2.shape)}"
             fail("EmpiricalNTK(x2)", f"{x1.dtype} of shape (m, …) with samples as of x1, {tuple(x1.shape[1:])}", got)
-        if not self._parameters():
+        if not self._parameters() and not self._atoms():
             fail("EmpiricalNTK(net=...)", "a network with trainable parameters", "one whose parameters are all frozen")
         if not len(x1) or not len(x2):
             return 0
@@ -149,7 +163,8 @@ class EmpiricalNTK:
 
     def _dtype(self) -> torch.dtype:
         """Of the kernel."""
-        return reduce(torch.promote_types, (p.dtype for p in self._parameters().values()))
+        parameters = [*self._parameters().values(), *(weight.like for weight in self._atoms().values())]
+        return reduce(torch.promote_types, (p.dtype for p in parameters))
 
     def _add(self, out: Float[Tensor, "rows columns"], x1: Tensor, x2: Tensor, outputs: slice) -> None:
         """Add products of gradients of some outputs, rows and columns sample by sample."""
@@ -157,11 +172,22 @@ class EmpiricalNTK:
         for rows, left in self._gradients(x1, outputs):
             for columns, right in self._gradients(x2, outputs):
                 at = slice(rows.start * k, rows.stop * k), slice(columns.start * k, columns.stop * k)
-                for name in left:
-                    out[at].addmm_(left[name], right[name].T, alpha=self.lr.get(name, 1.0))
+                for name, part in left.items():
+                    other, lr = right[name], self.lr.get(name, 1.0)
+                    if isinstance(part, AtomGradients):
+                        assert isinstance(other, AtomGradients)
+                        out[at].add_(shared(part, other), alpha=lr)
+                    else:
+                        assert isinstance(other, Tensor)
+                        out[at].addmm_(part, other.T, alpha=lr)
 
     def _parameters(self) -> dict[str, Tensor]:
-        return {name: p.detach() for name, p in self.net.named_parameters() if p.requires_grad}
+        atoms = self._atoms()
+        named = self.net.named_parameters()
+        return {name: p.detach() for name, p in named if p.requires_grad and name not in atoms}
+
+    def _atoms(self) -> dict[str, AtomWeight]:
+        return atom_weights(self.net)
 
     def _values(self, parameters: dict[str, Tensor], x: Num[Tensor, "n ..."]) -> Float[Tensor, "n outputs"]:
         """f at other parameters."""
@@ -169,21 +195,57 @@ class EmpiricalNTK:
 
     def _gradients(
         self, x: Num[Tensor, "n ..."], outputs: slice
-    ) -> Iterator[tuple[slice, dict[str, Float[Tensor, "rows size"]]]]:
+    ) -> Iterator[tuple[slice, dict[str, Float[Tensor, "rows size"] | AtomGradients]]]:
         """∂f_o/∂p for blocks of samples: a row for each sample and output, outputs of a sample together."""
         k = outputs.stop - outputs.start
+        weights, parameters = self._atoms(), self._parameters()
+        fixed = self._no_moves(x, weights)
 
-        def values(parameters: dict[str, Tensor], sample: Num[Tensor, "..."]) -> Tensor:
-            out = self._values(parameters, sample[None])[0, outputs]
-            return out[0] if k == 1 else out
+        def values(
+            parameters: dict[str, Tensor], moves: dict[str, list[Tensor]], sample: Num[Tensor, "..."]
+        ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+            seen: dict[str, list[Tensor]] = {}
+            with moved(weights, moves, seen):
+                out = self._values(parameters, sample[None])[0, outputs]
+            return out[0] if k == 1 else out, seen
 
-        jacobian = vmap(grad(values) if k == 1 else jacrev(values), (None, 0))
+        transform = grad if k == 1 else jacrev
+        jacobian = vmap(transform(values, argnums=(0, 1), has_aux=True), (None, None, 0))
         for rows in row_blocks(len(x), k, entries=self.block):
+            n = len(x[rows])
             try:
-                gradients = jacobian(self._parameters(), x[rows])
+                with torch.no_grad(), warnings.catch_warnings():
+                    # torch's own, about an operation that it does not batch.
+                    warnings.filterwarnings("ignore", "There is a performance drop")
+                    (gradients, deltas), seen = jacobian(parameters, fixed, x[rows])
             except torch.OutOfMemoryError:
                 raise
             except FAILURES as error:
                 got = f"one in which they raise {first_line(error)}"
                 fail("EmpiricalNTK(net=...)", "a network that allows vmap and grad of torch.func", got)
-            yield rows, {name: g.reshape(len(x[rows]) * k, -1) for name, g in gradients.items()}
+            found: dict[str, Tensor | AtomGradients] = {name: g.reshape(n * k, -1) for name, g in gradients.items()}
+            for name, weight in weights.items():
+                if not seen[name]:
+                    continue  # it has no part in the outputs
+                # Outputs of a sample, then its positions, those of one call after those of another.
+                delta = torch.cat([d.reshape(n, k, -1, weight.rank_out) for d in deltas[name]], 2)
+                g = torch.cat([g.reshape(n, -1, weight.rank_in) for g in seen[name]], 1)
+                found[name] = AtomGradients(weight, g, delta)
+            yield rows, found
+
+    @torch.no_grad()
+    def _no_moves(self, x: Num[Tensor, "n ..."], weights: dict[str, AtomWeight]) -> dict[str, list[Tensor]]:
+        """Zeros like what the weights of atoms return for one sample, call by call."""
+        seen: dict[str, list[Tensor]] = {}
+        if weights and len(x):
+            with moved(weights, None, seen):
+                self._values(self._parameters(), x[:1])
+        return {name: [torch.zeros_like(out) for out in outs] for name, outs in seen.items()}
+
+
+def by_name(net: nn.Module, groups: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The learning rate of each trainable parameter in parameter groups; 0 of those in none."""
+    if not all(isinstance(group, Mapping) and "params" in group and "lr" in group for group in groups):
+        fail("EmpiricalNTK(lr=...)", 'rates by name, or parameter groups with "params" and "lr"', list(groups))
+    rates = {id(p): float(group["lr"]) for group in groups for p in group["params"]}
+    return {name: rates.get(id(p), 0.0) for name, p in net.named_parameters() if p.requires_grad}

@@ -21,7 +21,7 @@ SIGMAS = 1.5, 0.3
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> EnsembleConfig:
     return EnsembleConfig(
-        min_width=32, max_width=512, seeds=30, steps=(0, 4, 200), grid=24, out=tmp_path_factory.mktemp("e")
+        min_width=16, max_width=256, seeds=24, steps=(0, 4, 80), grid=12, out=tmp_path_factory.mktemp("e")
     )
 
 
@@ -31,7 +31,7 @@ def found(config) -> dict[int, list[Bands]]:
 
 
 def test_networks_are_inside_the_predicted_bands_at_every_time(found):
-    for bands in found[512]:
+    for bands in found[256]:
         # 2 standard deviations hold 95.4 % of all outputs; those of one network hang together.
         assert 0.85 < bands.covered <= 1
         assert min(bands.p_mean, bands.p_variance) > 1e-3
@@ -40,13 +40,13 @@ def test_networks_are_inside_the_predicted_bands_at_every_time(found):
 
 def test_each_network_approaches_its_own_limit_at_the_rate_one_half(config, found):
     laws = power_laws(config.steps, found)
-    assert [law.part for law in laws] == ["4 steps", "200 steps"]
+    assert [law.part for law in laws] == ["4 steps", "80 steps"]
     for law in laws:
         assert law.slope == pytest.approx(-0.5, abs=0.15)
 
 
 def test_bands_of_another_variance_are_noticed(found):
-    bands = found[512][-1]
+    bands = found[256][-1]
     assert replace(bands, covariance=2 * bands.covariance).p_variance < 1e-3
     assert replace(bands, mean=bands.mean + bands.std).p_mean < 1e-3
     assert replace(bands, mean=bands.mean + bands.std).inside == 0
@@ -74,14 +74,14 @@ def test_the_trained_end_is_that_of_infinite_time(config, found):
     curve = Curve.of(config.points, config.grid)
     arch = perceptron(2, 1, depth=1, activation=Erf())
     dynamics = KernelDynamics(arch.ntk(*SIGMAS)).fit(curve.X, curve.targets)
-    assert_close(found[512][-1].mean, dynamics.flow(curve.new, inf), rtol=0.1, scale=1.0)
+    assert_close(found[256][-1].mean, dynamics.flow(curve.new, inf), rtol=0.1, scale=1.0)
 
 
 def test_everything_is_written(config, found):
     assert {p.name for p in config.out.iterdir()} == {"ensemble.json", "bands.png", "approach.png"}
     saved = json.loads((config.out / "ensemble.json").read_text())
-    assert [of["width"] for of in saved["widths"]] == [32, 64, 128, 256, 512]
-    assert saved["widths"][-1]["bands"][1]["p_mean"] == found[512][1].p_mean
+    assert [of["width"] for of in saved["widths"]] == [16, 32, 64, 128, 256]
+    assert saved["widths"][-1]["bands"][1]["p_mean"] == found[256][1].p_mean
     assert len(saved["laws"]) == 2
 
 
