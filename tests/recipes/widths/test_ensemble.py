@@ -49,7 +49,7 @@ def test_bands_of_another_variance_are_noticed(found):
     bands = found[256][-1]
     assert replace(bands, covariance=2 * bands.covariance).p_variance < 1e-3
     assert replace(bands, mean=bands.mean + bands.std).p_mean < 1e-3
-    assert replace(bands, mean=bands.mean + bands.std).inside == 0
+    assert replace(bands, mean=bands.mean + bands.std).inside < 0.2 <= bands.inside
 
 
 def test_networks_side_by_side_learn_what_each_learns_alone():
@@ -70,11 +70,12 @@ def test_networks_side_by_side_learn_what_each_learns_alone():
     assert_close(together[1], torch.stack([alone[t] for t in (0, 3, 7)]), rtol=1e-10)
 
 
-def test_the_trained_end_is_that_of_infinite_time(config, found):
+def test_the_last_step_is_near_the_end_of_training():
+    config = EnsembleConfig()
     curve = Curve.of(config.points, config.grid)
-    arch = perceptron(2, 1, depth=1, activation=Erf())
-    dynamics = KernelDynamics(arch.ntk(*SIGMAS)).fit(curve.X, curve.targets)
-    assert_close(found[256][-1].mean, dynamics.flow(curve.new, inf), rtol=0.1, scale=1.0)
+    dynamics = KernelDynamics(perceptron(2, 1, depth=1, activation=Erf()).ntk(*SIGMAS)).fit(curve.X, curve.targets)
+    last = dynamics.descend(curve.new, config.rate * dynamics.largest_lr, config.steps[-1])
+    assert_close(last, dynamics.flow(curve.new, inf), rtol=0.1, scale=1.0)
 
 
 def test_everything_is_written(config, found):

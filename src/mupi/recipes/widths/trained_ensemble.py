@@ -233,9 +233,9 @@ def beside_theory(
     tangent, start = kernels
     n, steps = len(curve.targets), list(training.steps)
     first = outputs[:, 0]
-    options = dict(momentum=training.momentum)
+    momentum = training.momentum
     ensemble = KernelDynamics(tangent, initial=start).fit(curve.X, curve.targets)
-    mean, covariance = ensemble.descend(curve.new, training.lr, steps, return_cov=True, **options)
+    mean, covariance = ensemble.descend(curve.new, training.lr, steps, return_cov=True, momentum=momentum)
     single = KernelDynamics(tangent).fit(curve.X, (curve.targets - first[:, :n]).T)
-    moved = single.descend(curve.new, training.lr, steps, **options)
+    moved = single.descend(curve.new, training.lr, steps, momentum=momentum)
     return [Bands(outputs[:, i, n:], first[:, n:] + moved[i].T, mean[i], covariance[i]) for i in range(len(steps))]
