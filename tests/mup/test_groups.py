@@ -64,10 +64,7 @@ def test_training_is_that_of_mups_own_network_with_multipliers(traced, adam, nes
         groups.append({"params": [w], "lr": rate, "weight_decay": lr * decay / rate})
     if adam:
         options = dict(betas=(0.8, 0.9), eps=1e-40)
-        ours = torch.optim.AdamW(
-            p.parameter_groups(torch.optim.AdamW, lr=lr, weight_decay=decay, model=mine, **options)
-        )
-        other = torch.optim.AdamW(groups, **options)
+        kind = torch.optim.AdamW
     else:
         options = dict(momentum=0.9, nesterov=nesterov)
         kind = torch.optim.SGD
@@ -168,6 +165,23 @@ def test_epsilon_shrinks_as_gradients_do():
     for row in p.plan:
         ratio = sizes[1024][row.name] / sizes[64][row.name]
         assert ratio == pytest.approx(eps[id(p.model.get_parameter(row.name))] / 1e-8, rel=0.6), row.name
+
+
+def test_the_norm_to_clip_by_does_not_depend_on_the_width():
+    norms = {"ours": [], "torch's": []}
+    for width in (32, 2048):
+        torch.manual_seed(0)
+        p = mupi.parametrize(mlp, width, 32)
+        cross_entropy(p.model(DATA[0].float()), DATA[1]).backward()
+        plain = torch.nn.utils.get_total_norm([q.grad for q in p.model.parameters()])
+        norms["torch's"].append(float(plain))
+        norms["ours"].append(float(p.clip_grad_norm_(1e-3)))
+        assert float(p.clip_grad_norm_(1.0)) == pytest.approx(1e-3, rel=1e-3)  # clipped, and now left alone
+        assert float(p.clip_grad_norm_(1.0)) == pytest.approx(1e-3, rel=1e-3)
+        if width == 32:
+            assert norms["ours"] == pytest.approx(norms["torch's"])
+    assert 0.5 < norms["ours"][1] / norms["ours"][0] < 2
+    assert norms["torch's"][1] / norms["torch's"][0] > 4
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from mupi.architecture.architecture import Architecture
-from mupi.checks import fail
+from mupi.checks import fail, non_negative
 from mupi.mup.check import Check, check
 from mupi.mup.explained import explained, remarks
 from mupi.mup.faults import Fault, faults
@@ -167,6 +168,31 @@ class Parametrized:
         """
         return check(self, x, y, loss, lr=lr, **options)
 
+    @torch.no_grad()
+    def clip_grad_norm_(self, max_norm: float, *, model: nn.Module | None = None) -> Tensor:
+        """Clip gradients by a norm that does not depend on the width; returns it, as it was.
+
+        Without multipliers the readout's gradient is Θ(√n) and the first weight's Θ(n^{−½}): torch's norm of all would
+        clip wide networks more. Here each parameter counts with what SGD would move it by, (Σ r_out/r_in |g|²)^{½}: the
+        norm of the same network with multipliers, in which all are Θ(1), and at the base width torch's own.
+
+        Args:
+            max_norm: Largest norm.
+            model: What has been made of ``p.model``; None for ``p.model`` itself.
+        """
+        non_negative("clip_grad_norm_(max_norm=...)", max_norm)
+        parameters = named(model or self.model)
+        moving = [(row, g) for row in self.plan if (g := parameters[row.name].grad) is not None]
+        if not moving:
+            return torch.zeros(())
+        parts = [unsharded(torch.linalg.vector_norm(g)) * row.fans.metric**0.5 for row, g in moving]
+        norm = torch.linalg.vector_norm(torch.stack([part.to(parts[0].device) for part in parts]))
+        factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        for _, g in moving:
+            # What is sharded is multiplied by a number.
+            g.mul_(float(factor) if hasattr(g, "full_tensor") else factor.to(g.device))
+        return norm
+
     def scheduler_args(self, scheduler: type, optimizer: Optimizer, **options: Any) -> dict[str, Any]:
         """The options of a scheduler, absolute rates among them as lists: for each group its own.
 
@@ -213,3 +239,9 @@ class Parametrized:
         head = f"μP at width {self.width}, relative to width {self.base_width}"
         table = explained(self.plan, named(self.model), groups)
         return f"{head}\n{table}\n\n{remarks(self.reason, self.faults)}"
+
+
+def unsharded(x: Tensor) -> Tensor:
+    """The tensor of what is sharded (FSDP2)."""
+    full: Any = getattr(x, "full_tensor", None)
+    return x if full is None else full()

@@ -26,3 +26,8 @@ class Fans:
 
     def __post_init__(self):
         assert self.role in ROLES
+
+    @property
+    def metric(self) -> float:
+        """r_out/r_in: what SGD's rate is multiplied by, and with what the square of a gradient counts."""
+        return float(self.out_ratio / self.in_ratio)
