@@ -4,13 +4,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "arguments": ("demos", "run", "runs", "vectors", "words"),
     "data": (
         "dataset", "text", "normalise", "max_words", "min_count", "max_vocabulary", "subsampling", "target", "classes",
-        "images", "train_size", "validation", "data_seed", "fit_size", "validation_size", "ways", "shots", "queries",
-        "data_dir",
+        "images", "points", "grid", "train_size", "validation", "data_seed", "fit_size", "validation_size", "ways",
+        "shots", "queries", "data_dir",
     ),
     "what": ("models", "arch", "parts", "baselines", "epoch", "count"),
     "network": (
         "a", "b", "c", "depth", "activation", "rank", "ranks", "subspace", "width", "widths", "min_width", "max_width",
-        "mu_max_width", "input_std", "readout_std", "sigma_b", "bias_scale", "storage",
+        "mu_max_width", "input_std", "readout_std", "sigma_w", "sigma_b", "bias_scale", "storage",
     ),
     "pretraining": ("pretrain_classes", "pretrain_files", "pretrain_size", "pretrain_epochs", "pretrain_lr"),
     "training": (
@@ -32,12 +32,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
 LATER = frozenset({
     "data_dir", "data_seed", "runs_dir", "overwrite", "save_minutes", "device", "threads", "max_words",
     "max_vocabulary", "subsampling", "storage", "fit_size", "validation_size", "validation", "shots", "queries", "ways",
-    "input_std", "readout_std", "sigma_b", "bias_scale", "lr_first", "clip", "cosine", "inner_steps", "step_size",
-    "window", "negatives", "shared_negatives", "momentum", "test_steps", "validation_episodes", "test_episodes",
-    "evaluate_every", "double", "ridges", "penalties", "rates", "readout_epochs", "readout_batch_size", "unit_norm",
-    "replicates", "tolerance", "target", "baselines", "arch", "pretrain_size", "pretrain_classes", "pretrain_files",
-    "pretrain_lr", "short_epochs", "exact_images", "exact_epochs", "kernel_epochs", "kernel_images", "weight_decay",
-    "normalise", "batch_size", "classes",
+    "input_std", "readout_std", "sigma_w", "sigma_b", "grid", "bias_scale", "lr_first", "clip", "cosine", "inner_steps",
+    "step_size", "window", "negatives", "shared_negatives", "momentum", "test_steps", "validation_episodes",
+    "test_episodes", "evaluate_every", "double", "ridges", "penalties", "rates", "readout_epochs", "readout_batch_size",
+    "unit_norm", "replicates", "tolerance", "target", "baselines", "arch", "pretrain_size", "pretrain_classes",
+    "pretrain_files", "pretrain_lr", "short_epochs", "exact_images", "exact_epochs", "kernel_epochs", "kernel_images",
+    "weight_decay", "normalise", "batch_size", "classes",
 })  # fmt: skip
 """Of a command that has more than a dozen: those that only its second screen has."""
 
