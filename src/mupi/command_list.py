@@ -83,6 +83,16 @@ COMMANDS = {
             "mupi coordcheck by-hand --a 0 1/2 --b 0 0 --activation erf",
         ),
     ),
+    "check": Command(
+        "Check a module of your own in μP against what its graph predicts.",
+        "mupi.commands.check",
+        "CheckConfig",
+        "check_module",
+        (
+            "mupi check model.py:make_model --shape 3 8 8 --base-width 16",
+            "mupi check model.py:make_model --shape 3 8 8 --optimizer SGD --lr 0.1",
+        ),
+    ),
     "program": Command(
         "Explain Tensor Programs line by line, and compare widths with limits.",
         "mupi.commands.tensor_program",

@@ -23,6 +23,7 @@ TINY = {
     "train --network mup": "--width 8 --epochs 1 --train-size 40 --name b",
     "export runs/a --width": "--width 8",
     "coordcheck": "--min-width 8 --max-width 32 --seeds 2",
+    "check": "--base-width 8 --widths 8 16 --seeds 1",
     "program dependence": "--widths 16 32 --draws 2",
     "program all": "--widths 16 32 --draws 2 --samples 256",
     "compare --models": "--models ntk mu-net pi-limit pi-limit-exact --train-size 40 --epochs 1 --seeds 2 --width 8",
@@ -46,9 +47,20 @@ TINY = {
 """By how a command line begins: what is given beside it, in place of what it says if it says it."""
 
 ORDER = shlex.split(
-    "train plot export abc coordcheck program compare cifar10 convergence ensemble lr-transfer mu-limit transfer "
+    "train plot export abc coordcheck check program compare cifar10 convergence ensemble lr-transfer mu-limit transfer "
     "omniglot omniglot-plot word2vec word2vec-figure analogies neighbours"
 )
+
+
+MODEL = """
+from torch import nn
+
+
+def make_model(width):
+    convolution = nn.Conv2d(3, width, 3, padding=1)
+    return nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+"""
+"""A user's own."""
 
 
 def shortened(args: list[str]) -> list[str]:
@@ -88,6 +100,7 @@ def test_every_example_runs_and_what_it_prints_fits(tmp_path: Path, monkeypatch,
     for name in ("text8", "my.txt"):
         Path(name).write_text(text)
     Path("questions-words.txt").write_text(": family\nking man queen woman\n")
+    Path("model.py").write_text(MODEL)
     # What the examples read: at first a network of defaults, later word vectors.
     assert main(shlex.split("train --rank 4 --epochs 1 --train-size 40 --name a")) == 0
     wide, ran = [], 0

@@ -108,7 +108,8 @@ def logits(node: Node, query: Tensor, key: Tensor) -> Tensor:
 
 @register(Dense)
 def _dense(operation: Dense, given: Kinds, read: Shape, x: Tensor) -> Tensor:
-    return functional.linear(x, given["weight"].flatten(1), _bias(given))
+    # Axes of size 1 are none of its factors.
+    return functional.linear(x, given["weight"].reshape(-1, x.shape[-1]), _bias(given))
 
 
 def _bias(given: Kinds) -> Tensor | None:
@@ -117,14 +118,14 @@ def _bias(given: Kinds) -> Tensor | None:
 
 @register(Conv)
 def _conv(operation: Conv, given: Kinds, read: Shape, x: Tensor) -> Tensor:
-    weight = given["weight"].reshape(len(given["weight"]), x.shape[-1], *operation.size)
+    weight = given["weight"].reshape(-1, x.shape[-1], *operation.size)
     y = convolve(x, weight, operation.stride, operation.padding, operation.mode)
     return y if "bias" not in given else y + given["bias"].flatten()
 
 
 @register(Embed)
 def _embed(operation: Embed, given: Kinds, read: Shape, x: Tensor) -> Tensor:
-    return functional.embedding(x, given["weight"].flatten(1))
+    return functional.embedding(x, given["weight"].reshape(operation.count, -1))
 
 
 @register(Table)
