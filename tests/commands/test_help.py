@@ -91,6 +91,11 @@ def test_the_first_screen_has_at_most_a_dozen_options_in_groups_and_the_second_a
         ("transfer evaluate --parts probe --baselines", "--penalties", "--ridges --double --rates --unit-norm"),
         ("transfer evaluate --parts probe --baselines ntk", "--penalties --ridges", "--rates --unit-norm"),
         ("transfer both --models mu-net", "--width", "--rank --subspace --exact"),
+        ("transfer both --dataset digits", "--pretrain-size", "--pretrain-files"),
+        ("export", "--width", "--seed"),
+        ("export --width 8", "--seed", "--rank"),
+        ("train", "--drop-epoch --drop --lr-bias", "--data-seed --files"),
+        ("train --train-size 9 --drop-epoch None --bias-scale=0", "--data-seed", "--drop --lr-bias"),
     ],
 )
 def test_options_that_do_not_apply_do_not_exist(line, there, absent, capsys):

@@ -8,7 +8,7 @@ from mupi.checks import fail
 from mupi.commands.choices import Choice, walk
 from mupi.commands.groups import DOZEN, GROUPS, LATER
 from mupi.commands.help import Option, documented, plain_hint, printed
-from mupi.commands.options import check_options, option
+from mupi.commands.options import applying, check_options, option
 from mupi.commands.reading import read
 
 HELP = ("-h", "--help", "--help-all")
@@ -120,7 +120,7 @@ def read_form(kind: type, args: Sequence[str], prog: str, examples: Sequence[str
     form, rest = form_of(kind, [arg for arg in args if arg not in HELP], prog)
     options = form.options
     if asked:
-        print(help_of(form, prog, examples, "--help-all" in asked))
+        print(help_of(form, rest, prog, examples, "--help-all" in asked))
         raise SystemExit(0)
     refuse_what_does_not_apply(rest, form, prog)
     known = make_dataclass(
@@ -134,9 +134,9 @@ def read_form(kind: type, args: Sequence[str], prog: str, examples: Sequence[str
     return form.value(said)
 
 
-def help_of(form: Form, prog: str, examples: Sequence[str], whole: bool) -> str:
+def help_of(form: Form, args: Sequence[str], prog: str, examples: Sequence[str], whole: bool) -> str:
     """The first screen of help, or all of it."""
-    options = list(form.options.values())
+    options = applying(form.options.values(), args)
     words, meaning = dict[str, str](), ""
     for name, (choice, does, said) in form.choices.items():
         if choice.leading:

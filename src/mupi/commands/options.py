@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, get_type_hints
 
 import torch
@@ -22,12 +23,13 @@ LARGEST = torch.finfo(torch.float32).max
 
 
 class Only:
-    """The option has a meaning only where each of some others has one of some values.
+    """The option has a meaning only where a number has been given to another, or a data set has it.
 
-    Of several such marks of one option, one is to hold.
+    Elsewhere help does not show it. Of several such marks of one option, one is to hold. Options that a choice of kind
+    brings with it have no mark, but are fields of what is chosen; see `mupi.commands.choices`.
 
     Args:
-        values: By the others' names: their values, of which a tuple's is to hold one; or `SET` or `UNSET`.
+        values: By the others' names: their values, or `SET`.
     """
 
     def __init__(self, **values: Any):
@@ -40,16 +42,11 @@ class Only:
     @staticmethod
     def admits(value: Any, known: Any) -> bool:
         """Whether one option has one of its values."""
-        if known is SET or known is UNSET:
-            return (value in (None, 0, ())) is (known is UNSET)
-        return any(one in known for one in value) if isinstance(value, tuple) else value in known
+        return value not in (None, 0, ()) if known is SET else value in known
 
 
 SET: Any = object()
 """For `Only`: any value but None, 0 and ()."""
-
-UNSET: Any = object()
-"""For `Only`: one of these."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +132,24 @@ def check_arguments(args: Sequence[str]) -> None:
 
 def _printable(text: str) -> str:
     return text.replace("\0", "�").encode(errors="replace").decode()
+
+
+def applying(options: Iterable[Any], args: Sequence[str]) -> list[Any]:
+    """Those options that have a meaning beside what a command line gives; see `Only`."""
+    options = list(options)
+    values = {o.name: o.default for o in options}
+    for flag, value in zip(args, [*args[1:], ""], strict=False):
+        name, equals, after = flag.removeprefix("--").partition("=")
+        if flag.startswith("--") and (name := name.replace("-", "_")) in values:
+            said = after if equals else value
+            values[name] = None if said in ("None", "0") else said
+    given = SimpleNamespace(**values)
+
+    def applies(marks: Iterable[Any]) -> bool:
+        alternatives = [mark for mark in marks if isinstance(mark, Only)]
+        return not alternatives or any(mark.holds(given) for mark in alternatives)
+
+    return [o for o in options if applies(getattr(o.hint, "__metadata__", ()))]
 
 
 def check_options(config: Any, args: Collection[str]) -> None:
@@ -236,8 +251,8 @@ def _refuse(name: str, owner: Any, alternatives: Sequence[Only]) -> None:
 
 
 def _values(known: Any) -> str:
-    if known is SET or known is UNSET:
-        return "given" if known is SET else "left out"
+    if known is SET:
+        return "given"
     if isinstance(known, range):
         return f"{known.start} or more"
     return "|".join(map(str, known))

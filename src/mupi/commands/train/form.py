@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast, get_args, get_type_hints
 from mupi.checks import fail
 from mupi.commands.help import Option, documented, plain_hint, printed
 from mupi.commands.naming import differences, run_directory
-from mupi.commands.options import check_options, named, option
+from mupi.commands.options import applying, check_options, named, option
 from mupi.commands.reading import Directions, read
 from mupi.commands.train.architectures import default_config, of_kind, with_features
 from mupi.commands.train.config import TrainConfig
@@ -166,7 +166,8 @@ def read_train(
     preset = base(dataset := named(args, "--dataset", dataset, PROTOCOLS))
     form = Form(chosen(args, replace(preset, dataset=dataset)), tuple(extra))
     if {"-h", "--help", "--help-all"} & set(args):
-        print(printed(prog, about, form.options, GROUPS, None if "--help-all" in args else FIRST, examples))
+        shown = applying(form.options, args)
+        print(printed(prog, about, shown, GROUPS, None if "--help-all" in args else FIRST, examples))
         raise SystemExit(0)
     args, higher = without_old_spelling(args, form)
     refuse_what_does_not_apply(args, form)
