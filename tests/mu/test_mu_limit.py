@@ -11,7 +11,7 @@ from cases import randn, seeded
 from mupi import Identity, LinearMuLimit, MuLimit, Parametrization
 from mupi.kernels.dynamics import KernelDynamics
 from mupi.mu.losses import squared_distance
-from mupi.mu.rates import reaching
+from mupi.mu.reaching import reaching
 from mupi.programs.spaces import Samples
 
 X, Y = randn(6, 3), randn(6, 2, seed=1)

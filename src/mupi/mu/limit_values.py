@@ -124,11 +124,11 @@ def _packed(space: Samples, value: Any) -> Any:
     """A value as tensors."""
     if not isinstance(value, LimitMatrix):
         return value
-    return [space.families.index(value.family), value.scale, value.update]
+    return [space.families.index(value.family), value.scale, value.update, value.entries]
 
 
 def _unpacked(space: Samples, value: Any) -> Any:
     if isinstance(value, Tensor):
         return value
-    family, scale, update = value
-    return LimitMatrix(space.families[family], scale, update)
+    family, scale, update, entries = value
+    return LimitMatrix(space.families[family], scale, update, entries=entries)

@@ -10,7 +10,8 @@ from mupi.architecture.start import Start
 from mupi.architecture.zoo import perceptron
 from mupi.checks import fail, positive_int
 from mupi.conventions import without_address
-from mupi.mu.rates import Rates, reaching
+from mupi.mu.optimizers import SGD, Optimizer
+from mupi.mu.reaching import reaching
 from mupi.mu.tangent import TangentPerceptron
 from mupi.mu.trained_network import TrainedNetwork
 from mupi.parametrization import Parametrization, Roles
@@ -27,14 +28,14 @@ class Plan:
         activation: φ of that perceptron.
         given: The parametrization that was asked for; None for μP.
         start: Multipliers and standard deviations.
-        rates: Of SGD.
+        optimizer: The rule of steps.
     """
 
     net: int | Description
     activation: Activation
     given: Parametrization | Roles | None
     start: Start
-    rates: Rates
+    optimizer: Optimizer
 
     @property
     def description(self) -> Description | None:
@@ -67,7 +68,7 @@ class Plan:
             if not p.is_maximal:
                 hint = "for lazy training take net.ntk() in mupi.KernelDynamics"
                 fail(PARAMETRIZATION, "μP, up to shift, for a description", f"one that is not: {p.verdict}", hint)
-            TrainedNetwork(self.net, self.start, self.rates)  # which says what has no limit
+            TrainedNetwork(self.net, self.start, self.optimizer)  # which says what has no limit
             return self
         positive_int("MuLimit(depth=...)", self.net)
         p = self.parametrization
@@ -76,28 +77,29 @@ class Plan:
         if not (p.learns_features or p.kernel_regime):
             fail(PARAMETRIZATION, "stable and nontrivial", f"one that is not: {p.verdict}")
         if p.kernel_regime:
-            if self.rates.weight_decay:
-                got = self.rates.weight_decay
-                fail("MuLimit(weight_decay=...)", "0 in the kernel regime, where the kernel would move", got)
-            plain = Rates(self.rates.lr, self.rates.momentum)
-            changed = [name for name, value in vars(plain).items() if getattr(self.rates, name) != value]
-            if changed:
-                got = getattr(self.rates, changed[0])
-                fail(f"MuLimit({changed[0]}=...)", "left out in the kernel regime", got)
+            plain = SGD(self.optimizer.lr, momentum=getattr(self.optimizer, "momentum", 0.0))
+            if not isinstance(self.optimizer, SGD) or self.optimizer != plain:
+                must = "SGD with lr and momentum alone in the kernel regime, where the kernel stays"
+                fail("MuLimit(optimizer=...)", must, self.optimizer)
+        elif not isinstance(self.optimizer, SGD) and not p.is_maximal:
+            fail(PARAMETRIZATION, f"μP, up to shift, for {type(self.optimizer).__name__}", f"another: {p.verdict}")
         return self
 
     def made(self, x: Tensor, outputs: int) -> TrainedNetwork | TangentPerceptron:
         """The network, for inputs and outputs of such sizes, with the lines of its parameters."""
         if isinstance(self.net, Description):
-            return TrainedNetwork(self.net, self.start, self.rates).begun(x[:1])
+            return TrainedNetwork(self.net, self.start, self.optimizer).begun(x[:1])
         p, start, d = self.parametrization, self.start, x.shape[1]
         if p.kernel_regime:
             first = start.sigma_w / d**0.5 if start.input_std is None else start.input_std
             last = start.sigma_w if start.readout_std is None else start.readout_std
             stds = first, start.sigma_w, last
-            return TangentPerceptron(d, outputs, self.net, self.activation, stds, self.rates, reaching(p))
+            momentum = getattr(self.optimizer, "momentum", 0.0)
+            return TangentPerceptron(
+                d, outputs, self.net, self.activation, stds, self.optimizer.lr, momentum, reaching(p)
+            )
         # An initial readout smaller than 1/n is not seen in the limit.
         start = start if p.readout_maximally_initialized else replace(start, readout_std=0.0)
         net = perceptron(d, outputs, self.net, self.activation, bias=False)
         still = {f"layers.{i}.weight" for i, learns in enumerate(reaching(p)) if not learns}
-        return TrainedNetwork(net, start, self.rates, frozenset(still)).begun(x[:1])
+        return TrainedNetwork(net, start, self.optimizer, frozenset(still)).begun(x[:1])

@@ -1,4 +1,4 @@
-"""`MuLimit`: an infinitely wide network, trained by SGD."""
+"""`MuLimit`: an infinitely wide network in training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from mupi.mu.fit_targets import targets_of
 from mupi.mu.limit_values import LimitValues
 from mupi.mu.losses import Loss, check_loss, squared_distance
 from mupi.mu.making import Plan
-from mupi.mu.rates import Rates
+from mupi.mu.optimizers import SGD, Optimizer
 from mupi.mu.tangent import TangentPerceptron
 from mupi.mu.trained_network import TrainedNetwork
 from mupi.parametrization import Parametrization, Roles
@@ -33,7 +33,7 @@ from mupi.progress import progress_display
 
 @takes_numpy
 class MuLimit:
-    """The limit n → ∞ of a network, trained by SGD (Yang & Hu 2021; Yang & Littwin 2023, the Master Theorem).
+    """The limit n → ∞ of a network, trained by SGD or Adam (Yang & Hu 2021; Yang & Littwin 2023, the Master Theorem).
 
     In μP, and wherever else features are learned, the Tensor Program of the whole training is written step by step
     (`TrainedNetwork`: forward by the rules of the description, backward by `mupi.gradients`) and its random variables
@@ -75,6 +75,7 @@ class MuLimit:
         first: Multiplier of η for the weights that read data.
         last: Multiplier of η for the readout.
         bias: Multiplier of η for biases, gains and shifts.
+        optimizer: `mupi.mu.Adam`, or `mupi.mu.SGD`, in place of the six arguments before; None for SGD with these.
         loss: Of outputs (batch, *axes) and targets, which are floats of the same shape or class labels; None for the
             mean over the batch of squared distances, which takes labels as their `centered_one_hot`.
         sigma_w: σ of the weights.
@@ -117,6 +118,7 @@ class MuLimit:
         first: float = 1.0,
         last: float = 1.0,
         bias: float = 1.0,
+        optimizer: Optimizer | None = None,
         loss: Loss | None = None,
         sigma_w: float = 1.0,
         sigma_b: float = 0.0,
@@ -135,9 +137,11 @@ class MuLimit:
     ):
         for name, value in dict(samples=samples, replicates=replicates).items():
             positive_int(f"MuLimit({name}=...)", value)
-        rates = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, first=first, last=last, bias=bias)
-        for name, value in dict(**rates, tolerance=tolerance).items():
+        sgd = dict(lr=lr, weight_decay=weight_decay, first=first, last=last, bias=bias, momentum=momentum)
+        for name, value in dict(**sgd, tolerance=tolerance).items():
             non_negative(f"MuLimit({name}=...)", value)
+        if optimizer is not None and (changed := SGD(**sgd, nesterov=nesterov)) != SGD(1.0):
+            fail("MuLimit(optimizer=...)", "given without lr, momentum and the like, which are its own", changed)
         start = Start(
             input_scale, hidden_scale, output_scale, bias_scale, sigma_w, sigma_b, embed_std, input_std, readout_std
         ).checked("MuLimit")
@@ -149,8 +153,8 @@ class MuLimit:
         if isinstance(net, Description) and activation is not None:
             fail("MuLimit(activation=...)", "None for a description, which has its own", activation)
         φ = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
-        rates = Rates(lr, momentum, weight_decay, nesterov, first, last, bias)
-        self.plan = Plan(net, φ, parametrization, start, rates).checked()
+        optimizer = SGD(**sgd, nesterov=nesterov) if optimizer is None else optimizer
+        self.plan = Plan(net, φ, parametrization, start, optimizer).checked()
         self.loss = squared_distance if loss is None else loss
         self.limits = LimitValues([Samples(samples, generator, dtype, tolerance) for _ in range(replicates)])
         self.net: TrainedNetwork | TangentPerceptron | None = None
@@ -276,6 +280,7 @@ class MuLimit:
         return {
             "network": self.plan.conventions(),
             "limit": self.limits.state_dict(self.net.named_state),
+            "steps": self.net.steps,
             "width": self._outputs_known,
             "inputs": self._inputs,
             "records": [vars(record) for record in self._records],
@@ -295,7 +300,7 @@ class MuLimit:
         x = torch.zeros(1, *state["inputs"], dtype=torch.int64 if self._tokens else self.limits.spaces[0].dtype)
         net = self.plan.made(x, state["width"])
         assert isinstance(net, TrainedNetwork)
-        net.move(n.removesuffix(".velocity") for n in state["limit"][0]["values"] if n.endswith(".velocity"))
+        net.remember(sorted(set(state["limit"][0]["values"]) - set(net.named_state)), state["steps"])
         net.restart()
         self.limits.load_state_dict(state["limit"], net.named_state)
         self.net = net

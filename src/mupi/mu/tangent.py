@@ -12,7 +12,6 @@ from torch import Tensor
 from mupi.activations import Activation
 from mupi.checks import fail
 from mupi.mu.losses import Loss
-from mupi.mu.rates import Rates
 from mupi.programs.matrices import Matrix
 from mupi.programs.program import Program
 from mupi.programs.slopes import slope
@@ -53,7 +52,8 @@ class TangentPerceptron:
         depth: Number L of hidden layers.
         activation: The activation φ.
         stds: σ_1, σ_w, σ_{L+1}: of the entries of U, of √n W^l, of V.
-        rates: Of SGD.
+        lr: Learning rate η.
+        momentum: Momentum μ.
         moving: For W^1 … W^{L+1}, whether its update reaches the limit.
     """
 
@@ -64,11 +64,12 @@ class TangentPerceptron:
         depth: int,
         activation: Activation,
         stds: tuple[float, float, float],
-        rates: Rates,
+        lr: float,
+        momentum: float,
         moving: tuple[bool, ...],
     ):
         self.program = Program()
-        self.activation, self.rates, self.moving = activation, rates, moving
+        self.activation, self.lr, self.μ, self.moving = activation, lr, momentum, moving
         first, hidden, last = stds
         self.U: Vector = self.program.vector("U", first**2 * torch.eye(d, dtype=torch.float64))
         self.W: list[Matrix] = [self.program.matrix(f"W{layer}", hidden) for layer in range(2, depth + 1)]
@@ -96,8 +97,8 @@ class TangentPerceptron:
             fail("step(x)", "the inputs of the first step, in the kernel regime", "others")
         f = self.Θ @ self.A
         χ = apply(torch.func.grad(loss), f, y, name="∂loss")
-        self.momentum = self.rates.momentum * self.momentum + χ
-        self.A = self.A - self.rates.lr * self.momentum
+        self.momentum = self.μ * self.momentum + χ
+        self.A = self.A - self.lr * self.momentum
         return Forward(self.at.h, self.at.z, f)
 
     @property

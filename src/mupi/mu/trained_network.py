@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mupi.architecture.coordinates import Activate, Dropout
@@ -16,11 +17,13 @@ from mupi.architecture.program_values import Columns, Known, Layer, Value
 from mupi.architecture.start import Start
 from mupi.checks import fail
 from mupi.mu.losses import Loss
-from mupi.mu.rates import Rates
-from mupi.mu.training_writer import Parameters, TrainingWriter, multiplied
+from mupi.mu.optimizers import Optimizer
+from mupi.mu.training_writer import Parameters, TrainingWriter
 from mupi.parametrization import Roles
-from mupi.programs import Matrix, Program, Scalar, Vector, apply, gradients
+from mupi.programs import Entries, Matrix, Program, Scalar, Vector, apply, gradients
 from mupi.programs.line import Line
+from mupi.programs.operations import Given
+from mupi.programs.probe import ROWS
 
 
 @dataclass(frozen=True)
@@ -52,31 +55,32 @@ class TrainedNetwork:
     Args:
         net: The description.
         start: Multipliers and standard deviations, as for a finite network.
-        rates: Of SGD.
+        optimizer: The rule of steps.
         still: Names of parameters whose updates do not reach the limit; they only decay.
     """
 
-    def __init__(self, net: Description, start: Start, rates: Rates, still: frozenset[str] = frozenset()):
+    def __init__(self, net: Description, start: Start, optimizer: Optimizer, still: frozenset[str] = frozenset()):
         for node in net:
             if isinstance(node.operation, Dropout) and node.operation.p:
                 fail("MuLimit(net)", "a network without dropout", str(node), "trace it with p=0")
         if net.output.is_layer or not any(net.role(i) == "readout" for i in range(len(net))):
             fail("MuLimit(net)", "a network whose outputs a weight reads from a layer", f"{net.nodes[-1]}")
-        self.net, self.start, self.rates, self.still = net, start, rates, still
+        self.net, self.start, self.optimizer, self.still = net, start, optimizer, still
         self.program = Program()
         self.parameters = Parameters(self.program)
-        self.velocity: dict[str, Any] = {}
-        self.passes = 0
+        self.memory: dict[str, dict[str, Any]] = {}
+        self.passes = self.steps = 0
 
     @property
     def state(self) -> list[Line]:
         """The lines from which the next step goes on."""
-        return [*self.parameters.lines.values(), *self.velocity.values()]
+        return list(self.named_state.values())
 
     @property
     def named_state(self) -> dict[str, Line]:
         """The same by name."""
-        return self.parameters.lines | {f"{name}.velocity": line for name, line in self.velocity.items()}
+        kept = {f"{name}.{kind}": line for name, own in self.memory.items() for kind, line in own.items()}
+        return self.parameters.lines | kept
 
     def begun(self, x: Tensor) -> "TrainedNetwork":
         """Itself, with the first lines of all parameters, before any other: a trial pass finds which there are."""
@@ -106,9 +110,11 @@ class TrainedNetwork:
         moving = [name for name in weights if name not in self.still]
         found = gradients(apply(loss, at.f, y, name="loss"), [weights[name] for name in moving])
         for name, gradient in zip(moving, found, strict=True):
-            weights[name] = self._descend(name, weights[name], gradient)
+            kind, memory = self.parameters.kinds[name], self.memory.setdefault(name, {})
+            weights[name] = self.optimizer.step(weights[name], gradient, kind, memory, self.steps)
         for name in self.still & weights.keys():
-            weights[name] = self._shrunk(weights[name])
+            weights[name] = self.optimizer.shrunk(weights[name])
+        self.steps += 1
         return at
 
     def restart(self) -> dict[Line, Line]:
@@ -117,13 +123,14 @@ class TrainedNetwork:
         Whoever evaluates it gives the new lines the values of the old, and nothing grows with the number of steps.
         """
         self.program, new = Program(), {}
-        weights, velocity = self.parameters.lines, self.velocity
+        weights = self.parameters.lines
         for name, line in weights.items():
             weights[name] = new[line] = self._given(name, line)
-        for name, line in velocity.items():
-            # A matrix on the bases of the weight's.
-            given = _zero(weights[name]) if isinstance(line, Matrix) else self._given(f"{name}.velocity", line)
-            velocity[name] = new[line] = given
+        for name, own in self.memory.items():
+            for kind, line in own.items():
+                # A matrix is one on the bases of the weight's.
+                given = _zero(weights[name]) if isinstance(line, Matrix) else self._given(f"{name}.{kind}", line)
+                own[kind] = new[line] = given
         self.parameters.program, self.passes = self.program, 0
         return new
 
@@ -134,24 +141,33 @@ class TrainedNetwork:
                 return self.program.matrix(name, line.sigma, line.ratio)
             case Vector():
                 return self.program.given(line.columns, name)
+            case Entries():
+                return self.program.write(Entries, Given(), (), line.probe, name)
             case _:
                 return self.program.constant(line.probe, name)
 
-    def move(self, names: Iterable[str]) -> None:
-        """Let these parameters have velocities, of zero."""
-        self.velocity = {name: _zero(self.parameters.lines[name]) for name in names}
+    def remember(self, names: Iterable[str], steps: int) -> None:
+        """Let there be lines of what an optimizer keeps, by their names in `named_state`, to be given values."""
+        self.steps = steps
+        for whole in names:
+            name, _, kind = whole.rpartition(".")
+            line = self.parameters.lines[name]
+            entries = isinstance(line, Matrix) and kind != "velocity"
+            trial = torch.zeros(ROWS, ROWS, dtype=torch.float64)
+            made = self.program.write(Entries, Given(), (), trial) if entries else _zero(line)
+            self.memory.setdefault(name, {})[kind] = made
 
     def mark(self) -> Any:
         """What `go_back` takes."""
-        kept = (dict(self.parameters.lines), dict(self.parameters.kinds), dict(self.velocity), self.passes)
-        return self.program, len(self.program.lines), kept
+        kept = (dict(self.parameters.lines), dict(self.parameters.kinds), _copied(self.memory), self.passes)
+        return self.program, len(self.program.lines), self.steps, kept
 
     def go_back(self, mark: Any) -> None:
         """To lines and parameters as they were."""
-        self.program, count, (lines, kinds, velocity, passes) = mark
+        self.program, count, self.steps, (lines, kinds, memory, passes) = mark
         self.program.forget(count)
         self.parameters = Parameters(self.program, dict(kinds), dict(lines))
-        self.velocity, self.passes = dict(velocity), passes
+        self.memory, self.passes = _copied(memory), passes
 
     def _forward(self, inputs: Tensor, parameters: Parameters) -> Pass:
         net, mup = self.net, Roles.mup().parametrization
@@ -182,38 +198,11 @@ class TrainedNetwork:
         assert isinstance(last, Layer)
         return Pass(values, [v.vector for v in h if isinstance(v, Layer)], last.vector, shaped)
 
-    def _descend(self, name: str, line: Any, gradient: Any) -> Any:
-        """Write the lines of the optimizer for one parameter."""
-        rates, kind = self.rates, self.parameters.kinds[name]
-        lr = rates.of(kind.role)
-        η = lr / kind.times
-        if not rates.momentum or lr == 0:
-            return stepped(self._shrunk(line), -η, gradient) if lr else self._shrunk(line)
-        # In units of the velocity of the finite network times t: w − η v with η = lr/t.
-        decay = rates.weight_decay * rates.lr / lr * kind.times
-        total = stepped(0.0 * line, 1.0, gradient)
-        if decay:
-            total = total + decay * line
-        known = self.velocity.get(name)
-        velocity = total if known is None else rates.momentum * known + total
-        self.velocity[name] = velocity
-        along = total + rates.momentum * velocity if rates.nesterov else velocity
-        return line + -η * along
-
-    def _shrunk(self, line: Any) -> Any:
-        """After weight decay alone."""
-        return multiplied(1 - self.rates.lr * self.rates.weight_decay, line)
-
 
 def _zero(line: Any) -> Any:
     """Of the same kind; of a matrix one on its bases."""
     return 0.0 * line
 
 
-def stepped(line: Any, factor: float, gradient: Any) -> Any:
-    """A parameter and a multiple of its gradient."""
-    if isinstance(line, Matrix):
-        for part in gradient:
-            line = line + factor * part
-        return line
-    return line + multiplied(factor, gradient)
+def _copied(memory: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: dict(own) for name, own in memory.items()}

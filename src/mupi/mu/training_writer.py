@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,11 +29,13 @@ class Kind:
         role: What μP calls it.
         start: Writes its first line under a name.
         times: t, where its vectors have t·n coordinates.
+        columns: t, where a matrix has t·n columns.
     """
 
     role: str
     start: Callable[[Program, str], Line]
     times: float = 1.0
+    columns: float = 1.0
 
 
 @dataclass
@@ -63,9 +66,10 @@ class Parameters:
 
         return self.find(name, Kind(role, start, multiple(size)))
 
-    def matrix(self, name: str, sigma: float, ratio: float) -> Matrix:
-        """A matrix with iid N(0, σ²/n) entries, n its columns."""
-        return self.find(name, Kind("hidden", lambda program, name: program.matrix(name, sigma, ratio)))
+    def matrix(self, name: str, sigma: float, ratio: float, times: float) -> Matrix:
+        """A matrix with iid N(0, σ²/(times·n)) entries, times·n its columns."""
+        start = partial(_matrix, sigma=sigma, ratio=ratio)
+        return self.find(name, Kind("hidden", start, columns=times))
 
     def numbers(self, name: str, count: int) -> Scalar:
         """Finitely many numbers, which start at zero."""
@@ -108,7 +112,7 @@ class TrainingWriter(Writer):
         ratio = multiple(self.size) / times
         total, columns = None, x.columns
         for suffix, _, read in reads(operation, x):
-            W = self.parameters.matrix(f"{self.owner}.weight{suffix}", scaling.std * times**0.5, ratio)
+            W = self.parameters.matrix(f"{self.owner}.weight{suffix}", scaling.std * times**0.5, ratio, times)
             product, columns = W @ read.vector, read.columns
             total = product if total is None else total + product
         assert total is not None
@@ -150,6 +154,10 @@ class TrainingWriter(Writer):
             β = self.parameters.vector(f"{self.bias_owner}.bias", "vector", scaling.bias_std, 1, self.size)
             h = h + multiplied(scaling.bias_multiplier, β)
         return Layer(h, columns)
+
+
+def _matrix(program: Program, name: str, *, sigma: float, ratio: float) -> Matrix:
+    return program.matrix(name, sigma, ratio)
 
 
 def multiple(size: Size | None) -> float:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.checks import fail
 from mupi.programs.breaks import Seen
 from mupi.programs.expectation import Component
 from mupi.programs.family import Family, LimitMatrix
@@ -92,6 +93,19 @@ class Exact:
     def add_outer(self, matrix: LimitMatrix, d: Symbols, x: Symbols) -> LimitMatrix:
         """See `Space`."""
         return matrix.plus_outer(d, x)
+
+    def entries(self, d: Symbols, x: Symbols) -> Any:
+        """Refused.
+
+        Raises:
+            ValueError: Always.
+        """
+        fail("limit()", "of a program whose matrices change by outer products", "functions of their entries",
+             "sample it: limit(samples=...)")  # fmt: skip
+
+    def add_entries(self, matrix: LimitMatrix, q: Any, number: float) -> Any:
+        """Refused: see `entries`."""
+        self.entries(q, q)
 
     def inner(self, x: Symbols, y: Symbols) -> Float[Tensor, "k m"]:
         """See `Space`."""

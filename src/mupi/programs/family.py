@@ -1,6 +1,6 @@
 """The limit of an iid Gaussian matrix: an operator of growing rank on random variables."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -123,12 +123,15 @@ class LimitMatrix:
         scale: The number before W.
         update: M, of the ranks that the bases had when it was made.
         transposed: Whether this is the transpose.
+        entries: Q, of which Q/n is added: numbers for each pair of samples, of a row's neuron and a column's; None for
+            none.
     """
 
     family: Family
     scale: Float[Tensor, ""]
     update: Float[Tensor, "p q"]
     transposed: bool = False
+    entries: Float[Tensor, "n n"] | None = None
 
     def __matmul__(self, x: Block) -> Block:
         """Z^{Wx} = Ẑ + Ż, and the update."""
@@ -138,25 +141,37 @@ class LimitMatrix:
         dot = σ * met * self.family.project(other.images, x)
         update = ρ * self.update.T if self.transposed else self.update
         dot[: len(update)] += update @ c[: update.shape[1]]
-        return combine(side.images, σ * new * c, combine(other.basis, dot, x * 0))
+        made = combine(side.images, σ * new * c, combine(other.basis, dot, x * 0))
+        if self.entries is None:
+            return made
+        return made + (ρ * self.entries.T if self.transposed else self.entries) @ x / len(x)
 
     @property
     def T(self) -> "LimitMatrix":
         """The transpose."""
-        return LimitMatrix(self.family, self.scale, self.update, not self.transposed)
+        return replace(self, transposed=not self.transposed)
 
     def __mul__(self, number: Tensor | float) -> "LimitMatrix":
         """A multiple."""
-        return LimitMatrix(self.family, self.scale * number, self.update * number, self.transposed)
+        entries = None if self.entries is None else self.entries * number
+        return LimitMatrix(self.family, self.scale * number, self.update * number, self.transposed, entries)
 
     def __add__(self, other: "LimitMatrix") -> "LimitMatrix":
         """The sum with another that came from the same W."""
-        return LimitMatrix(self.family, self.scale + other.scale, _padded_sum(self.update, other.update))
+        entries = self.entries if other.entries is None else other.entries
+        if self.entries is not None and other.entries is not None:
+            entries = self.entries + other.entries
+        update = _padded_sum(self.update, other.update)
+        return LimitMatrix(self.family, self.scale + other.scale, update, entries=entries)
 
     def plus_outer(self, d: Block, x: Block) -> "LimitMatrix":
         """The sum with d xᵀ/n, n the coordinates of x."""
         q, p = self.family.coordinates(x, False), self.family.coordinates(d, True)
-        return LimitMatrix(self.family, self.scale, _padded_sum(self.update, p @ q.T))
+        return replace(self, update=_padded_sum(self.update, p @ q.T))
+
+    def plus_entries(self, q: Float[Tensor, "n n"], number: float) -> "LimitMatrix":
+        """The sum with number·q/n."""
+        return replace(self, entries=number * q if self.entries is None else self.entries + number * q)
 
 
 def _padded_sum(a: Float[Tensor, "p q"], b: Float[Tensor, "r s"]) -> Float[Tensor, "t u"]:

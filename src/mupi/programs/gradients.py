@@ -21,6 +21,7 @@ from mupi.programs.operations import (
     Multiple,
     OfScalars,
     Operation,
+    PlusEntries,
     PlusOuter,
     Product,
     Sum,
@@ -143,6 +144,15 @@ def _(operation: PlusOuter, line: Line, coming: tuple[Outer, ...], needed: set[L
             yield d, _times_number(matrix.ratio, part.d @ mean(part.x, x))
         if x in needed:
             yield x, _times_number(matrix.ratio, part.x @ mean(part.d, d))
+
+
+@pull.register
+def _(operation: PlusEntries, line: Line, coming: tuple[Outer, ...], needed: set[Line]):
+    matrix, q, _ = line.arguments
+    if q in needed:
+        raise NotImplementedError(f"`gradients` does not go through entries ({line})")
+    if matrix in needed:
+        yield matrix, coming
 
 
 @pull.register

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from mupi.checks import fail
 from mupi.programs import probe
+from mupi.programs.entries import OverN
 from mupi.programs.line import Line, describe, name_of, program_of
-from mupi.programs.operations import GaussianMatrix, Multiple, PlusOuter, Product, Sum
+from mupi.programs.operations import GaussianMatrix, Multiple, PlusEntries, PlusOuter, Product, Sum
 from mupi.programs.vectors import MatrixLike, Scalar, Vector, record
 
 
@@ -45,7 +46,11 @@ class Matrix(Line, MatrixLike):
     def __matmul__(self, x: Vector) -> Vector:
         return _product(self, x, transposed=False)
 
-    def __add__(self, other: "Matrix | Outer") -> "Matrix":
+    def __add__(self, other: "Matrix | Outer | OverN") -> "Matrix":
+        if isinstance(other, OverN):
+            inputs = (self, other.entries, other.number)
+            program = program_of(PlusEntries().formula(*map(name_of, inputs)), inputs)
+            return program.write(Matrix, PlusEntries(), inputs, self.probe)
         if isinstance(other, Outer):
             inputs = (self, other.d, other.x)
             program = program_of(PlusOuter().formula(*(x.name for x in inputs)), inputs)
@@ -55,7 +60,7 @@ class Matrix(Line, MatrixLike):
             fail(self.program.next_line(formula), "a sum of changes of one matrix", formula, "write W @ x + W2 @ x")
         return self.program.write(Matrix, Sum(), (self, other), self.probe)
 
-    def __sub__(self, other: "Matrix | Outer") -> "Matrix":
+    def __sub__(self, other: "Matrix | Outer | OverN") -> "Matrix":
         return self + -1.0 * other
 
     def __mul__(self, number: "float | Scalar") -> "Matrix":

@@ -96,29 +96,6 @@ class Constant(Operation):
 
 
 @dataclass(frozen=True, eq=False)
-class GivenVector(Operation):
-    """Vectors whose values are known from somewhere else, such as an earlier program that this one goes on from.
-
-    Attributes:
-        columns: Number k of vectors.
-    """
-
-    columns: int
-
-    def compute(self, space: Any, *values: Any) -> Any:
-        """Refused.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError("its values are to be given, and none were")
-
-    def formula(self, *names: str) -> str:
-        """See `Operation`."""
-        return "given vectors"
-
-
-@dataclass(frozen=True, eq=False)
 class Function(Operation):
     """A function of coordinates of vectors, and of scalars and constants.
 
@@ -239,6 +216,55 @@ class Multiple(Operation):
     def formula(self, *names: str) -> str:
         """See `Operation`."""
         return f"{names[1]} * {names[0]}"
+
+
+class OuterEntries(Operation):
+    """d xᵀ, entry by entry."""
+
+    def compute(self, space: Any, *values: Any) -> Any:
+        """See `Operation`."""
+        return space.entries(*values)
+
+    def formula(self, *names: str) -> str:
+        """See `Operation`."""
+        return f"entries({names[0]}, {names[1]})"
+
+
+class Entrywise(Function):
+    """A function of entries of n × n matrices, entry by entry."""
+
+    def compute(self, space: Any, *values: Any) -> Any:
+        """See `Operation`."""
+        return self(*values)
+
+
+class PlusEntries(Operation):
+    """W + c Q/n, of a matrix, entries Q of order one, and a number."""
+
+    def compute(self, space: Any, *values: Any) -> Any:
+        """See `Operation`."""
+        return space.add_entries(*values)
+
+    def formula(self, *names: str) -> str:
+        """See `Operation`."""
+        return f"{names[0]} + {names[2]} * over_n({names[1]})"
+
+
+@dataclass(frozen=True, eq=False)
+class Given(Operation):
+    """A value that is known from somewhere else, such as an earlier program that this one goes on from."""
+
+    def compute(self, space: Any, *values: Any) -> Any:
+        """Refused.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("its value is to be given, and none was")
+
+    def formula(self, *names: str) -> str:
+        """See `Operation`."""
+        return "given"
 
 
 def in_dtype(space: Any, values: Sequence[Any]) -> list[Any]:

@@ -17,7 +17,7 @@ from mupi.programs.exact import Exact
 from mupi.programs.explain import explain
 from mupi.programs.line import Line, Listing
 from mupi.programs.matrices import Matrix
-from mupi.programs.operations import Constant, GaussianMatrix, GivenVector, InitialVector
+from mupi.programs.operations import Constant, GaussianMatrix, Given, InitialVector
 from mupi.programs.spaces import Samples, Width
 from mupi.programs.vectors import Scalar, Vector
 
@@ -130,8 +130,8 @@ class Program(Listing):
             columns: Number k of vectors.
             name: The vectors' name.
         """
-        trial = probe.draws(columns, len(self.lines))
-        return self.write(Vector, GivenVector(positive_int("given(columns=...)", columns)), (), trial, name)
+        trial = probe.draws(positive_int("given(columns=...)", columns), len(self.lines))
+        return self.write(Vector, Given(), (), trial, name)
 
     def matrix(self, name: str = "", sigma: float = 1.0, ratio: float = 1.0) -> Matrix:
         """W with iid N(0, σ²/n) entries; of a name that is taken, the matrix that has it.

@@ -31,6 +31,14 @@ class Space(Protocol):
         """W + d xᵀ/n."""
         ...
 
+    def entries(self, d: Block, x: Block) -> Any:
+        """d xᵀ, a number for each pair of coordinates."""
+        ...
+
+    def add_entries(self, matrix: Any, q: Any, number: float) -> Any:
+        """W + number·q/n."""
+        ...
+
     def apply(self, f: Callable, args: list) -> Block:
         """A coordinatewise function of vectors and scalars."""
         ...
@@ -61,6 +69,10 @@ class _Tensors:
     n: int
     generator: torch.Generator | None
     dtype: torch.dtype
+
+    def entries(self, d: Float[Tensor, "n k"], x: Float[Tensor, "n k"]) -> Float[Tensor, "n n"]:
+        """See `Space`; of samples, α and β are samples of their own, but for the n pairs that are the same."""
+        return d @ x.T
 
     def apply(self, f: Callable, args: list) -> Float[Tensor, "n k"]:
         """See `Space`."""
@@ -99,6 +111,10 @@ class Width(_Tensors):
     def add_outer(self, matrix: Float[Tensor, "n n"], d: Float[Tensor, "n k"], x: Float[Tensor, "n k"]):
         """See `Space`."""
         return torch.addmm(matrix, d, x.T, alpha=1 / self.n)
+
+    def add_entries(self, matrix: Float[Tensor, "n n"], q: Float[Tensor, "n n"], number: float):
+        """See `Space`."""
+        return torch.add(matrix, q, alpha=number / self.n)
 
 
 @dataclass
@@ -147,6 +163,10 @@ class Samples(_Tensors):
     def add_outer(self, matrix: LimitMatrix, d: Tensor, x: Tensor) -> LimitMatrix:
         """See `Space`."""
         return matrix.plus_outer(d, x)
+
+    def add_entries(self, matrix: LimitMatrix, q: Float[Tensor, "n n"], number: float) -> LimitMatrix:
+        """See `Space`."""
+        return matrix.plus_entries(q, number)
 
     @property
     def held(self) -> list[list[Tensor]]:
