@@ -51,7 +51,8 @@ def never(_: object) -> bool:
 
 
 def exponential(a, b):
-    return torch.exp(a @ b.T / a.shape[1])
+    """Each entry rounded once, which is what `rounding` is about."""
+    return torch.exp(a.double() @ b.double().T / a.shape[1]).to(a)
 
 
 def smooth(a, b):

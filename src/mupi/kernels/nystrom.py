@@ -14,10 +14,14 @@ from mupi.kernels.given import (
     check_training_inputs,
     kernel_matrix,
 )
-from mupi.kernels.landmarks import Landmarks, PivotedCholesky
+from mupi.kernels.landmarks import Landmarks, PivotedCholesky, uniform_rows
+from mupi.kernels.posterior import prior_variance
 from mupi.kernels.tiles import row_blocks
 
 OWNER = "NystromFeatures"
+
+CHECKED_ROWS = 200
+"""On how many rows a kernel is asked for its sign."""
 
 
 @takes_numpy
@@ -89,6 +93,14 @@ class NystromFeatures:
         kept = values > rounding
         self._whitening = (vectors[:, kept] / values[kept].sqrt()).to(X)
         self.rank = int(kept.sum())
+        # A kernel may be positive definite on the landmarks and not beside them: then it leaves less than nothing.
+        some = X[uniform_rows(len(X), CHECKED_ROWS, generator)].detach()
+        own = prior_variance(OWNER, kernel, some).double()
+        left = own - self(some).double().square().sum(1)
+        worst = int(left.argmin())
+        if left[worst] < -ROUNDINGS * torch.finfo(square.dtype).eps ** 0.5 * own.abs().max():
+            got = f"k(x, x) = {float(own[worst]):.3g}, of which landmarks explain {float(own[worst] - left[worst]):.3g}"
+            fail(f"{OWNER}(kernel=...)", "positive semi-definite up to rounding", got)
 
     def __call__(self, X: Float[Tensor, "m d"]) -> Float[Tensor, "m features"]:
         """ψ of each row; differentiable where the kernel is.
