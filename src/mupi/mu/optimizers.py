@@ -142,7 +142,7 @@ class Running:
     """(g, m) ↦ β m + (1 − β) g^power; of g alone with m = 0.
 
     Attributes:
-        beta: β.
+        beta: Decay β of the mean.
         power: 1 or 2.
     """
 
@@ -162,7 +162,7 @@ class Quotient:
     Attributes:
         first: Correction c_1 of a mean that began at 0.
         second: Correction c_2.
-        eps: ε.
+        eps: Added to the root, ε.
     """
 
     first: float
