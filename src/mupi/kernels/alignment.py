@@ -6,12 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite
 
 ROUNDING = 1e-15
 """What is left of an entry of a constant kernel, that is at most 1, when it is centred in float64."""
 
 
+@takes_numpy
 def centered_alignment(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
     """⟨K₁ᶜ, K₂ᶜ⟩/(|K₁ᶜ||K₂ᶜ|) with Kᶜ = HKH, H = I − 11ᵀ/n, in float64 (Cortes, Mohri & Rostamizadeh 2012).
 
@@ -26,6 +28,9 @@ def centered_alignment(k1: Float[Tensor, "n n"], k2: Float[Tensor, "n n"]) -> Fl
     Raises:
         ValueError: For matrices that are not square, of one size and finite, or a kernel that is constant.
     """
+    for name, k in (("k1", k1), ("k2", k2)):
+        if not isinstance(k, Tensor):
+            fail(f"centered_alignment({name})", "a tensor or an array of shape (n, n)", type(k).__name__)
     if k1.ndim != 2 or k1.shape != k2.shape or k1.shape[0] != k1.shape[1]:
         fail(
             "centered_alignment(k1, k2)", "two square matrices of one size", f"{tuple(k1.shape)} and {tuple(k2.shape)}"

@@ -9,7 +9,14 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail
-from mupi.kernels.given import Kernel, check_new_inputs, check_symmetric, check_training_inputs, kernel_matrix
+from mupi.kernels.given import (
+    Kernel,
+    check_new_inputs,
+    check_positive,
+    check_symmetric,
+    check_training_inputs,
+    kernel_matrix,
+)
 from mupi.kernels.labels import labeled_classes
 from mupi.kernels.memory import available_memory, require_memory
 
@@ -67,8 +74,8 @@ class CrossEntropyFlow:
             classes: Number k of classes.
 
         Raises:
-            ValueError: If inputs are no finite matrix, targets no such labels, times not such, or memory does not
-                suffice; if the solver gives up.
+            ValueError: If inputs are no finite matrix, targets no such labels, times not such, the kernel not symmetric
+                and positive semi-definite, or memory does not suffice; if the solver gives up.
         """
         from scipy.integrate import solve_ivp  # here, as its import takes long
 
@@ -90,6 +97,7 @@ class CrossEntropyFlow:
             fail(f"{OWNER}.fit(start=...)", f"of shape ({n}, {k})", f"shape {tuple(start.shape)}")
         K = kernel_matrix(OWNER, self.kernel, X, X).double()
         check_symmetric(OWNER, K)
+        check_positive(OWNER, K, X.dtype)
         f0 = K.new_zeros(n, k) if start is None else start.double()
         one_hot = torch.nn.functional.one_hot(Y.long(), k).to(K)
 

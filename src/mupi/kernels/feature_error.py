@@ -69,7 +69,7 @@ def feature_error(
     Raises:
         ValueError: For fewer than two inputs, or what the regressions refuse.
     """
-    check_training_inputs(f"{OWNER}(X)", X)
+    check_training_inputs(f"{OWNER}(X)", X, dtypes=None)
     rows = min(positive_int(f"{OWNER}(rows=...)", rows), len(X) // 2)
     if not rows:
         fail(f"{OWNER}(X)", "of at least two rows", "one")

@@ -81,7 +81,7 @@ class FeatureRegression:
             NotPositiveDefiniteError: If ΨᵀΨ + λI is not positive definite in float64, or so nearly singular that a
                 residual ‖(ΨᵀΨ + λI) w − ΨᵀY‖ above 1 % of ‖ΨᵀY‖ remains.
         """
-        check_training_inputs("FeatureRegression.fit(X)", X)
+        check_training_inputs("FeatureRegression.fit(X)", X, dtypes=None)
         targets = regression_targets("FeatureRegression.fit(Y)", Y, X, classes)
         blocks = list(zip(X.split(ROWS), targets.split(ROWS), strict=True))
         self._fit(blocks if progress is None else progress.track(blocks, description="features"))
@@ -174,7 +174,7 @@ def _blocks(batches: Iterable[tuple[Any, Any]], classes: int | None) -> Iterator
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
             fail(argument, "pairs (X, Y)", type(batch).__name__)
         X, Y = (as_tensor(argument, part) for part in batch)
-        check_training_inputs(argument, X)
+        check_training_inputs(argument, X, dtypes=None)
         if classes is None and not Y.is_floating_point() and Y.dtype != torch.bool:
             fail(argument, "of floats where classes=... is not given", Y.dtype, "a batch need not have every class")
         targets = regression_targets(argument, Y, X, classes)

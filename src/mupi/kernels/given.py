@@ -1,6 +1,6 @@
 """What users give to a kernel method, a kernel and inputs, and what is asked of both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -21,9 +21,15 @@ ROUNDINGS = 32
 E φ'φ' is known to some √eps; what is not symmetric or positive by its nature is off by more."""
 
 
-def check_training_inputs(argument: str, X: Tensor) -> None:
-    """Raise ``ValueError`` unless inputs are a matrix with a row at least, of finite floating numbers."""
+FACTORIZED = (torch.float32, torch.float64)
+"""Dtypes that matrices are factorized in."""
+
+
+def check_training_inputs(argument: str, X: Tensor, dtypes: Sequence[torch.dtype] | None = FACTORIZED) -> None:
+    """Raise ``ValueError`` unless inputs are a matrix of at least a row, of finite numbers of a dtype; None for any."""
     check_matrix(argument, X)
+    if dtypes is not None and X.dtype not in dtypes:
+        fail(argument, f"of {' or '.join(map(str, dtypes))}", X.dtype, "use X.float()")
     if not len(X):
         fail(argument, "of at least one row", "none")
     finite(argument, X)
@@ -60,3 +66,12 @@ def check_symmetric(owner: str, square: Float[Tensor, "n n"]) -> None:
     off, size = float((square - square.T).abs().max()), float(square.diagonal().abs().max())
     if off > ROUNDINGS * torch.finfo(square.dtype).eps ** 0.5 * size:
         fail(f"{owner}(kernel=...)", "symmetric", f"k(x, x') − k(x', x) of {off:.2g} beside a diagonal of {size:.2g}")
+
+
+def check_positive(owner: str, square: Float[Tensor, "n n"], dtype: torch.dtype) -> None:
+    """Raise ``ValueError`` unless k(X, X) is positive semi-definite up to a dtype's rounding."""
+    slack = ROUNDINGS * torch.finfo(dtype).eps ** 0.5 * float(square.diagonal().abs().max())
+    shift = (slack + torch.finfo(dtype).tiny) * torch.eye(len(square), dtype=square.dtype, device=square.device)
+    if info := int(torch.linalg.cholesky_ex(square + shift)[1]):
+        got = f"one for which row {info} of {len(square)} has no positive pivot"
+        fail(f"{owner}(kernel=...)", "positive semi-definite", got)

@@ -19,6 +19,8 @@ def check_inputs(kernel: str, x1: Tensor, x2: Tensor | None) -> None:
     if x2 is None or x2 is x1:
         return
     name = f"{kernel}(x2)"
+    if not isinstance(x2, Tensor):
+        fail(name, "a tensor or an array of shape (m, d)", type(x2).__name__)
     if x2.ndim != 2 or x2.shape[1] != x1.shape[1]:
         fail(name, f"of shape (m, {x1.shape[1]}), as wide as x1", f"shape {tuple(x2.shape)}")
     if (x2.dtype, x2.device) != (x1.dtype, x1.device):
@@ -39,6 +41,8 @@ def check_sigma(argument: str, value: float) -> None:
 
 def check_matrix(argument: str, x: Tensor) -> None:
     """Raise ``ValueError`` unless ``x`` is a matrix with a column at least, of a floating dtype."""
+    if not isinstance(x, Tensor):
+        fail(argument, "a tensor or an array of shape (n, d)", type(x).__name__)
     if x.ndim != 2 or x.shape[1] < 1:
         fail(argument, "of shape (n, d) with d ≥ 1", f"shape {tuple(x.shape)}", "flatten images first")
     if not x.is_floating_point():

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
+from mupi.arrays import takes_numpy
 from mupi.checks import fail
 
 
+@takes_numpy
 class Linearized(nn.Module):
     """f(x; θ_0) + J(x)(θ − θ_0), with θ_0 the network's parameters when it was made (Lee et al. 2019).
 

@@ -13,6 +13,7 @@ from mupi.checks import fail, positive_int
 from mupi.kernels.cholesky import Cholesky, FactorSolution
 from mupi.kernels.conjugate_gradients import ConjugateGradients
 from mupi.kernels.given import Kernel, check_new_inputs, check_training_inputs, kernel_matrix
+from mupi.kernels.inner_products import check_matrix
 from mupi.kernels.iterated import IteratedSolution
 from mupi.kernels.labels import count_classes, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
@@ -255,6 +256,7 @@ class KernelRegression:
         Raises:
             ValueError: If there is one output, or no row, or not one integer label of a fitted class to each row.
         """
+        check_matrix("KernelRegression.score(X)", X)
         if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape != X.shape[:1] or not len(labels):
             fail(
                 "KernelRegression.score(labels)",
