@@ -73,9 +73,10 @@ def seen_up_to(
 
 def differentiated(*tensors: Tensor) -> bool:
     """Whether derivatives may be asked of what is computed from them: by autograd, forward, or `torch.func`."""
-    if in_forward_mode() or not all(is_eager(t) for t in tensors):
+    if in_forward_mode():
         return True
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    recorded = torch.is_grad_enabled()  # one loop: small kernels ask this more often than they compute
+    return any(not is_eager(t) or (recorded and t.requires_grad) for t in tensors)
 
 
 def _has_zero(var: Tensor) -> bool:

@@ -11,6 +11,9 @@ from mupi.checks import fail, finite, is_eager, non_negative
 SQUARES = 2**17
 """How many are held at a time: half a megabyte in float32."""
 
+FEW = 2**10
+"""Pairs of which all are compared in less time than those are found that need it."""
+
 
 def check_inputs(kernel: str, x1: Tensor, x2: Tensor | None) -> None:
     """Raise ``ValueError`` unless both are finite matrices of one floating dtype, device and width d ≥ 1."""
@@ -82,10 +85,11 @@ def snap_parallel(
     The derivative with respect to ``cov`` stays 1.
     """
     excess = cov.detach().abs() - (1 - unseen(cov.dtype)) * var_u.detach().sqrt() * var_v.detach().sqrt()
-    if not is_eager(cov):
-        return cov + torch.where(excess >= 0, _to_parallel(var_u.detach(), cov.detach(), var_v.detach()), 0)
-    if excess.numel() == 0 or excess.amax() < 0:
+    eager = is_eager(cov)
+    if eager and (excess.numel() == 0 or excess.amax() < 0):
         return cov
+    if not eager or cov.numel() <= FEW:
+        return cov + torch.where(excess >= 0, _to_parallel(var_u.detach(), cov.detach(), var_v.detach()), 0)
     parallel = (excess >= 0).nonzero(as_tuple=True)
     pairs = (t.detach().expand_as(cov)[parallel] for t in (var_u, cov, var_v))
     shift = torch.zeros_like(cov)

@@ -24,6 +24,7 @@ class LimitKernel:
     `Architecture.nngp` and `Architecture.ntk`, which make it, for arguments and conventions.
 
     The result has the dtype of the inputs, and of integers torch's default; their ``x.double()`` is taken for float64.
+    In float32 on CPUs a rectifier's expectations are polynomials, as good as that dtype: see `mupi.activations.arcs`.
 
     Beside the result, a call holds a few blocks; under autograd it recomputes them in the backward pass. Angles below
     4√eps count as 0. Derivatives of any order exist, by autograd and `torch.func`; those that diverge for a kinked φ at
