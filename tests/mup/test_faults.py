@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from networks import GPT, TOKENS
+from torch import nn
 
 import mupi
 from mupi.architecture import Attention, Dense, Description, Draft, Embed, Input, Scale, Width
@@ -95,3 +96,18 @@ def test_mended_as_is_said_nothing_changes_at_the_base_and_the_faults_are_gone()
         p = mupi.parametrize(mended, 64, 16, TOKENS)
     assert p.faults == () and "No fault was found" in p.explain()
     assert {row.name: row.role for row in p.plan}["tokens.weight"] == "input"
+
+
+def attending_by_torch(heads):
+    return lambda n: nn.Sequential(nn.Linear(8, n), nn.TransformerEncoderLayer(n, heads(n), 2 * n), nn.Linear(n, 3))
+
+
+def test_without_a_graph_kinds_of_modules_show_what_they_can():
+    with pytest.warns(UserWarning, match=r"1.self_attn: nn.MultiheadAttention .* scale=2 / q.shape"):
+        mupi.parametrize(attending_by_torch(lambda n: 4), 32, 16)
+    with pytest.warns(UserWarning, match="tokens.weight: an embedding that is read out too.* by 16 / n"):
+        p = mupi.parametrize(lambda n: GPT(n, 1, tied=True), 32, 16)
+    assert {row.name: row.role for row in p.plan}["tokens.weight"] == "input"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mupi.parametrize(attending_by_torch(lambda n: n // 4), 32, 16)  # heads of one size

@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isclose
+from typing import Any
+
+from torch import nn
 
 from mupi.architecture.coordinates import Scale
 from mupi.architecture.description import Description, Node
 from mupi.architecture.positions import Attention
 from mupi.architecture.shape import Width
 from mupi.architecture.weights import WeightOperation
+from mupi.mup.kinds import EMBEDDINGS, owners
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,38 @@ def faults(net: Description, base_width: int) -> tuple[Fault, ...]:
             found += _attention(net, node, base_width)
         elif isinstance(node.operation, Scale) and node.operation.exponent != 0 and place not in wanted:
             found.append(_multiplier(net, place, base_width))
+    return tuple(found)
+
+
+def faults_by_kind(narrow: nn.Module, wide: nn.Module, base_width: int) -> tuple[Fault, ...]:
+    """What can be seen without a graph: torch's own attention, and embeddings that may be read out.
+
+    Args:
+        narrow: The user's module at the base width.
+        wide: The same at another.
+        base_width: The width at which a change must change nothing.
+    """
+    found = []
+    for path, module in wide.named_modules():
+        if isinstance(module, nn.MultiheadAttention):
+            base: Any = narrow.get_submodule(path)
+            d = base.embed_dim // base.num_heads
+            if module.embed_dim // module.num_heads != d:
+                found.append(Fault(
+                    "attention", path or "nn.MultiheadAttention",
+                    "nn.MultiheadAttention multiplies its logits by 1/√d of the size d of a head, and they grow as √d "
+                    "once q and k are trained",
+                    f"write attention by scaled_dot_product_attention(q, k, v, scale={d**0.5:.6g} / q.shape[-1])",
+                ))  # fmt: skip
+    for name, places in owners(wide).items():
+        embeds = [isinstance(owner, EMBEDDINGS) for owner, _ in places]
+        if any(embeds) and not all(embeds):
+            found.append(Fault(
+                "tied", name,
+                "an embedding that is read out too, whose logits grow as n in training unless they are multiplied by "
+                "1/n, which cannot be seen without a graph",
+                f"see that they are multiplied by {base_width} / n, with n the width",
+            ))  # fmt: skip
     return tuple(found)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mupi.architecture.architecture import Architecture
 from mupi.architecture.trace.twins import made_without_memory
 from mupi.checks import fail, positive_int
+from mupi.mup.faults import faults, faults_by_kind
 from mupi.mup.graph import read
 from mupi.mup.initial import Initial
 from mupi.mup.parametrized import Parametrized
@@ -89,12 +90,14 @@ def built(
         fail("parametrize(make_model, ...)", "a function of the width that builds a module", type(model).__name__)
     with random_numbers_kept():
         if width == base_width:
-            fans = structure(*other_widths(make_model, base_width), graph[0], roles)
+            pair = other_widths(make_model, base_width)
+            fans = structure(*pair, graph[0], roles)
             rows = unchanged(model, fans)
         else:
             torch.manual_seed(0)
             base = make_model(base_width)
-            fans = structure(base, model, graph[0], roles)
+            pair = base, model
+            fans = structure(*pair, graph[0], roles)
             rows = planned(make_model, model, base, (base_width, width), fans)
     if all(row.role == "finite" for row in rows):
         came = f"the same shapes at widths {base_width} and {width if width != base_width else 2 * base_width}"
@@ -104,7 +107,9 @@ def built(
     def again(other: int) -> Parametrized:
         return built(make_model, positive_int("at(width)", other), base_width, graph, roles)
 
-    return Parametrized(model, rows, width, base_width, graph[0], graph[1], make_model, again)
+    net, reason = graph
+    found = faults_by_kind(*pair, base_width) if net is None else faults(net, base_width)
+    return Parametrized(model, rows, width, base_width, net, reason, found, make_model, again)
 
 
 def other_widths(make_model: Callable[[int], nn.Module], base_width: int) -> tuple[nn.Module, nn.Module]:

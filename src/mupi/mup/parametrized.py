@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from mupi.architecture.architecture import Architecture
 from mupi.checks import fail, non_negative
 from mupi.mup.check import Check, check
 from mupi.mup.explained import explained, remarks
-from mupi.mup.faults import Fault, faults
+from mupi.mup.faults import Fault
 from mupi.mup.groups import is_matrix, named, parameter_groups
 from mupi.mup.plan import Planned
 from mupi.mup.schedulers import scheduler_args
@@ -33,6 +32,8 @@ class Parametrized:
         base_width: The width n0 at which settings are tuned.
         architecture: What `mupi.trace` read; None if it could not.
         reason: Why it could not; empty if it could.
+        faults: What no initial value and no rate can mend, with the line to change; where there is no graph, those that
+            the kinds of modules show.
         make_model: The user's factory.
         at: The same for another width: ``p.at(512)``.
     """
@@ -43,13 +44,9 @@ class Parametrized:
     base_width: int
     architecture: Architecture | None
     reason: str
+    faults: tuple[Fault, ...]
     make_model: Callable[[int], nn.Module]
     at: Callable[[int], "Parametrized"] = field(repr=False)
-
-    @cached_property
-    def faults(self) -> tuple[Fault, ...]:
-        """What no initial value and no rate can mend, with the line to change; empty too where there is no graph."""
-        return () if self.architecture is None else faults(self.architecture, self.base_width)
 
     def parameter_groups(
         self,

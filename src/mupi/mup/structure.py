@@ -60,7 +60,7 @@ def refuse_other_parameters(base: Iterable[str], wide: Iterable[str]) -> None:
     """Raise ``ValueError`` unless names are the same at both widths."""
     if other := sorted(set(base) ^ set(wide)):
         came = f"{', '.join(other[:3])}{f' and {len(other) - 3} more' if len(other) > 3 else ''} at one only"
-        hint = "pass depth= and base_depth= if blocks are to be more"
+        hint = "keep the depth: how settings move with it is not known here"
         fail(FACTORY, "a function whose modules have the same parameters at every width", came, hint)
 
 
