@@ -29,7 +29,7 @@ class Only:
     brings with it have no mark, but are fields of what is chosen; see `mupi.commands.choices`.
 
     Args:
-        values: By the others' names: their values, or `SET`.
+        values: By the others' names: their values, or `SET`, or `UNSET`.
     """
 
     def __init__(self, **values: Any):
@@ -42,11 +42,16 @@ class Only:
     @staticmethod
     def admits(value: Any, known: Any) -> bool:
         """Whether one option has one of its values."""
-        return value not in (None, 0, ()) if known is SET else value in known
+        if known is SET or known is UNSET:
+            return (value in (None, 0, ())) is (known is UNSET)
+        return value in known
 
 
 SET: Any = object()
 """For `Only`: any value but None, 0 and ()."""
+
+UNSET: Any = object()
+"""For `Only`: one of these."""
 
 
 @dataclass(frozen=True)
@@ -251,8 +256,8 @@ def _refuse(name: str, owner: Any, alternatives: Sequence[Only]) -> None:
 
 
 def _values(known: Any) -> str:
-    if known is SET:
-        return "given"
+    if known is SET or known is UNSET:
+        return "given" if known is SET else "left out"
     if isinstance(known, range):
         return f"{known.start} or more"
     return "|".join(map(str, known))
