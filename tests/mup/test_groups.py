@@ -319,6 +319,22 @@ def test_two_optimizers_are_saved_copied_and_scheduled_as_one(p):
         Together(*(torch.optim.SGD(p.model.parameters(), lr=1.0) for _ in range(2)))
 
 
+def test_a_scaler_of_gradients_takes_two_optimizers_as_one(p):
+    other = copy.deepcopy(p.model)
+    both, plain = muon_and_adam(p), muon_and_adam(p, model=other)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for _ in range(2):
+        both.zero_grad()
+        scaler.scale(cross_entropy(p.model(DATA[0].float()), DATA[1])).backward()
+        scaler.step(both)
+        scaler.update()
+        plain.zero_grad()
+        cross_entropy(other(DATA[0].float()), DATA[1]).backward()
+        plain.step()
+    for a, b in zip(p.model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_schedulers_of_absolute_rates_get_lists(p):
     optimizer = muon_and_adam(p)
     ratios = [g["lr"] / 0.02 for g in optimizer.param_groups]

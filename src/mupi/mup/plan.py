@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
@@ -28,13 +28,11 @@ class Planned:
         name: In the ``state_dict``; of a tied one the first.
         fans: Its role and sizes.
         initial: How it starts.
-        depth: What its residual branch is divided by and how, where depth grows; see `mupi.mup.depth`.
     """
 
     name: str
     fans: Fans
     initial: Initial
-    depth: tuple[float, float] = field(default=(1.0, 1.0))
 
     @property
     def role(self) -> str:

@@ -36,10 +36,14 @@ def scheduler_args(scheduler: type, optimizer: Optimizer, options: dict[str, Any
         must = "an optimizer of p.parameter_groups(...) or p.optimizer(...)"
         fail("scheduler_args(optimizer=...)", must, f"groups of {sorted(groups[0])}")
     if scheduler in LISTS:
-        return {
+        made = {
             name: [float(value) * group["times"] for group in groups] if name in LISTS[scheduler] else value
             for name, value in options.items()
         }
+        if scheduler is lr_scheduler.ReduceLROnPlateau:
+            # Changes of a rate that are smaller are not made: no group's may be but those of the base's would be.
+            made["eps"] = options.get("eps", 1e-8) * min(1.0, *(group["times"] for group in groups))
+        return made
     for name in NUMBERS.get(scheduler, ()):
         if options.get(name):
             hint = "take LambdaLR or SequentialLR of factors, or OneCycleLR"
