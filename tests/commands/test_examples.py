@@ -23,7 +23,7 @@ TINY = {
     "train --network mup": "--width 8 --epochs 1 --train-size 40 --name b",
     "export runs/a --width": "--width 8",
     "coordcheck": "--min-width 8 --max-width 32 --seeds 2",
-    "check": "--base-width 8 --widths 8 16 --seeds 1",
+    "check": "--base-width 8 --widths 8 16 --seeds 2",
     "program dependence": "--widths 16 32 --draws 2",
     "program all": "--widths 16 32 --draws 2 --samples 256",
     "compare --models": "--models ntk mu-net pi-limit pi-limit-exact --train-size 40 --epochs 1 --seeds 2 --width 8",

@@ -13,7 +13,7 @@ from architecture import traced_modules as modules
 from mupi.mup import check_scaling, parametrize
 from mupi.mup.check import CheckVerdict
 
-WIDTHS = (16, 32, 64, 128)
+WIDTHS = (16, 32, 64)
 TOKENS = torch.randint(0, 11, (8, 6), generator=torch.Generator().manual_seed(0))
 NEXT = TOKENS.roll(-1, 1)
 X = torch.randn(16, 7, generator=torch.Generator().manual_seed(1))
@@ -96,7 +96,7 @@ def test_a_readout_whose_1_over_n_is_forgotten_is_found():
 
     made = {}
     result = check_scaling(
-        make_model, X, Y, widths=WIDTHS, seeds=1, arch=mupi.trace(layers, X),
+        make_model, X, Y, widths=WIDTHS, seeds=2, arch=mupi.trace(layers, X),
         make_optimizer=lambda model, width: made[id(model)].optimizer(torch.optim.AdamW, lr=1e-2),
     )  # fmt: skip
     assert not result.passed and result.verdict is CheckVerdict.UNSTABLE
@@ -141,10 +141,10 @@ def test_decay_that_is_coupled_to_the_rate_is_found():
         return p.model
 
     made, arch = {}, mupi.trace(layers, X)
-    result = check_scaling(make_model, X, Y, widths=WIDTHS, seeds=1, arch=arch, make_optimizer=make_optimizer)
+    result = check_scaling(make_model, X, Y, widths=WIDTHS, seeds=2, arch=arch, make_optimizer=make_optimizer)
     assert not result.passed
     assert {(cause.kind, cause.part) for cause in result.causes} == {("decay", "2.weight"), ("decay", "4.weight")}
-    assert "lr·weight_decay is 0.001 at width 16 and 0.00013 at width 128" in str(result.causes[0])
+    assert "lr·weight_decay is 0.001 at width 16 and 0.00025 at width 64" in str(result.causes[0])
 
 
 def test_a_tied_embedding_at_the_rate_of_a_readout_is_found():
@@ -163,7 +163,7 @@ def test_a_tied_embedding_at_the_rate_of_a_readout_is_found():
 
     made = {}
     arch = mupi.trace(lambda n: Transformer(n, scale=4, tied=True), TOKENS)
-    arguments = dict(widths=WIDTHS, seeds=1, arch=arch, make_optimizer=make_optimizer)
+    arguments = dict(widths=WIDTHS, seeds=2, arch=arch, make_optimizer=make_optimizer)
     result = check_scaling(make_model, TOKENS, NEXT, language, **arguments)
     assert not result.passed
     found = [cause for cause in result.causes if cause.part == "embed.weight"]
@@ -174,7 +174,7 @@ def test_a_tied_embedding_at_the_rate_of_a_readout_is_found():
 def test_the_standard_parametrization_is_unstable_by_name():
     """One rate for all under Adam: hidden weights and readout step too far."""
     result = check_scaling(
-        layers, X, Y, widths=(16, 64), seeds=1,
+        layers, X, Y, widths=(16, 32, 64), seeds=1,
         make_optimizer=lambda model, width: torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0),
     )  # fmt: skip
     assert result.verdict is CheckVerdict.UNSTABLE

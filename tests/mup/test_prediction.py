@@ -57,14 +57,14 @@ def assert_scalings(p, prediction, expected):
     assert found["|Δf|", f"h{p.depth + 1}"].last == expected.output_change
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(parametrizations())
 def test_sgds_first_step_is_that_of_the_theory_for_every_parametrization(p):
     p = Parametrization(*p)
     assert_scalings(p, predicted(p, 1), p.scalings(1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(stable_at_the_start(), st.integers(1, 4))
 def test_sgds_steps_are_those_of_the_theory_where_it_is_stable(p, steps):
     p = Parametrization(*p)
@@ -72,7 +72,7 @@ def test_sgds_steps_are_those_of_the_theory_where_it_is_stable(p, steps):
         assert_scalings(p, predicted(p, steps), p.scalings(steps))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(stable_at_the_start())
 def test_the_verdict_is_the_theorems(p):
     p = Parametrization(*p)
@@ -83,7 +83,7 @@ def test_the_verdict_is_the_theorems(p):
         assert {effect.node for effect in prediction.lazy} == idle
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(stable_at_the_start())
 def test_adam_at_its_rates_moves_as_sgd_does(p):
     """`adam_rates` is made so: each layer's own update moves what SGD's does."""

@@ -62,7 +62,7 @@ def causes(
         found += [*_attention(prediction), *_weights(prediction, stds, rates)]
     slow = {c.law.part for c in compared if c.law.quantity == "|Δw|" and not c.agrees(tolerance)}
     hidden = list(_epsilon(widths, runs, prediction))
-    found += [cause for cause in hidden if cause.part in slow or prediction is None]
+    found += [cause for cause in hidden if cause.part in slow]
     return tuple(found), tuple(str(cause) for cause in hidden if cause not in found)
 
 

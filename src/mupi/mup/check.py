@@ -1,7 +1,7 @@
 """`check`: a coordinate check against the exponents that the graph predicts, and what is wrong in words."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -22,8 +22,8 @@ from mupi.checks import fail, positive_int
 from mupi.mup.causes import Cause, causes
 from mupi.mup.measured import Run, by_graph, by_modules, check_graph, trained
 from mupi.mup.prediction import Prediction, predict
-from mupi.mup.sizes import HALF, ZERO, Exponent
-from mupi.optim.families import Family
+from mupi.mup.sizes import HALF, NONE, ZERO, Exponent
+from mupi.optim.families import AdamLike, Family
 from mupi.progress import counted
 from mupi.statistics import PowerLaw, number, trend
 
@@ -63,17 +63,24 @@ class Compared:
             return True
         if self.high == ZERO or self.law.zero:
             return self.law.zero and (self.low == ZERO or not self.law.quantity.startswith("|Δ"))
+        if math.isnan(self.law.slope):
+            return False
         return bool(self.least <= self.high + tolerance and self.most >= self.low - tolerance)
 
     @property
     def least(self) -> float:
         """The lower end of the measured exponent's interval."""
-        return self.law.slope - (0.0 if math.isnan(self.law.half_width) else self.law.half_width)
+        return self.law.slope - self._margin
 
     @property
     def most(self) -> float:
         """The upper end."""
-        return self.law.slope + (0.0 if math.isnan(self.law.half_width) else self.law.half_width)
+        return self.law.slope + self._margin
+
+    @property
+    def _margin(self) -> float:
+        """Of two networks nothing is known."""
+        return math.inf if math.isnan(self.law.half_width) else self.law.half_width
 
     @property
     def predicted(self) -> str:
@@ -382,7 +389,8 @@ def judged(
     widths: Sequence[int], runs: Sequence[Sequence[Run]], arch: Architecture | str, steps: int, tolerance: float
 ) -> Check:
     """What runs at several widths say."""
-    stds, rates = initial_exponents(widths, runs), rate_exponents(widths, runs)
+    few = {p.name for p in arch.parameters if p.role == "vector"} if isinstance(arch, Architecture) else set()
+    stds, rates = initial_exponents(widths, runs, few), rate_exponents(widths, runs)
     prediction = None
     if isinstance(arch, Architecture):
         try:
@@ -400,22 +408,30 @@ def judged(
             low = low - HALF if quantity in ("|Δq·k|", "|f|") else low
         predicted = float(high) if high is not None and high != ZERO else None
         compared.append(Compared(PowerLaw(quantity, part, tuple(widths), sizes, predicted), low, high))
-    told = tuple(c for c in compared if _tells(c, prediction))
+    adam = {name for name, known in runs[0][0].families.items() if isinstance(known, AdamLike)}
+    told = tuple(c for c in compared if _tells(c, prediction, adam))
     found, notes = causes(prediction, told, stds, rates, widths, runs, tolerance)
+    if len(widths) * len(runs[0]) < 3:
+        notes = (*notes, "two networks give an exponent no interval: what is measured decides nothing; take more seeds")
     return Check(told, prediction, arch if isinstance(arch, str) else "", found, notes, tolerance)
 
 
-def _tells(c: Compared, prediction: Prediction | None) -> bool:
+def _tells(c: Compared, prediction: Prediction | None, adam: Collection[str]) -> bool:
     """Whether a measure says something: gradients do in what they move; steps of Adam if ε hides the gradient."""
     if "w" not in c.law.quantity:
         return True
     if prediction is None or c.law.quantity == "|∇w|":
         return False
-    return c.law.part in prediction.blind and c.law.part not in prediction.idle
+    return c.law.part in adam and c.law.part not in prediction.idle and c.law.part not in prediction.frozen
 
 
-def initial_exponents(widths: Sequence[int], runs: Sequence[Sequence[Run]]) -> dict[str, Exponent]:
-    """For each parameter the exponent of its initial entries, a multiple of ½ where that is near enough."""
+def initial_exponents(
+    widths: Sequence[int], runs: Sequence[Sequence[Run]], vectors: Collection[str] = ()
+) -> dict[str, Exponent]:
+    """For each parameter the exponent of its initial entries, a multiple of ½ where that is near enough.
+
+    Of vectors, which have few entries, it is 0 where that is near enough.
+    """
     found: dict[str, Exponent] = {}
     for name, count in runs[0][0].counts.items():
         sizes = np.sqrt([np.mean([run.entries[name] ** 2 for run in at]) for at in runs])
@@ -426,6 +442,8 @@ def initial_exponents(widths: Sequence[int], runs: Sequence[Sequence[Run]]) -> d
         # Root mean squares of few entries vary.
         noise = (2 * count * len(runs[0])) ** -0.5 / float(np.std(np.log(widths)) * len(widths) ** 0.5)
         half = Fraction(round(2 * slope), 2)
+        if name in vectors and abs(slope) < 2 * noise:
+            half = NONE
         near = abs(slope - float(half)) < max(0.12, 3 * noise)
         found[name] = half if near else Fraction(round(12 * slope), 12)
     return found
