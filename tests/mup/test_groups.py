@@ -413,13 +413,13 @@ def test_deep_networks_learn_alike_at_every_width(make, name):
     if make is GPT:
         x = torch.randint(11, (6, 6), generator=generator)
         y = torch.randint(11, (6, 6), generator=generator)
-        # SGD moves queries and keys once values have been aligned with the gradient, after the first steps: until then
-        # ∂L/∂logits is n^−½.
-        optimizer = (
-            (lambda p: p.optimizer(torch.optim.SGD, lr=1.0, momentum=0.5)) if name == "SGD" else OPTIMIZERS[name]
-        )
-        steps = 12 if name == "SGD" else 4
-        result = coordinates(lambda n: GPT(n, c=4.0), None, x, y, optimizer, steps=steps)
+        result = coordinates(lambda n: GPT(n, c=4.0), None, x, y, OPTIMIZERS[name])
+        if name == "SGD":
+            # In the first steps ∂L/∂logits is n^−½, as values are not yet aligned with the gradient: by SGD queries and
+            # keys move by as much less, until they are. All else moves as at the base.
+            assert not result.growing, result.explain()
+            assert all(law.part.endswith((".q", ".k")) for law in result.vanishing), result.explain()
+            return
     else:
         x = torch.randn(12, 8, generator=generator)
         result = coordinates(ResNet, None, x, torch.arange(12) % 3, OPTIMIZERS[name])
