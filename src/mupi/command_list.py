@@ -157,6 +157,26 @@ RECIPES = {
             "mupi recipe lr-transfer mup --depth 3 --log2-lr -6 2",
         ),
     ),
+    "rate-transfer": Command(
+        "Tune rates of ordinary networks at width n, and move them to 16 n.",
+        "mupi.recipes.any_module.rate_transfer",
+        "RateTransferConfig",
+        "rate_transfer",
+        (
+            "mupi recipe rate-transfer --networks mlp --optimizers sgd adamw",
+            "mupi recipe rate-transfer --networks gpt --width 32 --times 4 --ways mup",
+        ),
+    ),
+    "forecast": Command(
+        "Forecast loss curves of wide networks from narrow ones; hold them against.",
+        "mupi.recipes.any_module.forecast",
+        "ForecastConfig",
+        "forecast_recipe",
+        (
+            "mupi recipe forecast --tasks mlp-digits vit-digits",
+            "mupi recipe forecast --seeds 8 --steps 400",
+        ),
+    ),
     "mu-limit": Command(
         "Train deep μ-limits, and finite networks beside them, on two classes.",
         "mupi.recipes.mu_limit.beside_networks",

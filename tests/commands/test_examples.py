@@ -35,6 +35,8 @@ TINY = {
     "ensemble --max-width": "--min-width 8 --max-width 16 --seeds 3 --steps 0 2 --grid 5",
     "ensemble --depth": "--min-width 8 --max-width 16 --seeds 3 --steps 0 2 --grid 5",
     "lr-transfer": "--widths 8 16 --train-size 40 --epochs 1 --seeds 1 --log2-lr -2 0 --batch-size 20",
+    "rate-transfer": "--networks mlp --optimizers sgd --ways mup --width 8 --times 2 --steps 3 --seeds 1 --span 1",
+    "forecast": "--tasks mlp-digits --steps 4 --points 2 --seeds 2 --wide-seeds 1",
     "mu-limit": "--images 4 --steps 2 --samples 256 --widths 8 16 --seeds 2",
     "transfer pretrain": "--epochs 1 --train-size 40 --rank 4 --subspace 3 --name pretrained",
     "transfer both": "--train-size 40 --pretrain-size 40 --pretrain-epochs 1 --rank 4 --subspace 3 --width 8",
@@ -47,8 +49,8 @@ TINY = {
 """By how a command line begins: what is given beside it, in place of what it says if it says it."""
 
 ORDER = shlex.split(
-    "train plot export abc coordcheck check program compare cifar10 convergence ensemble lr-transfer mu-limit transfer "
-    "omniglot omniglot-plot word2vec word2vec-figure analogies neighbours"
+    "train plot export abc coordcheck check program compare cifar10 convergence ensemble lr-transfer rate-transfer "
+    "forecast mu-limit transfer omniglot omniglot-plot word2vec word2vec-figure analogies neighbours"
 )
 
 

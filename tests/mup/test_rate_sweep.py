@@ -60,7 +60,7 @@ def test_the_cost_of_a_moved_rate_is_the_ratio_of_the_two_losses():
         (-2.0, {}, TransferVerdict.FAILS),
         (0.5, {"drift_bar": 1.0}, TransferVerdict.TRANSFERS),
         (2.0, {"drift_bar": 9.0}, TransferVerdict.FAILS),
-        (0.25, {}, TransferVerdict.UNDECIDED),
+        (0.25, {}, TransferVerdict.TRANSFERS),
         (4.4, {}, TransferVerdict.WIDEN),
         (-5.0, {}, TransferVerdict.WIDEN),
     ],
@@ -70,6 +70,21 @@ def test_the_verdict_is_one_of_four_by_both_bars(moved, bars, verdict):
     assert found.verdict is verdict
     assert found.passed == (verdict is TransferVerdict.TRANSFERS)
     assert found.explain().startswith(verdict.value)
+
+
+def test_a_cost_that_may_be_beyond_its_bar_is_no_verdict():
+    curves = 0.1 * (OCTAVES + 8) ** 2, 0.1 * (OCTAVES + 7.8) ** 2
+    assert sweep(*curves).verdict is TransferVerdict.TRANSFERS
+    found = sweep(*curves, noise=0.3)
+    assert found.excess.low < 0.05 < found.excess.high
+    assert found.verdict is TransferVerdict.UNDECIDED and "more seeds" in found.explain()
+
+
+def test_a_flat_valley_transfers_wherever_its_minimum_seems_to_be():
+    flat = 0.001 * (OCTAVES + 7.5) ** 4
+    found = sweep(*(flat + tilt * (OCTAVES + 7.5) for tilt in (0.002, -0.002)), noise=0.005, seeds=4)
+    assert found.drift.value > 0.5 and found.drift.low < 0.25
+    assert found.passed
 
 
 def test_one_seed_has_no_interval_and_no_verdict():

@@ -61,10 +61,10 @@ def _draw(
             axes.plot(best_rates[i], mean.min(), "*", color=color, markersize=12, markeredgecolor="black", zorder=4)
     if np.isfinite(best_rates[0]):
         axes.axvline(best_rates[0], color="0.4", linestyle="--", linewidth=1)
-    axes.set(yscale="log", xlabel="learning rate")
+    axes.set(xlabel="learning rate")
     if np.isfinite(least):
         top = min(SHOWN * least, 1.1 * float(np.max(losses[np.isfinite(losses)])))
-        axes.set_ylim(least * 0.93, top)
+        axes.set_ylim(least - 0.05 * (top - least), top)
     axes.set_xscale("log", base=2)
     axes.set_title(title, fontsize="medium")
     plain(axes, legend=None)

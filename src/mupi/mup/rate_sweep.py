@@ -25,11 +25,11 @@ class TransferVerdict(StrEnum):
     """What a sweep says of moving a learning rate from the narrowest width to the widest."""
 
     TRANSFERS = "transfers"
-    """Drift and cost are within their bars, with their whole intervals."""
+    """The cost is below its bar with its whole interval, and nothing says that the drift is beyond its own."""
     FAILS = "does not transfer"
     """The drift or the cost is beyond its bar, with its whole interval."""
     UNDECIDED = "undecided"
-    """An interval holds its bar: more seeds, or a finer grid, would tell."""
+    """The cost's interval holds its bar: more seeds, or a finer grid, would tell."""
     WIDEN = "widen the rates"
     """At some width the best rate is at the grid's edge, so that there may be better ones beyond it."""
 
@@ -49,8 +49,8 @@ class Estimate:
     high: float
 
     def within(self, bar: float) -> bool:
-        """Whether the whole interval lies in [−bar, bar]."""
-        return -bar <= self.low and self.high <= bar
+        """Whether the whole interval lies below the bar."""
+        return self.high <= bar
 
     def beyond(self, bar: float) -> bool:
         """Whether the whole interval lies on one side, outside of it."""
@@ -176,15 +176,18 @@ class RateSweep:
 
     @cached_property
     def verdict(self) -> TransferVerdict:
-        """One of four; no rate is said to transfer, or not to, while the grid does not hold the best ones."""
+        """One of four; no rate is said to transfer, or not to, while the grid does not hold the best ones.
+
+        The bars are not alike: where a loss hardly depends on the rate nobody can tell where it is least, and nothing
+        is lost by that. So it is the cost that must be shown to be small; the drift only must not be shown to be large.
+        """
         if self.at_edge:
             return TransferVerdict.WIDEN
         if self.losses.shape[2] < 2:
             return TransferVerdict.UNDECIDED
-        pairs = ((self.drift, self.drift_bar), (self.excess, self.excess_bar))
-        if any(estimate.beyond(bar) for estimate, bar in pairs):
+        if self.excess.beyond(self.excess_bar) or self.drift.beyond(self.drift_bar):
             return TransferVerdict.FAILS
-        if all(estimate.within(bar) for estimate, bar in pairs):
+        if self.excess.within(self.excess_bar):
             return TransferVerdict.TRANSFERS
         return TransferVerdict.UNDECIDED
 

@@ -1,7 +1,7 @@
 """`transfer_check`: does the best learning rate of a narrow network suit a wide one, and what does moving it cost?"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,7 @@ def sweep_rates(
     drift_bar: float = 0.25,
     excess_bar: float = 0.05,
     directory: Path | str | None = None,
+    settings: Mapping[str, Any] | None = None,
     console: Console | None = None,
 ) -> RateSweep:
     """The same for a training that is a function of one's own.
@@ -143,7 +144,8 @@ def sweep_rates(
         seeds: Runs at each width and rate, numbered from 0.
         drift_bar: As in `transfer_check`.
         excess_bar: As there.
-        directory: As there; what ``train`` is the folder cannot know but by its name.
+        directory: As there; what ``train`` is the folder cannot know but by its name and ``settings``.
+        settings: What else decides a run, as JSON has it: a folder of others is refused.
         console: As there.
 
     Raises:
@@ -152,7 +154,7 @@ def sweep_rates(
     call = "sweep_rates"
     widths, rates = tuple(sorted({positive_int(f"{call}(widths=...)", n) for n in widths})), tuple(sorted(set(rates)))
     check_grid(call, widths, rates)
-    with kept_runs(directory, {"train": plain(train)}, None, call) as runs:
+    with kept_runs(directory, {"train": plain(train), **(settings or {})}, None, call) as runs:
         losses = _swept(train, widths, rates, positive_int(f"{call}(seeds=...)", seeds), runs, console)
     return RateSweep(widths, rates, losses, drift_bar, excess_bar)
 

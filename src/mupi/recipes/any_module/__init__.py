@@ -1,0 +1,1 @@
+"""μP of ordinary PyTorch modules: whether rates transfer, and what narrow networks say of wide ones."""

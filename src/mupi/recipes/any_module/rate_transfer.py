@@ -1,0 +1,188 @@
+"""`mupi recipe rate-transfer`: a rate that is tuned at width n and moved to 16 n, in μP and beside it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from mupi.checks import fail, positive_int
+from mupi.commands.machine import set_threads
+from mupi.commands.options import DataFolder, Within, WrittenFolder
+from mupi.figures.rate_sweep import plot_rate_sweeps
+from mupi.mup.rate_sweep import RateSweep, TransferVerdict
+from mupi.mup.sweep import Procedure
+from mupi.mup.transfer_check import sweep_rates
+from mupi.recipes.any_module.tasks import Task, image_task, text_task
+from mupi.recipes.any_module.ways import OptimizerName, Way, builder, microsoft_is_there
+from mupi.training.atomic import write_figure, write_json
+from mupi.training.lock import held
+from mupi.training.settings import plain
+
+NetworkName = Literal["mlp", "cnn-norm", "resnet", "vit", "gpt"]
+
+CENTERS: dict[str, dict[str, int]] = {
+    "sgd": {"mlp": -2, "cnn-norm": -1, "resnet": -1, "vit": -2, "gpt": 0},
+    "adamw": {"mlp": -7, "cnn-norm": -6, "resnet": -7, "vit": -7, "gpt": -6},
+    "muon": {"mlp": -4, "cnn-norm": -4, "resnet": -4, "vit": -4, "gpt": -4},
+}
+"""Base-2 logarithms of rates that are about right at width 16."""
+
+
+WORDS = {
+    TransferVerdict.TRANSFERS: "yes",
+    TransferVerdict.FAILS: "no",
+    TransferVerdict.UNDECIDED: "undecided",
+    TransferVerdict.WIDEN: "widen",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateTransferConfig:
+    """Tune the learning rate of networks of ordinary modules at a width, and at a multiple of it.
+
+    Every run is kept in the folder as soon as it ends; a second call trains only those that are missing.
+    """
+
+    networks: tuple[NetworkName, ...] = ("mlp", "cnn-norm", "resnet", "vit", "gpt")
+    """A perceptron, a CNN with LayerNorm, a pre-activation ResNet and a ViT on images, a GPT on characters."""
+    optimizers: tuple[OptimizerName, ...] = ("sgd", "adamw", "muon")
+    """Muon moves hidden matrices, AdamW all else at an eighth of its rate."""
+    ways: tuple[Way, ...] = ("mup", "standard", "microsoft")
+    """μP of mupi, the network as it comes, and microsoft/mup if it is installed."""
+    dataset: Literal["digits", "cifar10"] = "digits"
+    """The images."""
+    data_dir: DataFolder = None
+    """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
+    text: Path | None = None
+    """The text, also as .xz; None for Python's own documentation."""
+    width: int = 16
+    """n, at which rates are tuned."""
+    times: Annotated[int, Within(2)] = 16
+    """How many times wider the wide networks are."""
+    steps: int = 120
+    """Of each run."""
+    batch_size: int = 32
+    """Images or pieces of text a step."""
+    seeds: int = 3
+    """Runs at each width and rate."""
+    span: int = 4
+    """How many octaves rates go to both sides of those that are about right, in steps of one."""
+    threads: int | None = None
+    """Threads of torch on the CPU; None leaves it to torch."""
+    out: WrittenFolder = Path("runs/rate-transfer")
+    """Where runs, `rate_transfer.json` and `rate_transfer.png` are kept."""
+
+    def __post_init__(self):
+        for name in ("width", "steps", "batch_size", "seeds", "span"):
+            positive_int(f"--{name.replace('_', '-')}", getattr(self, name))
+        if self.width % 4 and {"vit", "gpt"} & set(self.networks):
+            fail("--width", "a multiple of 4, the number of heads", self.width)
+        if self.text is not None and not self.text.is_file():
+            fail("--text", "a file", f"`{self.text}`")
+        for name in ("networks", "optimizers", "ways"):
+            chosen = getattr(self, name)
+            if not chosen or len(set(chosen)) < len(chosen):
+                fail(f"--{name}", "at least one, each once", " ".join(chosen) or "none")
+
+
+def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
+    """Train what is not kept yet; print a table, and write figure and JSON.
+
+    Returns:
+        By network, optimizer and way.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, which loses the run in training only.
+        ValueError: If the folder has runs of other settings, or another process writes into it.
+    """
+    console = Console()
+    set_threads(config.threads)
+    found: dict[str, RateSweep] = {}
+    with held(config.out, "choose another --out"):
+        for network in config.networks:
+            task = task_of(config, network)
+            for optimizer in config.optimizers:
+                for way in config.ways:
+                    if way == "microsoft" and (optimizer == "muon" or not microsoft_is_there()):
+                        continue
+                    name = f"{network}, {optimizer}, {way}"
+                    console.print(f"{name} …", highlight=False)
+                    found[name] = swept(config, task, network, optimizer, way, console)
+        console.print(table(config, found))
+        path, figure = config.out / "rate_transfer.json", config.out / "rate_transfer.png"
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+        write_json(path, {"config": settings, "sweeps": {k: s.to_json() for k, s in found.items()}}, indent=None)
+        write_figure(figure, plot_rate_sweeps({name: sweep.panel for name, sweep in found.items()}))
+        console.print(f"wrote {path}", f"wrote {figure}", sep="\n", highlight=False)
+    return found
+
+
+def task_of(config: RateTransferConfig, network: str) -> Task:
+    """The network and its data.
+
+    Args:
+        config: Where the data are.
+        network: Its name.
+    """
+    return text_task("gpt", config.text) if network == "gpt" else image_task(network, config.dataset, config.data_dir)
+
+
+def swept(
+    config: RateTransferConfig, task: Task, network: str, optimizer: OptimizerName, way: Way, console: Console
+) -> RateSweep:
+    """One panel.
+
+    Args:
+        config: The settings.
+        task: The network and its data.
+        network: Its name.
+        optimizer: Its name.
+        way: How settings go to the wide network.
+        console: Where to show progress.
+    """
+    widths = (config.width, config.times * config.width)
+    procedure = Procedure(
+        builder=builder(way, optimizer, task.make_model, widths[0], widths[1], task.x[:1]),
+        x=task.x,
+        y=task.y,
+        loss=task.loss,
+        steps=config.steps,
+        batch_size=config.batch_size,
+    )
+
+    def train(width: int, rate: float, seed: int) -> float:
+        losses = procedure.run(width, rate, seed, order=seed)
+        last = losses[-max(1, config.steps // 10) :]
+        return sum(last) / len(last)
+
+    center = CENTERS[optimizer][network]
+    known: dict[str, Any] = {**procedure.plain(), "network": network, "optimizer": optimizer, "way": way,
+                             "base": config.width, "torch": torch.__version__.split("+")[0]}  # fmt: skip
+    return sweep_rates(
+        train,
+        widths,
+        [2.0**k for k in range(center - config.span, center + config.span + 1)],
+        seeds=config.seeds,
+        directory=config.out / f"{network}-{optimizer}-{way}",
+        settings=plain(known),
+        console=console,
+    )
+
+
+def table(config: RateTransferConfig, found: dict[str, RateSweep]) -> Table:
+    """One row a network, optimizer and way."""
+    title = f"Rates tuned at n = {config.width} and moved to {config.times * config.width}"
+    shown = Table("network", "drift, octaves", "cost, %", "transfers", title=title)
+    shown.caption = (
+        f"with 95 % intervals from {config.seeds} seeds; drift and cost mean nothing where rates are to be widened"
+    )
+    for name, sweep in found.items():
+        drift, cost = sweep.drift, sweep.excess
+        percent = f"{100 * cost.value:+.0f} ({100 * cost.low:+.0f}, {100 * cost.high:+.0f})"
+        shown.add_row(
+            name.replace(",", ""), f"{drift.value:+.2f} ± {drift.high - drift.value:.2f}", percent, WORDS[sweep.verdict]
+        )
+    return shown
