@@ -55,8 +55,9 @@ def _draw(
         axes.plot(x, mean, "o-", color=color, markersize=3, linewidth=1.4, label=f"{width}")
         axes.fill_between(x, at.min(-1), at.max(-1), color=color, alpha=0.15, linewidth=0)
         diverged = np.asarray(rates)[~finite[i]]
-        axes.plot(diverged, np.full(len(diverged), 1.0 - 0.03 * i), "v", color=color, markersize=4, clip_on=False,
-                  transform=axes.get_xaxis_transform())  # fmt: skip
+        if len(diverged):
+            top = np.full(len(diverged), 0.98 - 0.03 * i)
+            axes.plot(diverged, top, "v", color=color, markersize=4, transform=axes.get_xaxis_transform())
         if np.isfinite(best_rates[i]):
             axes.plot(best_rates[i], mean.min(), "*", color=color, markersize=12, markeredgecolor="black", zorder=4)
     if np.isfinite(best_rates[0]):

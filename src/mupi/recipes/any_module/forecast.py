@@ -228,7 +228,7 @@ def table(config: ForecastConfig, found: dict[str, Held]) -> Table:
         "residuals; cost: seconds of all narrow runs and of one wide run"
     )
     for name, h in found.items():
-        widths = f"{'/'.join(map(str, h.law.widths))}→{h.law.width:g}"
+        widths = f"{h.law.widths[0]}…{h.law.widths[-1]}→{h.law.width:g}"
         cost = f"{h.narrow_seconds:.0f}/{h.wide_seconds:.0f}"
         ratios = (f"{100 * x:.1f} %" for x in (h.width, h.error, h.narrowest_gap))
         shown.add_row(name, widths, f"{h.coverage:.0%}", *ratios, f"{h.law.misfit:.2f}", cost)
