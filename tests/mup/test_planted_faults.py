@@ -27,6 +27,23 @@ def perceptron(width):
     return nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
 
 
+class Tied(nn.Module):
+    """The next of 16 letters, by an embedding that is the readout too."""
+
+    def __init__(self, width, multiplier):
+        super().__init__()
+        self.embedding, self.hidden = nn.Embedding(16, width), nn.Linear(width, width)
+        self.multiplier = multiplier
+
+    def forward(self, x):
+        return self.multiplier * F.relu(self.hidden(self.embedding(x))) @ self.embedding.weight.T
+
+
+LETTERS = torch.randint(16, (8192,), generator=G)
+# Each letter is followed by one of three of its own.
+NEXT = (5 * LETTERS + 3 * torch.randint(3, (8192,), generator=G)) % 16
+
+
 def verdict(rates, optimizer, *, plant=lambda groups, ratio: None, make=perceptron, start=None, data=(X, Y), seeds=4,
             loss=F.mse_loss, **options):  # fmt: skip
     """The sweep of models of `parametrize`, of which a fault may have changed the groups or the initial values."""
@@ -85,3 +102,25 @@ def test_an_epsilon_of_adam_that_is_too_large():
     assert right.verdict is not TransferVerdict.FAILS, right.explain()
     assert wrong.verdict is TransferVerdict.FAILS, wrong.explain()
     assert wrong.drift.value > 0.5
+
+
+def test_a_decay_that_is_coupled_to_the_rate():
+    decay = 8.0
+
+    def coupled(groups, ratio):
+        for group in groups:
+            group["weight_decay"] = decay
+
+    right = verdict(range(-10, -2), torch.optim.AdamW, weight_decay=decay)
+    wrong = verdict(range(-10, -2), torch.optim.AdamW, plant=coupled)
+    assert right.passed, right.explain()
+    assert wrong.verdict is TransferVerdict.FAILS, wrong.explain()
+
+
+@pytest.mark.filterwarnings("ignore:what no initial value can mend")
+def test_a_tied_embedding_whose_logits_grow():
+    known = dict(data=(LETTERS, NEXT), loss=F.cross_entropy)
+    right = verdict(range(-10, -2), torch.optim.AdamW, make=lambda n: Tied(n, BASE**0.5 / n), **known)
+    wrong = verdict(range(-10, -2), torch.optim.AdamW, make=lambda n: Tied(n, BASE**-0.5), **known)
+    assert right.passed, right.explain()
+    assert wrong.verdict is TransferVerdict.FAILS, wrong.explain()
