@@ -82,8 +82,8 @@ def large_start(model, ratio):
         model[-1].weight.mul_(ratio**0.5)
 
 
-def test_a_readout_whose_one_over_n_was_forgotten():
-    rates, optimizer = range(-8, 1), torch.optim.SGD
+@pytest.mark.parametrize(("optimizer", "rates"), [(torch.optim.SGD, range(-8, 1)), (torch.optim.AdamW, range(-10, -2))])
+def test_a_readout_whose_one_over_n_was_forgotten(optimizer, rates):
     right = verdict(rates, optimizer)
     wrong = verdict(rates, optimizer, plant=forgotten_readout, start=large_start)
     assert right.passed, right.explain()
