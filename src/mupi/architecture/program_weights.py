@@ -1,13 +1,13 @@
 """What weights are in a Tensor Program: which products each is made of, and rules that ask the writer for them."""
 
 from collections.abc import Iterator
-from itertools import product
 from math import prod
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mupi.architecture.offsets import offsets, patches
 from mupi.architecture.operation import Operation
 from mupi.architecture.program_values import Columns, Layer, Value
 from mupi.architecture.program_writer import Writer, layer, program
@@ -29,25 +29,9 @@ def first_reads(operation: Operation, *values: Tensor) -> tuple[Tensor, Columns,
         case Dense(), (x,):
             return x.flatten(0, -2), Columns(len(x), tuple(x.shape[1:-1])), x.shape[-1]
         case Conv(), (x,):
-            patches = torch.stack([moved for _, moved in offsets(operation, x)], -2)
-            fan_in = prod(patches.shape[-2:])
-            columns = Columns(len(x), tuple(patches.shape[1:-2]))
-            return patches.reshape(-1, fan_in), columns, fan_in
+            read = patches(operation, x)
+            return read.flatten(0, -2), Columns(len(x), tuple(read.shape[1:-1])), read.shape[-1]
     raise AssertionError(operation)
-
-
-def offsets(operation: Conv, x: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    """For each offset o of a kernel, x(stride·p + o − padding) for all p, of (batch, *positions, channels)."""
-    axes, mode = len(operation.size), {"zeros": "constant"}.get(operation.mode, operation.mode)
-    both = [side for pad in reversed(operation.padding) for side in (pad, pad)]
-    x = functional.pad(x.movedim(-1, 1), both, mode=mode).movedim(1, -1)
-    for o in product(*map(range, operation.size)):
-        moved = x
-        for axis in range(axes):
-            stride, size = operation.stride[axis], operation.size[axis]
-            count = (x.shape[1 + axis] - size) // stride + 1
-            moved = moved.index_select(1 + axis, torch.arange(count) * stride + o[axis])
-        yield o, moved
 
 
 def reads(operation: Dense | Conv, x: Layer) -> Iterator[tuple[str, float, Layer]]:

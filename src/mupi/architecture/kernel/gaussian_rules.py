@@ -1,11 +1,14 @@
 """Moments and tangents of weights, of functions of Gaussians, and of products."""
 
 from functools import partial
+from math import prod
 
 from mupi.architecture.kernel import tensors
 from mupi.architecture.kernel.forms import Function, Weight
 from mupi.architecture.kernel.listing import Listing, Rule
 from mupi.architecture.kernel.steps import Key
+from mupi.architecture.kernel.structure import Fact
+from mupi.architecture.weights import Conv
 
 
 def weight(plan: Listing, key: Key) -> Rule:
@@ -51,10 +54,19 @@ def average(plan: Listing, key: Key, kind: str) -> Rule:
         positions = plan.structure.positions(key.a)
         return plan.add(key, [], partial(tensors.positions, axes=positions, everywhere=key.everywhere))
     a, b = first.inputs[0], second.inputs[0]
+    if form.reads == "data" and form.conv is not None and key.everywhere and form.conv == _conv(second):
+        # Where places are few, products of what the kernel reads there cost less than those of all positions.
+        places = plan.size(key.a) * plan.size(key.b) * prod(form.conv.size)
+        if places < plan.size(a) * plan.size(b):
+            return plan.add(key, [], partial(tensors.gram_of_patches, a=a, b=b, conv=form.conv))
     part = yield Key("gram" if form.reads != "layer" else kind, a, b, key.everywhere)
     if form.conv is None or part is None:
         return part
     return plan.add(key, [part], partial(tensors.over_offsets, conv=form.conv, everywhere=key.everywhere))
+
+
+def _conv(fact: Fact) -> Conv | None:
+    return fact.form.conv if isinstance(fact.form, Weight) else None
 
 
 def functions(plan: Listing, key: Key) -> Rule:

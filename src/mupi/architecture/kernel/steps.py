@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from mupi.activations.arcs import Split, split
+from mupi.architecture.offsets import patches
+from mupi.architecture.weights import Conv
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Side:
         self.like = like
         self._part_of = part_of
         self._splits: dict[Key, Split | None] = {}
+        self._patches: dict[tuple[int, Conv], Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.like)
@@ -77,6 +80,16 @@ class Side:
                 found = whole.split(key)
                 self._splits[key] = None if found is None else found[:, rows]
         return self._splits[key]
+
+    def patches(self, place: int, conv: Conv) -> Tensor:
+        """What a convolution reads of the data at a place, (n, *places, k·d): made once for all parts."""
+        if (place, conv) not in self._patches:
+            if self._part_of is None:
+                self._patches[place, conv] = patches(conv, self.roots[place])
+            else:
+                whole, rows = self._part_of
+                self._patches[place, conv] = whole.patches(place, conv)[rows]
+        return self._patches[place, conv]
 
 
 @dataclass

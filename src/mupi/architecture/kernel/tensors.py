@@ -26,6 +26,13 @@ def gram(pairs: Pairs, *, a: int, b: int, everywhere: bool, integers: bool) -> T
     return out if scale == 1 else out / scale
 
 
+def gram_of_patches(pairs: Pairs, *, a: int, b: int, conv: Conv) -> Tensor:
+    """Moments of all that a convolution reads at each place."""
+    scale = pairs.left.scale * pairs.right.scale
+    out = averages.of_data(pairs.left.patches(a, conv), pairs.right.patches(b, conv), pairs.paired, True)
+    return out if scale == 1 else out / scale
+
+
 def positions(pairs: Pairs, *, axes: tuple[int, ...], everywhere: bool) -> Tensor:
     """Moments of a vector for each position."""
     like = pairs.left.like
