@@ -78,7 +78,7 @@ class ForwardProgram(Program):
         for place, node in enumerate(net.nodes[1:], 1):
             σ = found.get(place, NONE)
             of_data = partial(on_data, net, place)
-            write = ForwardWriter(self, node.name, node.owner, of_data, σ.sigma_w, σ.sigma_b, initial)
+            write = ForwardWriter(self, node.name, node.owner, of_data, float(σ.sigma_w), float(σ.sigma_b), initial)
             values.append(rules(node, write, *(values[i] for i in node.inputs)))
             if isinstance(value := values[-1], Layer):
                 self.layers[node.name] = value.vector

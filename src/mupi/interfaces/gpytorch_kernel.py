@@ -57,11 +57,11 @@ class GPyTorchKernel(Kernel):
         ard_num_dims: The inputs' width d, for a length scale ℓ_i of each coordinate: k(x/ℓ, x'/ℓ), at first 1.
         active_dims: Coordinates of the inputs that the kernel reads; None for all.
         sigma_w_prior: A prior of each σ_w.
-        sigma_w_constraint: Its constraint.
+        sigma_w_constraint: GPyTorch's constraint of it; None for positive.
         sigma_b_prior: A prior of each σ_b.
-        sigma_b_constraint: Its constraint.
+        sigma_b_constraint: GPyTorch's constraint of it; None for positive.
         lengthscale_prior: A prior of ℓ.
-        lengthscale_constraint: Its constraint.
+        lengthscale_constraint: GPyTorch's constraint of it; None for positive.
 
     Raises:
         ValueError: For another kind of kernel, one with ``output="each"``, or weights that are to share a σ and start

@@ -48,7 +48,7 @@ def faint(
 
     Args:
         cross: k(x, X).
-        vectors: U.
+        vectors: Eigenvectors U.
         change: What hidden eigenvalues change of a filter.
         size: The mean of k(X_i, X_i).
     """
@@ -76,11 +76,11 @@ def check_mean(
         argument: What errors name.
         mean: A(x) Y of each input.
         cross: k(x, X).
-        vectors: U.
+        vectors: Eigenvectors U.
         filters: g of the eigenvalues, and of `at_rounding`.
         targets: Uᵀ Y.
-        rounding: δ.
-        size: s.
+        rounding: Relative rounding δ of the kernel.
+        size: Size s of the kernel's diagonal.
     """
     g, hidden = filters
     if not mean.numel():

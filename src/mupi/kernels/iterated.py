@@ -34,8 +34,8 @@ class IteratedSolution:
 
     Attributes:
         system: k(X, X) + diag(λ_i).
-        near: Its preconditioner.
-        regularizer: λ.
+        near: A preconditioner of the system.
+        regularizer: Ridge times the kernel's size, λ.
         size: The mean of k(x, x) over the training inputs.
         solution: α with its residual.
         tolerance: Of residuals and variances.

@@ -82,7 +82,7 @@ def iterate(
     following the one that they carry along, halves at least.
 
     Args:
-        system: A.
+        system: The positive definite A.
         precondition: About its inverse; None for none.
         b: Right-hand sides.
         tolerance: For the norm of all columns together.

@@ -44,7 +44,7 @@ class NystromFeatures:
     True
 
     Attributes:
-        landmarks: Z.
+        landmarks: The inputs Z that the kernel is known at.
         rank: Number of features.
 
     Args:

@@ -16,7 +16,7 @@ class Preconditioner:
     however small the noise.
 
     Args:
-        basis: Q.
+        basis: Orthonormal columns Q.
         root: D^{1/2}.
     """
 
@@ -33,7 +33,7 @@ def preconditioner(features: Float[Tensor, "n rank"], noise: Float[Tensor, " n"]
     """That of features Ψ and variances λ_i of noise, in float64.
 
     Args:
-        features: Ψ.
+        features: Nyström features Ψ of the inputs.
         noise: λ_i.
     """
     root = noise.sqrt()

@@ -20,7 +20,7 @@ class TiledSystem:
     Tiles on and below the diagonal are computed at each product, except for the first ones, which are kept.
 
     Attributes:
-        kernel: k.
+        kernel: The kernel k.
         X: Training inputs.
         noise: λ_i in float64.
         side: Rows and columns of a tile.

@@ -35,7 +35,7 @@ def builders(
         widest: The largest width that will be asked for.
         base_width: At which the parametrization changes nothing.
         example: A batch of one input, by which the model's graph is read.
-        optimizer: Its class.
+        optimizer: Class of the optimizer.
         make_optimizer: From a model and a rate to its optimizer, in place of the class.
         parametrized: Whether models are put into μP.
         options: Of the optimizer.

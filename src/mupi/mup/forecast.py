@@ -73,7 +73,7 @@ def forecast(
         y: Their targets.
         lr: Learning rate, at the base width.
         loss: Of the model's output and the targets of its inputs.
-        optimizer: Its class.
+        optimizer: Class of the optimizer.
         base_width: At which `mupi.parametrize` changes nothing; None for the narrowest width.
         steps: Optimizer steps of a run.
         batch_size: Inputs a step.

@@ -28,7 +28,7 @@ class Procedure:
 
     Args:
         builder: From a width to what makes models of it and their optimizers; called once for each width.
-        x: Inputs.
+        x: Training inputs.
         y: Their targets.
         loss: Of outputs and targets.
         steps: Optimizer steps.

@@ -74,7 +74,7 @@ def transfer_check(
         y: Their targets.
         rates: At least three learning rates, best of a constant ratio of √2 to 2, the best one well inside.
         loss: Of the model's output and the targets of its inputs; positive.
-        optimizer: Its class.
+        optimizer: Class of the optimizer.
         base_width: At which `mupi.parametrize` changes nothing; None for the narrowest width.
         steps: Optimizer steps of a run.
         batch_size: Inputs a step.

@@ -243,7 +243,7 @@ def module_outputs(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
     Args:
         model: The model.
-        x: Inputs.
+        x: A batch of inputs.
     """
     # Clones, since a module may work in place on what an earlier one put out; the original tells the model's output.
     seen: dict[str, tuple[Tensor, Tensor]] = {}

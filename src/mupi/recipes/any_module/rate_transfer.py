@@ -125,7 +125,7 @@ def task_of(config: RateTransferConfig, network: str) -> Task:
 
     Args:
         config: Where the data are.
-        network: Its name.
+        network: Name of the network.
     """
     return text_task("gpt", config.text) if network == "gpt" else image_task(network, config.dataset, config.data_dir)
 
@@ -138,8 +138,8 @@ def swept(
     Args:
         config: The settings.
         task: The network and its data.
-        network: Its name.
-        optimizer: Its name.
+        network: Name of the network.
+        optimizer: Name of the optimizer.
         way: How settings go to the wide network.
         console: Where to show progress.
     """

@@ -41,7 +41,7 @@ class Task:
 
     Attributes:
         make_model: From a width to a network.
-        x: Inputs.
+        x: Training inputs.
         y: Targets.
         loss: Of outputs and targets.
     """

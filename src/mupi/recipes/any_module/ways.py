@@ -28,7 +28,7 @@ def builder(
 
     Args:
         way: How settings go to other widths.
-        optimizer: Its name.
+        optimizer: Name of the optimizer.
         make_model: From a width to a network whose last layer is ``readout``.
         base: The width that rates are tuned at.
         widest: The largest width that will be asked for.
