@@ -292,7 +292,9 @@ def test_too_little_memory_is_refused_before_the_start(monkeypatch):
         "`KernelRegression.fit(X)` must be small enough for the available memory, 4.0 GB; "
         "got a size that needs 5.9 GB; fit fewer inputs, or use ConjugateGradients()"
     )
-    with pytest.raises(ValueError, match=r"needs 11.9 GB; fit fewer inputs, or X.float\(\)$"):
+    with pytest.raises(
+        ValueError, match=r"needs 11.9 GB; fit fewer inputs, or use ConjugateGradients\(\), or X.float\(\)$"
+    ):
         KernelRegression(kernel, 1e-4).fit(X.double(), Y.double())
 
 

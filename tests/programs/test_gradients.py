@@ -20,8 +20,8 @@ class Leaves(Width):
         # torch has no derivative of it, which is 0 where there is one.
         return super().apply(f, args).detach().requires_grad_() if f.f is torch.heaviside else super().apply(f, args)
 
-    def matrix(self, sigma):
-        return super().matrix(sigma).requires_grad_()
+    def matrix(self, sigma, ratio=1.0):
+        return super().matrix(sigma, ratio).requires_grad_()
 
 
 def by_autograd(lines, loss, of, width):

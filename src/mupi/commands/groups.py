@@ -7,24 +7,26 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "images", "points", "grid", "train_size", "validation", "data_seed", "fit_size", "validation_size", "ways",
         "shots", "queries", "data_dir", "data", "shape", "tokens",
     ),
-    "what": ("models", "arch", "parts", "baselines", "epoch", "count"),
+    "what": ("models", "networks", "optimizers", "arch", "parts", "baselines", "epoch", "count"),
     "network": (
         "a", "b", "c", "depth", "activation", "rank", "ranks", "subspace", "width", "widths", "min_width", "max_width",
-        "mu_max_width", "base_width", "input_std", "readout_std", "sigma_w", "sigma_b", "bias_scale", "storage",
+        "mu_max_width", "base_width", "times", "input_std", "readout_std", "sigma_w", "sigma_b", "bias_scale",
+        "storage",
     ),
     "pretraining": ("pretrain_classes", "pretrain_files", "pretrain_size", "pretrain_epochs", "pretrain_lr"),
     "training": (
-        "epochs", "steps", "batches", "batch_size", "tasks", "lr", "log2_lr", "rate", "lr_first", "clip", "cosine",
-        "momentum", "weight_decay", "inner_steps", "step_size", "window", "negatives", "shared_negatives",
+        "epochs", "steps", "batches", "batch_size", "tasks", "lr", "log2_lr", "rate", "span", "lr_first", "clip",
+        "cosine", "momentum", "weight_decay", "inner_steps", "step_size", "window", "negatives", "shared_negatives",
         "short_epochs", "exact_images", "exact_epochs", "optimizer", "rest_lr", "as_it_is",
     ),
     "evaluation": (
         "test_steps", "evaluate_every", "validation_episodes", "test_episodes", "kernel_epochs", "kernel_images",
         "unit_norm", "double", "ridges", "penalties", "rates", "readout_epochs", "readout_batch_size", "samples",
-        "replicates", "draws", "tolerance",
+        "replicates", "draws", "tolerance", "level",
     ),
     "run": (
-        "seed", "seeds", "name", "out", "map", "runs_dir", "resume", "overwrite", "save_minutes", "device", "threads",
+        "seed", "seeds", "wide_seeds", "name", "out", "map", "runs_dir", "resume", "overwrite", "save_minutes", "device",
+        "threads",
     ),
 }  # fmt: skip
 """By the group: names of options, as help has them."""
