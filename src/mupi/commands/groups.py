@@ -25,8 +25,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "replicates", "draws", "tolerance", "level",
     ),
     "run": (
-        "seed", "seeds", "wide_seeds", "name", "out", "map", "runs_dir", "resume", "overwrite", "save_minutes", "device",
-        "threads",
+        "seed", "seeds", "wide_seeds", "name", "out", "map", "runs_dir", "resume", "overwrite", "save_minutes",
+        "device", "threads",
     ),
 }  # fmt: skip
 """By the group: names of options, as help has them."""
