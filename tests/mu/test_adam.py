@@ -76,7 +76,7 @@ def gaps(name, widths, seeds, samples, replicates=4):
 
 @pytest.mark.parametrize("name", NETS)
 def test_finite_networks_come_closer_as_one_over_root_n(name):
-    found, exact, _ = gaps(name, (32, 512), 6, 900)
+    found, exact, _ = gaps(name, (32, 512), 6, 600)
     assert (found[0] / found[1])[1:].min() > 2.2, found
     assert found[1].max() < 0.25 * exact[1:].square().mean().sqrt()
 
