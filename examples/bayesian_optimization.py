@@ -74,8 +74,8 @@ def of_network(kernel: mupi.NNGP | mupi.NTK, d: int) -> Kernel:
 
 MODELS: dict[str, Callable[[int], Kernel]] = {
     "matern": lambda d: get_covar_module_with_dim_scaled_prior(ard_num_dims=d, use_rbf_kernel=False),
-    "nngp": lambda d: of_network(mupi.NNGP(1, mupi.ReLU(), sigma_w=1.4, sigma_b=1.0), d),
-    "ntk": lambda d: of_network(mupi.NTK(1, mupi.ReLU(), sigma_w=1.4, sigma_b=1.0), d),
+    "nngp": lambda d: of_network(mupi.NNGP(2, mupi.Erf(), sigma_w=1.4, sigma_b=1.0), d),
+    "ntk": lambda d: of_network(mupi.NTK(2, mupi.Erf(), sigma_w=1.4, sigma_b=1.0), d),
 }
 
 
