@@ -1,7 +1,7 @@
 """Bayesian optimization with kernels of infinitely wide networks, in BoTorch: log expected improvement, beside others.
 
-``python examples/bayesian_optimization.py`` takes a few minutes; it needs ``pip install 'mupi[gpytorch]' botorch``. Each
-seed begins with the same points for all, and every model is fitted anew before each evaluation.
+``python examples/bayesian_optimization.py`` takes a few minutes; it needs ``pip install 'mupi[gpytorch]' botorch``.
+Each seed begins with the same points for all, and every model is fitted anew before each evaluation.
 
 ``--function hartmann6`` is the usual test function, whose largest value is 3.322; ``--function digits`` is the accuracy
 (%) on held-out images of a support vector machine on scikit-learn's digits, by five numbers of it and of what is done
