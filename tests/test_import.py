@@ -7,7 +7,8 @@ import pytest
 
 # Each takes .1 s or more to import; torch imports none of them either.
 LATER = {
-    "torch._dynamo", "torch._inductor", "sympy", "scipy.integrate", "scipy.optimize", "scipy.special", "scipy.stats",
+    "torch._dynamo", "torch._inductor", "sympy", "scipy.integrate", "scipy.optimize", "scipy.sparse", "scipy.special",
+    "scipy.stats",
     "matplotlib", "sklearn", "pandas", "PIL", "tyro", "pooch", "requests", "typeguard", "safetensors",
     "gpytorch", "linear_operator", "botorch",
 }  # fmt: skip

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from rich.progress import Progress
-from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
 from mupi.checks import fail
@@ -145,29 +145,18 @@ def _conjugate_gradients(
         if listener is not None:
             listener(base.x + _columns(found, base.rest))
 
-    entries = base.rest.numel()
+    from scipy.sparse.linalg import LinearOperator, cg  # would slow `import mupi` down
+
+    operator: Any = LinearOperator  # of which a checker knows the arguments of subclasses only
+    of_system, of_near = (
+        operator((base.rest.numel(),) * 2, matvec=matvec, dtype=np.float64) for matvec in (product, preconditioned)
+    )
     found, _ = cg(
-        _Operator(entries, product), base.rest.cpu().numpy().ravel(), rtol=0.0, atol=tolerance, maxiter=iterations,
-        M=_Operator(entries, preconditioned), callback=listen,
+        of_system, base.rest.cpu().numpy().ravel(), rtol=0.0, atol=tolerance, maxiter=iterations, M=of_near,
+        callback=listen,
     )  # fmt: skip
     display.say(taken, size)
     return _columns(found, base.rest), taken - base.iterations
-
-
-class _Operator(LinearOperator):
-    """A square matrix by its products with vectors of float64.
-
-    Args:
-        entries: Of a vector.
-        product: The product.
-    """
-
-    def __init__(self, entries: int, product: Callable[[np.ndarray], np.ndarray]):
-        super().__init__(np.float64, (entries, entries))
-        self.product = product
-
-    def _matvec(self, x: np.ndarray) -> np.ndarray:
-        return self.product(x.ravel())
 
 
 def _measured(system: TiledSystem, b: Tensor, x: Tensor, iterations: int, display: Display) -> Reached:
