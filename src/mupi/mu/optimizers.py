@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mupi.checks import fail, non_negative
-from mupi.mu.training_writer import Kind, multiplied
+from mupi.mu.training_writer import Kind
 from mupi.programs import Matrix, apply, entries, entrywise, over_n
+from mupi.programs.vectors import multiplied
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from mupi.programs import Entries, Matrix, Program, Scalar, Vector, apply, gradi
 from mupi.programs.line import Line
 from mupi.programs.operations import Given
 from mupi.programs.probe import ROWS
+from mupi.programs.vectors import multiplied
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,9 @@ class TrainedNetwork:
         for name, own in self.memory.items():
             for kind, line in own.items():
                 # A matrix is one on the bases of the weight's.
-                given = _zero(weights[name]) if isinstance(line, Matrix) else self._given(f"{name}.{kind}", line)
+                given = (
+                    multiplied(0.0, weights[name]) if isinstance(line, Matrix) else self._given(f"{name}.{kind}", line)
+                )
                 own[kind] = new[line] = given
         self.parameters.program, self.passes = self.program, 0
         return new
@@ -154,7 +157,7 @@ class TrainedNetwork:
             line = self.parameters.lines[name]
             entries = isinstance(line, Matrix) and kind != "velocity"
             trial = torch.zeros(ROWS, ROWS, dtype=torch.float64)
-            made = self.program.write(Entries, Given(), (), trial) if entries else _zero(line)
+            made = self.program.write(Entries, Given(), (), trial) if entries else multiplied(0.0, line)
             self.memory.setdefault(name, {})[kind] = made
 
     def mark(self) -> Any:
@@ -197,11 +200,6 @@ class TrainedNetwork:
         last = values[net.nodes[readout].inputs[0]]
         assert isinstance(last, Layer)
         return Pass(values, [v.vector for v in h if isinstance(v, Layer)], last.vector, shaped)
-
-
-def _zero(line: Any) -> Any:
-    """Of the same kind; of a matrix one on its bases."""
-    return 0.0 * line
 
 
 def _copied(memory: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

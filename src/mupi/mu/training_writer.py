@@ -19,6 +19,7 @@ from mupi.architecture.shape import Shape, Size, Width
 from mupi.architecture.weights import Conv, Dense, Embed, Table, WeightOperation
 from mupi.programs import Matrix, Program, Scalar, Vector, mean
 from mupi.programs.line import Line
+from mupi.programs.vectors import multiplied
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,3 @@ def _matrix(program: Program, name: str, *, sigma: float, ratio: float) -> Matri
 def multiple(size: Size | None) -> float:
     """t of t·n."""
     return float(size.times) if isinstance(size, Width) else 1.0
-
-
-def multiplied(number: float, line: Any) -> Any:
-    """A multiple; the line itself for 1."""
-    return line if number == 1 else number * line

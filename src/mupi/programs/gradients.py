@@ -27,7 +27,7 @@ from mupi.programs.operations import (
     Sum,
 )
 from mupi.programs.slopes import slope
-from mupi.programs.vectors import Scalar, Vector, apply, mean
+from mupi.programs.vectors import Scalar, Vector, apply, mean, multiplied
 
 Cotangent = Any
 """Of a vector n ∂loss/∂v, a `Vector`; of a scalar ∂loss/∂s, a `Scalar`; of a matrix a tuple of `Outer`."""
@@ -86,12 +86,7 @@ def gradients(loss: Scalar, of: Sequence[Line]) -> list[Cotangent]:
         for argument, part in pull(line.operation, line, coming, needed):
             known = found.get(argument)
             found[argument] = part if known is None else known + part
-    return [found.get(line, () if isinstance(line, Matrix) else _zero(line)) for line in of]
-
-
-def _zero(line: Any) -> Cotangent:
-    """That of a vector or scalar on which a loss does not depend."""
-    return 0.0 * line
+    return [found.get(line, () if isinstance(line, Matrix) else multiplied(0.0, line)) for line in of]
 
 
 def _joins(line: Line, needed: set[Line]) -> bool:
@@ -129,9 +124,9 @@ def _(operation: Product, line: Line, coming: Vector, needed: set[Line]) -> Iter
     # In units of each vector's own number of coordinates, so that ratios of these come in.
     ρ = matrix.ratio
     if x in needed:
-        yield x, _times_number(ρ, matrix @ coming) if operation.transposed else _times_number(1 / ρ, matrix.T @ coming)
+        yield x, multiplied(ρ, matrix @ coming) if operation.transposed else multiplied(1 / ρ, matrix.T @ coming)
     if matrix in needed:
-        yield matrix, (outer(x, coming) if operation.transposed else outer(_times_number(1 / ρ, coming), x),)
+        yield matrix, (outer(x, coming) if operation.transposed else outer(multiplied(1 / ρ, coming), x),)
 
 
 @pull.register
@@ -141,9 +136,9 @@ def _(operation: PlusOuter, line: Line, coming: tuple[Outer, ...], needed: set[L
         yield matrix, coming
     for part in coming:
         if d in needed:
-            yield d, _times_number(matrix.ratio, part.d @ mean(part.x, x))
+            yield d, multiplied(matrix.ratio, part.d @ mean(part.x, x))
         if x in needed:
-            yield x, _times_number(matrix.ratio, part.x @ mean(part.d, d))
+            yield x, multiplied(matrix.ratio, part.x @ mean(part.d, d))
 
 
 @pull.register
@@ -170,7 +165,7 @@ def _(operation: Multiple, line: Line, coming: tuple[Outer, ...], needed: set[Li
     if isinstance(number, Scalar) and number in needed:
         shape = tuple(number.probe.shape)
         for part in coming:
-            product = _times_number(matrix.ratio, mean(part.d, matrix @ part.x))
+            product = multiplied(matrix.ratio, mean(part.d, matrix @ part.x))
             yield number, apply(lambda m, shape=shape: m.diagonal().sum().reshape(shape), product, name="trace")
 
 
@@ -248,11 +243,6 @@ class BackwardRows:
 
         kinds = (*self.vectors, True)
         return torch.func.vmap(row, in_dims=tuple(0 if vector else None for vector in kinds))(*given)
-
-
-def _times_number(number: float, line: Any) -> Any:
-    """A multiple; the line itself for 1."""
-    return line if number == 1 else number * line
 
 
 def _plus(line: Line, place: int, coming: Vector) -> Vector:

@@ -159,6 +159,11 @@ def apply(f: Callable[..., Tensor], *args: Any, name: str = "") -> Any:
     return record(f, list(args), template=called(name, len(args)))
 
 
+def multiplied(number: float, line: Any) -> Any:
+    """A multiple of a line; the line itself for 1."""
+    return line if number == 1 else number * line
+
+
 def record(f: Callable[..., Any], args: list, *, keywords: tuple[str, ...] = (), template: str = "") -> Any:
     """A line that applies a function to lines and constants: see `Function`."""
     args = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in args]
