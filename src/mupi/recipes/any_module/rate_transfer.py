@@ -23,13 +23,18 @@ from mupi.training.settings import plain
 
 NetworkName = Literal["mlp", "cnn-norm", "resnet", "vit", "gpt"]
 
+CONVOLUTIONS = ("cnn-norm", "resnet")
+"""Networks whose hidden weights torch.optim.Muon refuses, as they have more than two axes."""
+
 CENTERS: dict[str, dict[str, int]] = {
     "sgd": {"mlp": -2, "cnn-norm": -1, "resnet": -1, "vit": -2, "gpt": 0},
     "adamw": {"mlp": -7, "cnn-norm": -6, "resnet": -7, "vit": -7, "gpt": -6},
-    "muon": {"mlp": -4, "cnn-norm": -4, "resnet": -4, "vit": -4, "gpt": -4},
+    "muon": {"mlp": -4, "vit": -4, "gpt": -4},
 }
 """Base-2 logarithms of rates that are about right at width 16."""
 
+FARTHEST = 12
+"""Octaves from the center beyond which no rate is tried."""
 
 WORDS = {
     TransferVerdict.TRANSFERS: "yes",
@@ -49,7 +54,8 @@ class RateTransferConfig:
     networks: tuple[NetworkName, ...] = ("mlp", "cnn-norm", "resnet", "vit", "gpt")
     """A perceptron, a CNN with LayerNorm, a pre-activation ResNet and a ViT on images, a GPT on characters."""
     optimizers: tuple[OptimizerName, ...] = ("sgd", "adamw", "muon")
-    """Muon moves hidden matrices, AdamW all else at an eighth of its rate."""
+    """Muon moves hidden matrices, AdamW all else at an eighth of its rate; convolutions' filters are no matrices, and
+    their networks are left out."""
     ways: tuple[Way, ...] = ("mup", "standard", "microsoft")
     """μP of mupi, the network as it comes, and microsoft/mup if it is installed."""
     dataset: Literal["digits", "cifar10"] = "digits"
@@ -68,8 +74,9 @@ class RateTransferConfig:
     """Images or pieces of text a step."""
     seeds: int = 3
     """Runs at each width and rate."""
-    span: int = 4
-    """How many octaves rates go to both sides of those that are about right, in steps of one."""
+    span: int = 2
+    """How many octaves rates go at first to both sides of those that are about right, in steps of one; where the best
+    one of a width is at an edge, two octaves more are tried there, up to twelve from the middle."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
     out: WrittenFolder = Path("runs/rate-transfer")
@@ -86,6 +93,8 @@ class RateTransferConfig:
             chosen = getattr(self, name)
             if not chosen or len(set(chosen)) < len(chosen):
                 fail(f"--{name}", "at least one, each once", " ".join(chosen) or "none")
+        if self.optimizers == ("muon",) and set(self.networks) <= set(CONVOLUTIONS):
+            fail("--optimizers", "sgd or adamw for convolutions", "muon", "its matrices have two axes")
 
 
 def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
@@ -107,6 +116,8 @@ def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
             for optimizer in config.optimizers:
                 for way in config.ways:
                     if way == "microsoft" and (optimizer == "muon" or not microsoft_is_there()):
+                        continue
+                    if optimizer == "muon" and network in CONVOLUTIONS:
                         continue
                     name = f"{network}, {optimizer}, {way}"
                     console.print(f"{name} …", highlight=False)
@@ -161,15 +172,22 @@ def swept(
     center = CENTERS[optimizer][network]
     known: dict[str, Any] = {**procedure.plain(), "network": network, "optimizer": optimizer, "way": way,
                              "base": config.width, "torch": torch.__version__.split("+")[0]}  # fmt: skip
-    return sweep_rates(
-        train,
-        widths,
-        [2.0**k for k in range(center - config.span, center + config.span + 1)],
-        seeds=config.seeds,
-        directory=config.out / f"{network}-{optimizer}-{way}",
-        settings=plain(known),
-        console=console,
-    )
+    below = above = config.span
+    while True:
+        sweep = sweep_rates(
+            train,
+            widths,
+            [2.0**k for k in range(center - below, center + above + 1)],
+            seeds=config.seeds,
+            directory=config.out / f"{network}-{optimizer}-{way}",
+            settings=plain(known),
+            console=console,
+        )
+        sides = set(sweep.at_edge.values())
+        wider = (below + 2 * ("lower" in sides), above + 2 * ("higher" in sides))
+        if wider == (below, above) or max(wider) > FARTHEST:
+            return sweep
+        below, above = wider
 
 
 def table(config: RateTransferConfig, found: dict[str, RateSweep]) -> Table:
