@@ -169,6 +169,54 @@ def test_a_small_disc_is_seen():
     check(lambda v: apply(lambda s, t: ((s - 0.7) ** 2 + (t - 0.3) ** 2 < 1e-4).double(), v, y), x, right, 1e-11)
 
 
+@SETTINGS
+@given(b=PLACES, w=st.floats(-9, -2).map(lambda x: 10**x))
+def test_breaks_closer_than_any_grid_do_not_beat_the_bound(b, w):
+    def f(x):
+        return torch.where(x > b, 1.0, 0.0) - torch.where(x > b + w, 2.0, 0.0) + torch.where(x > b + 3 * w, 1.0, 0.0)
+
+    right = between(b, w) - between(b + w, 2 * w)
+    rounded = 16 * torch.finfo(torch.float64).eps * (1 + abs(b))
+    check(lambda v: apply(f, v), Program().vector("x"), float(right), slack=rounded / max(abs(right), 1e-300))
+
+
+ASKEW = {
+    "transposed": lambda f, x: f(x.T).T,
+    "nested": lambda f, x: f(x[None])[0],
+    "one below the other": lambda f, x: f(torch.cat([x, x], 1).flatten()).reshape(-1, 2)[:, :1],
+    "mapped": lambda f, x: torch.func.vmap(f)(x),
+}
+
+
+@pytest.mark.parametrize("way", ASKEW)
+def test_windows_are_seen_whichever_way_points_are_laid_out(way):
+    def window(x):
+        return ((x > 0.7) & (x < 0.7001)).double()
+
+    check(lambda v: apply(lambda x: ASKEW[way](window, x), v), Program().vector("x"), between(0.7, 1e-4), slack=1e-10)
+
+
+@SETTINGS
+@given(b=PLACES, w=st.floats(-4, -1).map(lambda x: 10**x))
+def test_spikes_where_a_result_is_extreme_do_not_beat_the_bound(b, w):
+    right = sum(between(b + 2 * math.pi * k - w, 2 * w) for k in range(-2, 3))
+    x = Program().vector("x")
+    check(lambda v: apply(lambda t: (torch.cos(t - b) > math.cos(w)).double(), v), x, float(right), 1e-14 / w**2)
+
+
+def test_what_cannot_be_looked_into_has_an_unknown_error():
+    p = Program()
+    x = p.vector("x")
+    outside = mean(apply(lambda v: torch.from_numpy(v.sin().numpy() ** 2), x))
+    often = mean(apply(lambda v: (torch.floor(1e5 * v) % 1000 == 7).double(), x))
+    known = mean(apply(torch.relu, x))
+    with pytest.warns(UserWarning, match=r"its error is not known; compare with limit\(samples=...\)"):
+        values = p.limit()
+    assert values[outside].item() == pytest.approx((1 - math.exp(-2)) / 2, rel=1e-12)
+    assert values.error(outside).item() == values.error(often).item() == math.inf
+    assert values.error(known).item() < 1e-13
+
+
 UNKNOWN = {
     "1/x": lambda x: 1 / x,
     "a pole": lambda x: 1 / (x - 0.5) ** 2,

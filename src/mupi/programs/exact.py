@@ -1,5 +1,6 @@
 """The limit in closed form: moments of polynomials in Gaussians and in functions of them."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,20 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.programs.breaks import Seen
+from mupi.programs.dependence import RADII, dependence, points_to_try
 from mupi.programs.expectation import Component
 from mupi.programs.family import Family, LimitMatrix
 from mupi.programs.independent import components
 from mupi.programs.pairings import wick
 from mupi.programs.profile import Profile
+from mupi.programs.seen import takes_numbers_out
 from mupi.programs.symbols import CONSTANT, Monomial, Polynomial, Symbols, multiply
 
-TRIED = 1536
-"""Points at which functions are tried for what they depend on."""
-
-RADII = (1.0, 0.1, 2.0, 0.01, 3.0, 0.5, 5.0, 1e-3, 8.0, 1.5, 12.0, 24.0)
-"""Of these points, in standard deviations: the radii of `mupi.programs.probe`, and small ones."""
-
+DOUBTFUL = "`limit()` averages a function that leaves torch, or changes more often than can be followed"
+"""What has no bound of its error."""
 
 FEW_TERMS = 4
 """More Gaussians in a sum are added up by one product."""
@@ -39,6 +37,7 @@ class Function:
         column: Which of its outputs this is.
         forms: The linear forms of the Gaussians that it depends on, as rows.
         linear: Those among them that f gets as an argument, where it may have its kinks.
+        opaque: Whether it is computed outside of torch, where nobody sees it break.
     """
 
     f: Callable
@@ -46,6 +45,7 @@ class Function:
     column: int
     forms: Float[Tensor, "forms leaves"]
     linear: Float[Tensor, "kinks leaves"]
+    opaque: bool
 
 
 class Exact:
@@ -129,7 +129,7 @@ class Exact:
 
     def apply(self, f: Callable, args: list) -> Symbols:
         """See `Space`: multiplied out if f consists of sums and products, else a symbol, or a number if it is one."""
-        trial = self._tried()
+        trial = points_to_try(self.leaves, self.dtype)
         try:
             result = f(*args)
             if isinstance(result, Symbols) and self._is(result, f, args, trial):
@@ -139,12 +139,16 @@ class Exact:
             # (torch.tanh, torch.where, torch.func.grad, …). Nothing is hidden by this: f did what it should when its
             # line was written, on tensors, and gets tensors again below.
             pass
+        blocks = [self._block(x, trial) for x in args]
+        opaque = takes_numbers_out(f, blocks) or any(
+            self._is_opaque(p) for x in args if isinstance(x, Symbols) for p in x.columns
+        )
         columns: list[Polynomial] = []
-        for column, used in enumerate(_dependence(f, args, [self._block(x, trial) for x in args])):
+        for column, used in enumerate(dependence(f, args, blocks)):
             inputs = [block.columns[i] for block, i in used]
             linear = [form for p in inputs if (form := self._linear(p)) is not None]
             forms = [form for p in inputs for form in self._forms(p)]
-            self.functions.append(Function(f, args, column, self._stack(forms), self._stack(linear)))
+            self.functions.append(Function(f, args, column, self._stack(forms), self._stack(linear), opaque))
             symbol = -len(self.functions)
             constant = float(self.values((symbol,), trial[:1])[0])
             columns.append({(symbol,): 1.0} if forms else {CONSTANT: constant} if constant else {})
@@ -186,13 +190,6 @@ class Exact:
             columns.append(total)
         return torch.stack(columns, 1)
 
-    def _tried(self) -> Float[Tensor, "points leaves"]:
-        """Gaussians of many radii."""
-        generator = torch.Generator().manual_seed(0)
-        z = torch.randn(TRIED, self.leaves, generator=generator, dtype=self.dtype)
-        radii = torch.tensor(RADII, dtype=self.dtype)
-        return z * radii[torch.arange(TRIED) % len(radii), None]
-
     def _is(self, result: Symbols, f: Callable, args: list, trial: Float[Tensor, "points leaves"]) -> bool:
         """Whether f does with tensors what it did with symbols: it may have looked at what it got."""
         points = trial[: len(RADII)]
@@ -206,6 +203,9 @@ class Exact:
         """E of a product of Gaussians and functions."""
         if monomial not in self._moments:
             value, error = self._split(monomial)
+            if error == float("inf"):
+                told = f"{DOUBTFUL}: its error is not known; compare with limit(samples=...)"
+                warnings.warn(told, stacklevel=2)
             if self.signs is not None and error:
                 value += self.signs(sum(e > 0 for e in self.errors.values())) * error
             self._moments[monomial], self.errors[monomial] = value, error
@@ -238,7 +238,11 @@ class Exact:
                     value, own = part.moment([g[j] for g, i in zip(gaussians, choice, strict=True) if i == j])
                     term, doubt = term * value, abs(value) * doubt + (abs(term) + doubt) * own
             total, error = total + term, error + doubt
-        return total, error
+        return total, error if error < float("inf") and not self._is_opaque({functions: 1.0}) else float("inf")
+
+    def _is_opaque(self, polynomial: Polynomial) -> bool:
+        """Whether something in it is computed where nobody sees it break."""
+        return any(self.functions[-1 - i].opaque for monomial in polynomial for i in monomial if i < 0)
 
     def _independent(self, functions: Monomial) -> list[Component]:
         """The independent components of a product of functions."""
@@ -278,36 +282,3 @@ class Exact:
 def _pad(forms: Float[Tensor, "forms some"], leaves: int) -> Float[Tensor, "forms leaves"]:
     """Forms of fewer Gaussians as forms of all."""
     return torch.nn.functional.pad(forms, (0, leaves - forms.shape[1]))
-
-
-def _dependence(f: Callable, args: list, trial: list) -> list[list[tuple[Symbols, int]]]:
-    """For each output column, the argument columns that it changes with, found by trying.
-
-    Each argument is replaced by others that it also takes: those at other points, near ones, and its negative. If no
-    output changes at any of them, out to 24 standard deviations, an intermediate result may: a function that is
-    constant but for a narrow window. Dependence is then taken for granted, of the column of the same number or of all.
-
-    Args:
-        f: The function whose dependence is asked for.
-        args: The arguments of the function.
-        trial: Their values at Gaussians of many radii.
-    """
-    with Seen(len(next(x for x in trial if isinstance(x, Tensor)))) as before:
-        start = f(*trial)
-    depends: list[list[tuple[Symbols, int]]] = [[] for _ in range(start.shape[1])]
-    for place, x in enumerate(args):
-        for i in range(len(x.columns)) if isinstance(x, Symbols) else ():
-            column = trial[place][:, i]
-            differs = inside = torch.zeros(start.shape[1], dtype=torch.bool)
-            for other in (column.roll(1), column.roll(len(RADII)), -column, column + column.roll(len(RADII) // 2) / 64):
-                changed = list(trial)
-                changed[place] = trial[place].clone()
-                changed[place][:, i] = other
-                with Seen(len(start)) as after:
-                    differs = differs | (f(*changed) != start).any(0)
-                for was, now in zip(before.results, after.results, strict=False):
-                    moved = (was != now).any(0) if was.shape == now.shape else torch.ones(1, dtype=torch.bool)
-                    inside = inside | (moved if len(moved) == len(inside) else moved.any())
-            for j in torch.nonzero(differs if differs.any() else inside)[:, 0].tolist():
-                depends[j].append((x, i))
-    return depends

@@ -95,7 +95,7 @@ class Component:
         self.basis = torch.nn.functional.pad(self.basis, (0, leaves - self.basis.shape[1]))
 
     def moment(self, forms: Sequence[Float[Tensor, " r"]]) -> tuple[float, float]:
-        """E of the functions times linear forms of u, and a bound of its error.
+        """E of the functions times linear forms of u, and a bound of its error, or infinity.
 
         Raises:
             ValueError: If the bound is above 1e-6 of the integral of the absolute value.
@@ -107,7 +107,8 @@ class Component:
             got = f"{value:.8g} ± {error:.2g}"
             must = "of functions with finite moments that are smooth but for kinks and jumps"
             fail("limit()", must, got, "use limit(samples=...)")
-        return value, error
+        seen = all(p.seen for ridge in self.ridges for p in ridge.profiles)
+        return value, error if seen else float("inf")
 
     def _by_rules(self, forms: Sequence[Float[Tensor, " r"]]) -> tuple[float, float, float]:
         values, sizes, outside = [], [], []

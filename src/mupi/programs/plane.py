@@ -108,8 +108,8 @@ def _moments(
         places.append(at / a if abs(a) > 1e-9 else at[:0])
     if grid is not None:
         probed = torch.tensor(PROBED, dtype=axis.dtype)
-        _, found = breaks(lambda line, s: g(torch.stack([s, probed[line]], 1) @ rotation), len(probed), _grid(grid))
-        places.append(found)
+        found = breaks(lambda line, s: g(torch.stack([s, probed[line]], 1) @ rotation), len(probed), _grid(grid))
+        places.append(found.t)
     at = torch.cat(places)
     at = torch.unique(at[at.abs() <= FAR])
     first = torch.zeros(len(at) - 1, dtype=torch.long), at[:-1], at[1:]
@@ -134,7 +134,8 @@ def _along(f: Callable, s: Tensor, edges: Sequence, rotation: Tensor, grid: int 
             at.append((c - a * s[:, None]) / b)
     hints = checks = None
     if grid is not None:
-        hints = breaks(f, len(s), _grid(grid))
+        found = breaks(f, len(s), _grid(grid))
+        hints = found.line, found.t
         deep = around(hints[1], *DEEP)
         checks = hints[0].repeat_interleave(len(deep) // max(len(hints[0]), 1)), deep
     sides = torch.cat(at, 1).clamp(-FAR, FAR).sort(1).values

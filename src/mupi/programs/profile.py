@@ -33,10 +33,12 @@ class Profile:
     Attributes:
         cells: Where it is a polynomial, from one end to the other.
         finest: Width of the smallest cell, if it is smooth but for 0; else 0.
+        seen: Whether all that changes on the way was followed, so that errors are bounds.
     """
 
     cells: Cells
     finest: float
+    seen: bool
 
     @property
     def edges(self) -> Float[Tensor, " edges"]:
@@ -59,11 +61,12 @@ def profile(f: Lines) -> Profile:
         fail("limit()", "of functions that are finite", got, "restrict the argument, or clamp it")
     end = FAR if not len(wild) else float(grid.abs()[grid.abs() < wild.min()].max())
     grid = grid[grid.abs() <= end]
-    _, found = breaks(f, 1, grid)
+    looked = breaks(f, 1, grid, extrema=True)
+    found = looked.t
     edges = first_edges(end)
     line = torch.zeros(len(edges) - 1, dtype=torch.long)
     start = line, edges[:-1], edges[1:]
-    tried = torch.cat([grid, around(found, DEPTH) if len(found) < GRID // DEPTH else grid[:0]])
+    tried = torch.cat([grid, around(found, DEPTH, 1 + DEPTH * len(found) // GRID)])
     checks = _on_the_line(tried)
     cells = resolve(f, start, checks=checks, rounds=HALVED)
     near = (cells.low > -8) & (cells.high < 8)
@@ -78,7 +81,7 @@ def profile(f: Lines) -> Profile:
         if not outermost <= 1e-16 * sizes.sum():
             got = f"infinity {end:.3g} standard deviations from the mean, where it still counts"
             fail("limit()", "of functions with finite moments", got, "use limit(samples=...)")
-    return Profile(cells, finest)
+    return Profile(cells, finest, looked.complete)
 
 
 def first_edges(end: float = FAR) -> Float[Tensor, " edges"]:

@@ -62,8 +62,11 @@ class Values:
         - On one Gaussian (one linear form of them), and products of such functions in up to two dimensions: a bound,
           for functions made of torch operations, that break anywhere and are as steep as they like. It cannot know
           of a spike that is narrower than 1e-3 standard deviations (in products: of each function) where no
-          intermediate result changes its sign; see `mupi.programs.profile` for what is looked at. Of products of
-          functions that are seen to be smooth but for 0 it is the difference from a rule with fewer nodes.
+          intermediate result changes its sign or is extreme; see `mupi.programs.profile` for what is looked at. Of
+          products of functions that are seen to be smooth but for 0 it is the difference from a rule with fewer nodes.
+        - On what cannot be looked into: infinity, with a warning, for "unknown". So it is where a function hands its
+          numbers to NumPy or Python, or an intermediate result changes more than 4,096 times along a line. Compare
+          with ``limit(samples=...)``.
         - On two Gaussians, as ``apply(f, x, y)``: measured, no bound. It is the bound along all lines on which f was
           evaluated and across them, plus the difference from lines the other way. Both may miss the same part of a
           region that is narrower than 0.1 standard deviations where no intermediate result changes its sign: the tips
