@@ -2,12 +2,16 @@
 
 from math import inf
 
+import mpmath
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assertions import assert_close, assert_equal
 from cases import randn
 from mupi import NNGP, Erf, Identity, ReLU
+from mupi.architecture.zoo import perceptron
 from mupi.kernels import NTK, KernelDynamics, KernelRegression, dynamics, memory
 from mupi.kernels.spectral_filters import descent_filter, flow_filter, momentum_filter
 
@@ -242,20 +246,121 @@ def test_deviations_need_an_initial_kernel(fitted):
         dynamics.descend(Xt, 0.1, 3, momentum=1.0)
 
 
-def test_what_float32_does_not_resolve_is_refused():
-    X, Y = randn(60, 1, dtype=torch.float64), randn(60, seed=1, dtype=torch.float64)
+def in_float32(kernel):
+    """As a network with parameters in float32 is: of no other inputs."""
+
+    def single(a, b):
+        if a.dtype != torch.float32:
+            raise RuntimeError("expected float32")
+        return kernel(a, b)
+
+    return single
+
+
+def test_float32_goes_as_far_as_float64_where_the_kernel_does():
+    X, Y = randn(60, 1, dtype=torch.float32), randn(60, seed=1, dtype=torch.float32)
     smooth = NNGP(3, Erf(), 1.0, 0.5)
-    single = KernelDynamics(smooth, initial=NNGP(2, ReLU())).fit(X.float(), Y.float())
-    double = KernelDynamics(smooth, initial=NNGP(2, ReLU())).fit(X, Y)
+    single = KernelDynamics(smooth, initial=NNGP(2, ReLU())).fit(X, Y)
+    double = KernelDynamics(smooth, initial=NNGP(2, ReLU())).fit(X.double(), Y.double())
+    times = [10.0, 1e5, 1e7]
     for part, right in zip(
-        single.flow(X.float(), 10.0, return_std=True), double.flow(X, 10.0, return_std=True), strict=True
+        single.flow(X, times, return_std=True), double.flow(X.double(), times, return_std=True), strict=True
     ):
-        assert_close(part, right, rtol=1e-3, scale=1.0)
+        assert part.dtype == torch.float32
+        assert_close(part, right.float())
+
+
+def test_what_float32_does_not_resolve_is_refused():
+    X, Y = randn(60, 1, dtype=torch.float32), randn(60, seed=1, dtype=torch.float32)
+    smooth = in_float32(NNGP(3, Erf(), 1.0, 0.5))
+    single = KernelDynamics(smooth, initial=NNGP(2, ReLU())).fit(X, Y)
     for question in ({"return_std": True}, {"return_cov": True}):
-        with pytest.raises(ValueError, match=r"flow\(X\)` must be of a dtype that resolves .*; fit X.double\(\), or"):
-            single.flow(X.float(), 1e7, **question)
+        with pytest.raises(ValueError, match=r"flow\(X\)` must be of a dtype that resolves .*; fit X.double\(\), "):
+            single.flow(X, 1e7, **question)
     # Noise has parts in directions that hardly learn.
     with pytest.raises(ValueError, match=r"flow\(X\)` must be of a dtype that resolves means; got torch.float32, with"):
-        single.flow(X.float() + 0.01, inf)
+        single.flow(X + 0.01, inf)
     # Members that fit their targets differ by nothing there, which float64 resolves.
-    assert (KernelDynamics(KERNEL, initial=KERNEL).fit(X[:5], Y[:5]).flow(X[:5], inf, return_std=True)[1] < 1e-5).all()
+    x, y = X[:5].double(), Y[:5].double()
+    assert (KernelDynamics(KERNEL, initial=KERNEL).fit(x, y).flow(x, inf, return_std=True)[1] < 1e-5).all()
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(
+    kernel=st.sampled_from([NTK(2, Erf(), 1.0, 0.5), KERNEL, lambda a, b: torch.exp(-torch.cdist(a, b).square() / 8)]),
+    n=st.integers(3, 60),
+    d=st.integers(1, 3),
+    noise=st.sampled_from([0.0, 1e-3, 1.0]),
+    log_time=st.sampled_from([1, 3, 5, 7, inf]),
+    momentum=st.sampled_from([None, 0.9]),
+    seed=st.integers(0, 99),
+)
+def test_what_a_kernel_in_float32_alone_comes_to_is_right_or_refused(kernel, n, d, noise, log_time, momentum, seed):
+    X, x = randn(n, d, seed=seed, dtype=torch.float32), 1.5 * randn(9, d, seed=seed + 1, dtype=torch.float32)
+    Y, time = torch.sin(X.double().sum(1)) + noise * randn(n, seed=seed + 2), 10.0**log_time
+    start = NNGP(2, ReLU(), 1.0, 0.5)
+    single = KernelDynamics(in_float32(kernel), start).fit(X, Y.float())
+    double = KernelDynamics(kernel, start).fit(X.double(), Y)
+
+    def ask(dynamics, x):
+        if momentum is None:
+            return dynamics.flow(x, time, return_std=True)
+        return dynamics.descend(x, double.largest_lr / 2, min(time, 1e4), momentum=momentum, return_std=True)
+
+    try:
+        (mean, std), (right, spread) = ask(single, x), ask(double, x.double())
+    except ValueError as error:
+        assert "must be of a dtype that resolves" in str(error)
+        return
+    size = max(float(Y.square().mean()), float(right.square().mean())) ** 0.5
+    assert float((mean - right).square().mean().sqrt()) <= 0.05 * size
+    assert ((std - spread).abs() <= 0.1 * spread + 1e-4).all()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("spacing", [0.3, 0.6, 1.2])
+def test_in_many_digits_the_end_of_training_is_the_same_or_refused(noise, spacing):
+    # The kernel of a Gaussian bump on a line, whose eigenvalues fall the faster the closer the points are.
+    X, x = spacing * torch.arange(10.0).double()[:, None], spacing * torch.tensor([[1.3], [4.5], [9.8]]).double()
+    Y = torch.sin(X[:, 0]) + noise * randn(10)
+
+    def bump(a, b):
+        return torch.exp(-(a - b.T).square() / 2)
+
+    with mpmath.workdps(60):
+        exact = [[mpmath.exp(-((mpmath.mpf(a) - mpmath.mpf(b)) ** 2) / 2) for b in X.flatten().tolist()] for a in
+                 X.flatten().tolist()]  # fmt: skip
+        weights = mpmath.lu_solve(mpmath.matrix(exact), mpmath.matrix(Y.tolist()))
+        right = [
+            float(sum(mpmath.exp(-((mpmath.mpf(a) - mpmath.mpf(b)) ** 2) / 2) * w for b, w in
+                      zip(X.flatten().tolist(), weights, strict=True)))
+            for a in x.flatten().tolist()
+        ]  # fmt: skip
+    right = torch.tensor(right).double()
+    for dtype in (torch.float64, torch.float32):
+        try:
+            mean = KernelDynamics(bump).fit(X.to(dtype), Y.to(dtype)).flow(x.to(dtype), inf)
+        except ValueError as error:
+            assert "must be of a dtype that resolves means" in str(error)
+            continue
+        assert float((mean - right).square().mean().sqrt()) <= 0.05 * max(
+            float(Y.norm()) / 10**0.5, float(right.norm()) / 3**0.5
+        )
+
+
+def test_two_kernels_of_one_network_are_made_in_one_pass():
+    both = perceptron(5, 1, depth=2, activation=Erf()).kernels("nngp", "ntk", sigma_b=0.3)
+    X, Y, Xt = randn(12, 5), randn(12, 2, seed=1), randn(4, 5, seed=2)
+    together = KernelDynamics(both).fit(X, Y)
+    apart = KernelDynamics(both.ntk, initial=both.nngp).fit(X, Y)
+    for question in ({"return_std": True}, {"return_cov": True}):
+        for one, other in zip(
+            together.flow(Xt, [1.0, inf], **question), apart.flow(Xt, [1.0, inf], **question), strict=True
+        ):
+            assert_equal(one, other)
+    with pytest.raises(
+        ValueError, match=r"KernelDynamics\(initial=...\)` must be left out where `kernel` is two kernels"
+    ):
+        KernelDynamics(both, initial=both.nngp)
+    with pytest.raises(ValueError, match=r'KernelDynamics\(kernel=...\)` must be of "nngp" and "ntk"'):
+        KernelDynamics(perceptron(5, 1).kernels("ntk"))

@@ -87,6 +87,14 @@ def test_a_flat_valley_transfers_wherever_its_minimum_seems_to_be():
     assert found.passed
 
 
+def test_a_moved_rate_that_is_better_than_the_vertex_costs_nothing():
+    # The wide curve has a sharp minimum at the moved rate, which no parabola through its neighbors has.
+    sharp = np.array([0.5, 0.45, 0.4, 0.33, 0.0, 0.62, 1.0, 1.4, 1.8])
+    found = sweep(0.1 * (OCTAVES + 8) ** 2, sharp, noise=0.001, drift_bar=1.0)
+    assert found.excess.high < -0.05
+    assert found.verdict is TransferVerdict.TRANSFERS
+
+
 def test_one_seed_has_no_interval_and_no_verdict():
     found = sweep(basin(OCTAVES, -8), basin(OCTAVES, -8), seeds=1)
     assert math.isnan(found.drift.low)

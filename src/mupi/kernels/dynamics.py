@@ -5,6 +5,7 @@ Of one network that starts at 0, and of the ensemble over initial values: its me
 
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -13,11 +14,9 @@ from torch import Tensor
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative
 from mupi.kernels.filter_rounding import (
-    HIDDEN,
-    at_rounding,
     check_mean,
     converges,
-    faint,
+    hidden_part,
     rounding_of,
     variance_error,
 )
@@ -28,6 +27,7 @@ from mupi.kernels.given import (
     check_symmetric,
     check_training_inputs,
     kernel_matrix,
+    working_dtype,
 )
 from mupi.kernels.labels import regression_targets
 from mupi.kernels.memory import available_memory, require_memory
@@ -36,6 +36,24 @@ from mupi.kernels.spectral_filters import descent_filter, flow_filter, momentum_
 from mupi.kernels.variance_rounding import check_variances, least_rounding, pair_rounding
 
 OWNER = "KernelDynamics"
+
+
+@runtime_checkable
+class TwoKernels(Protocol):
+    """The NNGP and the NTK of one network, which are called at once: ``arch.kernels("nngp", "ntk")``."""
+
+    kinds: tuple[str, ...]
+
+    @property
+    def nngp(self) -> Any:
+        """N by itself."""
+
+    @property
+    def ntk(self) -> Any:
+        """The tangent kernel by itself."""
+
+    def __call__(self, x1: Tensor, x2: Tensor) -> Any:
+        """Both, by name."""
 
 
 @takes_numpy
@@ -62,18 +80,33 @@ class KernelDynamics:
     >>> mean.shape, std.shape
     (torch.Size([3, 5]), torch.Size([3, 5]))
 
+    Late in training small eigenvalues decide, which float32 does not hold: so for inputs in float32 too all is computed
+    in float64, where the kernel takes it (one of a network in float32 does not), and the result rounded to float32.
+
     Attributes:
         eigenvalues: λ, ascending, after `fit`; those below the rounding error are 0.
 
     Args:
-        kernel: k, any callable on two matrices of inputs; symmetric and positive semi-definite.
+        kernel: k, any callable on two matrices of inputs; symmetric and positive semi-definite. Or both kernels of an
+            architecture, ``arch.kernels("nngp", "ntk")``, for its NTK as k and its NNGP as N, made in one pass.
         initial: N, of the network at the start; None for networks that start at 0.
+
+    Raises:
+        ValueError: If ``kernel`` is two kernels and there is an ``initial`` too, or lacks one of them.
     """
 
     eigenvalues: Float[Tensor, " n"]
 
-    def __init__(self, kernel: Kernel, initial: Kernel | None = None):
-        self.kernel = kernel
+    def __init__(self, kernel: Kernel | TwoKernels, initial: Kernel | None = None):
+        self._both = kernel if isinstance(kernel, TwoKernels) else None
+        if isinstance(kernel, TwoKernels):
+            if initial is not None:
+                fail(f"{OWNER}(initial=...)", "left out where `kernel` is two kernels", "one")
+            if not {"nngp", "ntk"} <= set(kernel.kinds):
+                must = 'of "nngp" and "ntk", if it is several kernels'
+                fail(f"{OWNER}(kernel=...)", must, f"kernels of {', '.join(kernel.kinds)} only")
+            kernel, initial = kernel.ntk, kernel.nngp
+        self.kernel: Kernel = kernel
         self.initial = initial
         self._inputs: Tensor | None = None
 
@@ -96,24 +129,30 @@ class KernelDynamics:
         """
         check_training_inputs("KernelDynamics.fit(X)", X)
         targets = regression_targets("KernelDynamics.fit(Y)", Y, X, classes)
-        n = len(X)
+        n, dtype = len(X), working_dtype(self.kernel, X)
         require_memory(
             "KernelDynamics.fit(X)",
-            4 * n * n * X.element_size(),
+            (4 + (self._both is not None)) * n * n * dtype.itemsize,
             available_memory(X.device),
             "fit fewer inputs, or use KernelRegression",
         )
-        K = kernel_matrix(OWNER, self.kernel, X, X)
+        self._inputs = None
+        x = X.detach().to(dtype, copy=True)
+        K, N = self._matrices(x, x, self._both is not None)
         check_symmetric(OWNER, K)
         eigenvalues, vectors = torch.linalg.eigh(K)
         lowest, top, eps = float(eigenvalues[0]), float(eigenvalues[-1]), torch.finfo(K.dtype).eps
         if lowest < -ROUNDINGS * eps**0.5 * max(top, 0):
             fail("KernelDynamics(kernel=...)", "positive semi-definite", f"eigenvalues from {lowest:.3g} to {top:.3g}")
-        self.eigenvalues = torch.where(eigenvalues > rounding_of(eigenvalues), eigenvalues, 0)
+        self._smallest = rounding_of(eigenvalues)
+        self.eigenvalues = torch.where(eigenvalues > self._smallest, eigenvalues, 0)
+        self._among = None if N is None else vectors.T.double() @ N.double() @ vectors.double()
         self._vectors, self._size = vectors, float(K.diagonal().mean())
         targets = targets if Y.ndim == 2 or not Y.is_floating_point() else targets[:, 0]
         self._targets = vectors.T @ targets.to(K)
-        self._inputs = X.detach().clone()
+        self._inputs, self._like = x, X[:0].detach()
+        # Labels are exact.
+        self._given = Y.dtype if Y.is_floating_point() else K.dtype
         return self
 
     @property
@@ -206,43 +245,94 @@ class KernelDynamics:
     ) -> Tensor | tuple[Tensor, Tensor]:
         """What `descend` and `flow` return."""
         argument = f"KernelDynamics.{method}"
-        trained = self._fitted()
-        check_new_inputs(f"{argument}(X)", X, trained.shape[1], trained)
+        trained, dtype = self._fitted(), self._like.dtype
+        check_new_inputs(f"{argument}(X)", X, trained.shape[1], self._like)
         if return_std and return_cov:
             fail(f"{argument}(return_cov=...)", "asked for without return_std=True", "both")
-        cross = kernel_matrix(OWNER, self.kernel, X, trained)
-        hiding = at_rounding(self.eigenvalues)
-        filters = [(spectral_filter(self.eigenvalues, t), spectral_filter(hiding, t)) for t in _times(times)]
-        means = [cross @ (self._vectors @ torch.einsum("n,n...->n...", g, self._targets)) for g, _ in filters]
+        spread = return_std or return_cov
+        if spread and self.initial is None:
+            hint = "use KernelDynamics(kernel, initial=...), the NNGP"
+            fail(f"{argument}(return_std=...)", "asked for where networks start at random", "no initial kernel", hint)
+        x = X.to(trained.dtype)
+        cross, initial = self._matrices(x, trained, spread)
+        filters = [spectral_filter(self.eigenvalues, t) for t in _times(times)]
+        means = [cross @ (self._vectors @ torch.einsum("n,n...->n...", g, self._targets)) for g in filters]
+        hidden: list[Tensor | None] = []
         with torch.no_grad():
-            rounding = least_rounding(len(trained), cross.dtype)
-            for mean, pair in zip(means, filters, strict=True):
-                if converges(self.eigenvalues, pair[0]):
-                    check_mean(f"{argument}(X)", mean, cross, self._vectors, pair, self._targets, rounding, self._size)
-        mean = _stacked(means, times)
-        if not (return_std or return_cov):
+            rounding, own = least_rounding(len(trained), cross.dtype), prior_variance(OWNER, self.kernel, x)
+            for mean, g, t in zip(means, filters, _times(times), strict=True):
+                if not converges(self.eigenvalues, g):
+                    hidden.append(None)
+                    continue
+                lost = hidden_part(
+                    cross,
+                    self._vectors,
+                    self.eigenvalues,
+                    self._smallest,
+                    own,
+                    self._size,
+                    g,
+                    spectral_filter(self._smallest.reshape(1), t)[0],
+                )
+                check_mean(
+                    f"{argument}(X)",
+                    mean,
+                    cross,
+                    self._vectors,
+                    g,
+                    self._targets,
+                    lost,
+                    rounding,
+                    self._size,
+                    self._given,
+                )
+                hidden.append(lost)
+        mean = _stacked(means, times).to(dtype)
+        if initial is None:
             return mean
-        return mean, _stacked(self._spread(argument, X, cross, filters, return_cov), times)
+        return mean, _stacked(self._spread(argument, x, cross, initial, filters, hidden, return_cov), times).to(dtype)
+
+    def _matrices(
+        self, x1: Float[Tensor, "m d"], x2: Float[Tensor, "n d"], both: bool
+    ) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m n"] | None]:
+        """k of inputs, and N if both are asked for: in one pass if they were given as two kernels."""
+        if not both:
+            return kernel_matrix(OWNER, self.kernel, x1, x2), None
+        assert self.initial is not None
+        if self._both is None:
+            start = working_dtype(self.initial, x1)
+            return (
+                kernel_matrix(OWNER, self.kernel, x1, x2),
+                kernel_matrix(OWNER, self.initial, x1.to(start), x2.to(start)),
+            )
+        out = self._both(x1, x2)
+        return kernel_matrix(OWNER, lambda *_: out.ntk, x1, x2), kernel_matrix(OWNER, lambda *_: out.nngp, x1, x2)
 
     def _spread(
         self,
         argument: str,
         X: Tensor,
         cross: Float[Tensor, "m n"],
-        filters: list[tuple[Tensor, Tensor]],
+        initial: Float[Tensor, "m n"],
+        filters: list[Tensor],
+        hidden: list[Tensor | None],
         covariance: bool,
     ) -> list[Tensor]:
         """Covariances over initial values, or deviations, for each filter; all in the eigenvectors of K, in float64."""
-        if self.initial is None:
-            hint = "use KernelDynamics(kernel, initial=...), the NNGP"
-            fail(f"{argument}(return_std=...)", "asked for where networks start at random", "no initial kernel", hint)
+        assert self.initial is not None
         trained, vectors = self._fitted(), self._vectors.double()
-        between = kernel_matrix(OWNER, self.initial, X, trained).double() @ vectors
-        initial = kernel_matrix(OWNER, self.initial, trained, trained).double()
-        among, size = vectors.T @ initial @ vectors, float(initial.diagonal().mean())
-        own = kernel_matrix(OWNER, self.initial, X, X) if covariance else prior_variance(OWNER, self.initial, X)
-        prior = (own.diagonal() if covariance else own).detach().double()
-        least = least_rounding(len(trained), cross.dtype)
+        start = initial.dtype
+        if self._among is None:
+            x = trained.to(working_dtype(self.initial, trained))
+            with torch.no_grad():
+                self._among = vectors.T @ kernel_matrix(OWNER, self.initial, x, x).double() @ vectors
+        between, among = initial.double() @ vectors, self._among
+        size = float(among.diagonal().mean())
+        new = X.to(working_dtype(self.initial, X))
+        own = kernel_matrix(OWNER, self.initial, new, new) if covariance else prior_variance(OWNER, self.initial, new)
+        own = own.double()
+        prior = (own.diagonal() if covariance else own).detach()
+        least = least_rounding(len(trained), start)
         nearest = torch.ones_like(cross).T  # the sample that k says is nearest
         own_k = torch.full_like(cross[:, 0], self._size)
         error = self._size * pair_rounding(self.kernel, X, trained, cross.detach().T, nearest, own_k, self._size)
@@ -252,22 +342,22 @@ class KernelDynamics:
 
         in_vectors = (cross @ self._vectors).double()
         spread = []
-        for g, hiding in filters:
+        for g, lost in zip(filters, hidden, strict=True):
             part = in_vectors * g.double()
             moved = part @ among
-            if converges(self.eigenvalues, g):
+            if lost is not None:
                 with torch.no_grad():
-                    off = variance_error(error.double(), least, prior, size, part, moved - between, g.double())
-                    found = variance(part, moved)
-                    hidden = part + faint(cross, self._vectors, hiding - g, self._size) * (hiding - g).double()
-                    off = off + HIDDEN * (variance(hidden, hidden @ among) - found).abs()
-                    check_variances(f"{argument}(X)", found.to(cross), prior, 0.0, 0.0, off)
+                    slope = moved - between
+                    off = variance_error(
+                        error.double(), least, prior, size, part, slope, g.double(), lost, among.diagonal()
+                    )
+                    check_variances(f"{argument}(X)", variance(part, moved).to(cross), prior, 0.0, 0.0, off)
             if covariance:
                 mixed = part @ between.T
-                spread.append((own - mixed - mixed.T + moved @ part.T).to(cross))
+                spread.append(own - mixed - mixed.T + moved @ part.T)
             else:
                 deviation = own - 2 * (part * between).sum(1) + (moved * part).sum(1)
-                spread.append(deviation.clamp_min(0).sqrt().to(cross))
+                spread.append(deviation.clamp_min(0).sqrt())
         return spread
 
     def _fitted(self) -> Tensor:

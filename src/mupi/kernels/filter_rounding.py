@@ -2,8 +2,11 @@
 
 An error δ of each entry of k, in units of its mean diagonal s, is an error δ s of each in the eigenvectors U too, and
 moves the j-th entry of a = A(x) U by δ s (1 + |a|) g_j (the derivative of 1/λ is −1/λ²; other filters move by less).
-Eigenvalues below the rounding error n·eps·λ_max count as 0: what they may hide is what a filter makes of them at that
-size, taken fourfold, where k(x, X) sees them at all. A descent that grows without end is not looked at.
+Eigenvalues below the rounding error r = n·eps·λ_max count as 0. Where k(x, X) sees one of their eigenvectors, they hide
+what a filter makes of eigenvalues of that size, taken fourfold, and as much as the last ones do that are seen, up to
+16 r: where those still matter, the next ones do too. What may be rounding alone counts as 0: a product with an
+eigenvector, and a part of the targets Uᵀ Y. They are known to the eps of the dtype that they came in, and move the mean
+by that times |a|. A descent that grows without end is not looked at.
 """
 
 import torch
@@ -15,20 +18,17 @@ from mupi.checks import fail
 HIDDEN = 4
 """How much of the change that eigenvalues at the size of the rounding error make is taken for an error."""
 
+LAST = 16
+"""Up to how many times the rounding error eigenvalues are the last that are seen."""
+
 PART_OF_MEAN = 0.05
 """How far off means may be, by root mean squares, relative to themselves or the targets."""
 
 NOISE = 8
-"""A product of k(x, X) with an eigenvector is 0 up to so many eps √n s."""
+"""A product with an eigenvector is 0 up to so many eps times the norm of what is multiplied."""
 
 PROBES = 16
 """Random signs from which |a| is estimated, to a sixth over all rows."""
-
-
-def at_rounding(eigenvalues: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """The eigenvalues, with those that count as 0 as large as they may be."""
-    size = rounding_of(eigenvalues)
-    return torch.where(eigenvalues > 0, eigenvalues, size)
 
 
 def rounding_of(eigenvalues: Float[Tensor, " n"]) -> Float[Tensor, ""]:
@@ -41,22 +41,37 @@ def converges(eigenvalues: Float[Tensor, " n"], g: Float[Tensor, " n"]) -> bool:
     return bool(((eigenvalues * g).abs() <= 2).all())
 
 
-def faint(
-    cross: Float[Tensor, "m n"], vectors: Float[Tensor, "n n"], change: Float[Tensor, " n"], size: float
+def hidden_part(
+    cross: Float[Tensor, "m n"],
+    vectors: Float[Tensor, "n n"],
+    eigenvalues: Float[Tensor, " n"],
+    smallest: Float[Tensor, ""],
+    own: Float[Tensor, " m"],
+    size: float,
+    g: Float[Tensor, " n"],
+    at_smallest: Float[Tensor, ""],
 ) -> Float[Tensor, "m n"]:
-    """k(x, X) U in float64, where a filter changes, and 0 of what rounding may have made of 0.
+    """How much eigenvalues that count as 0 may hide of |k(x, X) U g|, in float64.
 
     Args:
         cross: k(x, X).
         vectors: Eigenvectors U.
-        change: What hidden eigenvalues change of a filter.
+        eigenvalues: λ, where those below the rounding error are 0.
+        smallest: What `rounding_of` said of them.
+        own: k(x, x).
         size: The mean of k(X_i, X_i).
+        g: The filter.
+        at_smallest: The filter of ``smallest``.
     """
-    at = change != 0
+    zero, last = eigenvalues == 0, (eigenvalues > 0) & (eigenvalues <= LAST * smallest)
     inside = torch.zeros_like(cross, dtype=torch.float64)
-    seen = cross @ vectors[:, at]
-    noise = NOISE * torch.finfo(cross.dtype).eps * len(change) ** 0.5 * size
-    inside[:, at] = torch.where(seen.abs() > noise, seen, 0).double()
+    if not zero.any():
+        return inside
+    seen = (cross @ vectors[:, zero]).abs().double()
+    noise = NOISE * torch.finfo(cross.dtype).eps * (len(eigenvalues) * size * own.double().clamp_min(0)).sqrt()
+    sees = seen > noise[:, None]
+    inside[:, zero] = torch.where(sees, seen, 0) * HIDDEN * (at_smallest - g[zero]).abs().double()
+    inside[:, last] = (cross @ vectors[:, last] * g[last]).abs().double() * sees.any(1)[:, None]
     return inside
 
 
@@ -65,10 +80,12 @@ def check_mean(
     mean: Float[Tensor, "m ..."],
     cross: Float[Tensor, "m n"],
     vectors: Float[Tensor, "n n"],
-    filters: tuple[Float[Tensor, " n"], Float[Tensor, " n"]],
+    g: Float[Tensor, " n"],
     targets: Float[Tensor, "n ..."],
+    hidden: Float[Tensor, "m n"],
     rounding: float,
     size: float,
+    given: torch.dtype,
 ) -> None:
     """Raise ``ValueError`` if rounding may move means by more than a twentieth.
 
@@ -77,24 +94,27 @@ def check_mean(
         mean: A(x) Y of each input.
         cross: k(x, X).
         vectors: Eigenvectors U.
-        filters: g of the eigenvalues, and of `at_rounding`.
+        g: The filter.
         targets: Uᵀ Y.
+        hidden: What `hidden_part` says.
         rounding: Relative rounding δ of the kernel.
         size: Size s of the kernel's diagonal.
+        given: The dtype that targets came in.
     """
-    g, hidden = filters
     if not mean.numel():
         return
     targets = targets.reshape(len(g), -1)
     signs = 2 * torch.randint(0, 2, (len(g), PROBES), generator=torch.Generator().manual_seed(0)) - 1
     probed = (cross @ (vectors @ (g[:, None] * signs.to(g)))).double()
-    lost = faint(cross, vectors, hidden - g, size) @ ((hidden - g)[:, None] * targets).double()
-    error = rounding * size
-    spread = error * (1 + _rms(probed)) * float((g[:, None] * targets).double().square().sum(0).mean().sqrt())
-    off, most = HIDDEN * _rms(lost) + spread, PART_OF_MEAN * max(_rms(mean.double()), _rms(targets.double()))
+    own = max(torch.finfo(given).eps, torch.finfo(g.dtype).eps)
+    noise = NOISE * own * torch.linalg.vector_norm(targets, dim=0)
+    lost = hidden @ torch.where(targets.abs() > noise, targets.abs(), 0).double()
+    among = rounding * size * (1 + _rms(probed)) * float((g[:, None] * targets).double().square().sum(0).mean().sqrt())
+    of_targets = own / 2 * _rms(probed) * _rms(targets.double())
+    off, most = _rms(lost) + among + of_targets, PART_OF_MEAN * max(_rms(mean.double()), _rms(targets.double()))
     if not off <= most:
-        got = f"{mean.dtype}, with means of size {_rms(mean.double()):.2g} ± {off:.2g}"
-        fail(argument, "of a dtype that resolves means", got, hint(mean.dtype))
+        got = f"{given}, with means of size {_rms(mean.double()):.2g} ± {off:.2g}"
+        fail(argument, "of a dtype that resolves means", got, hint(given))
 
 
 def variance_error(
@@ -105,6 +125,8 @@ def variance_error(
     part: Float[Tensor, "m n"],
     slope: Float[Tensor, "m n"],
     g: Float[Tensor, " n"],
+    hidden: Float[Tensor, "m n"],
+    among: Float[Tensor, " n"],
 ) -> Float[Tensor, " m"]:
     """By how much rounding may move N(x, x) − 2 a·b + a·N a, with b and N in the eigenvectors.
 
@@ -116,15 +138,22 @@ def variance_error(
         part: a of each input.
         slope: N a − b of each input: half the derivative by a.
         g: The filter.
+        hidden: What `hidden_part` says.
+        among: N(X, X) of each eigenvector with itself.
     """
     norm = torch.linalg.vector_norm(part, dim=1)
     by_kernel = 2 * kernel_error * (1 + norm) * torch.linalg.vector_norm(slope * g, dim=1)
-    return initial_error * (prior + size * norm.square()) + by_kernel
+    by_hidden = 2 * (slope.abs() * hidden).sum(1) + (hidden @ among.clamp_min(0).sqrt()).square()
+    return initial_error * (prior + size * norm.square()) + by_kernel + by_hidden
 
 
 def hint(dtype: torch.dtype) -> str:
     """What to do about what is lost."""
-    return "ask for an earlier time" if dtype == torch.float64 else "fit X.double(), or ask for an earlier time"
+    return (
+        "ask for an earlier time"
+        if dtype == torch.float64
+        else "fit X.double(), Y.double(), or ask for an earlier time"
+    )
 
 
 def _rms(values: Tensor) -> float:

@@ -61,6 +61,27 @@ def kernel_matrix(owner: str, kernel: Kernel, x1: Float[Tensor, "n d"], x2: Floa
     return K
 
 
+def working_dtype(kernel: Kernel, X: Float[Tensor, "n d"]) -> torch.dtype:
+    """float64 for a kernel that makes float64 of a row in float64, and otherwise the dtype of X.
+
+    Inputs in float32 are exact in float64, so what small differences decide on is as good there as float64 is. A
+    network whose parameters are float32 takes no such inputs.
+    """
+    if X.dtype == torch.float64:
+        return torch.float64
+    entry = in_float64(kernel, X[:1], X[:1])
+    return entry.dtype if isinstance(entry, Tensor) and entry.dtype == torch.float64 else X.dtype
+
+
+@torch.no_grad()
+def in_float64(kernel: Kernel, x1: Tensor, x2: Tensor) -> Tensor | None:
+    """The kernel in float64; None if it takes no such inputs, as one of a network's parameters in float32 does not."""
+    try:
+        return kernel(x1.double(), x2.double())
+    except (RuntimeError, ValueError, TypeError):
+        return None
+
+
 def check_symmetric(owner: str, square: Float[Tensor, "n n"]) -> None:
     """Raise ``ValueError`` unless k of some inputs among themselves is symmetric up to rounding."""
     off, size = float((square - square.T).abs().max()), float(square.diagonal().abs().max())

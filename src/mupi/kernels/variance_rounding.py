@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.kernels.given import Kernel
+from mupi.kernels.given import Kernel, in_float64
 
 OF_EPS = 16
 """δ in units of eps, at least, and √(1 + n/1000) times as much for the sums of a factorization of n rows."""
@@ -86,7 +86,7 @@ def pair_rounding(
     telling = (weights * cross).abs().argmax(0)
     parts = []
     for rows, at in zip(torch.arange(len(new)).split(ROWS), telling.split(ROWS), strict=True):
-        exact = _in_float64(kernel, new[rows], trained[at])
+        exact = in_float64(kernel, new[rows], trained[at])
         if exact is None:
             return least
         parts.append(exact.diagonal() - cross[at, rows.to(at)])
@@ -100,18 +100,9 @@ def entry_rounding(kernel: Kernel, X: Float[Tensor, "n d"]) -> float:
     if X.dtype == torch.float64:
         return least
     some = X[:: max(1, -(-len(X) // SAMPLES))]
-    exact = _in_float64(kernel, some, some)
+    exact = in_float64(kernel, some, some)
     if exact is None:
         return least
     root = exact.diagonal().clamp_min(0).sqrt().clamp_min(torch.finfo(X.dtype).tiny)
     off = float(((kernel(some, some) - exact).abs() / (root[:, None] * root)).max())
     return max(least, OF_MEASURED * off)
-
-
-@torch.no_grad()
-def _in_float64(kernel: Kernel, x1: Tensor, x2: Tensor) -> Tensor | None:
-    """The kernel in float64; None if it takes no such inputs, as one of a network's parameters in float32 does not."""
-    try:
-        return kernel(x1.double(), x2.double())
-    except (RuntimeError, ValueError, TypeError):
-        return None

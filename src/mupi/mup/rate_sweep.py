@@ -185,7 +185,10 @@ class RateSweep:
             return TransferVerdict.WIDEN
         if self.losses.shape[2] < 2:
             return TransferVerdict.UNDECIDED
-        if self.excess.beyond(self.excess_bar) or self.drift.beyond(self.drift_bar):
+        # A moved rate that does better than the vertex, as on a curve with a sharp minimum, costs nothing.
+        if self.excess.low > self.excess_bar or self.excess.value == math.inf:
+            return TransferVerdict.FAILS
+        if self.drift.beyond(self.drift_bar):
             return TransferVerdict.FAILS
         if self.excess.within(self.excess_bar):
             return TransferVerdict.TRANSFERS
