@@ -1,6 +1,7 @@
 """μP of any PyTorch module: tune a narrow network, train a wide one by the same settings."""
 
 from mupi.mup.check import Check, CheckVerdict, check, check_scaling
+from mupi.mup.depth_scaling import DepthScaling
 from mupi.mup.faults import Fault
 from mupi.mup.forecast import curves, forecast
 from mupi.mup.parametrize import parametrize
@@ -19,6 +20,7 @@ __all__ = [
     "AdamLike",
     "Check",
     "CheckVerdict",
+    "DepthScaling",
     "Family",
     "Fans",
     "Fault",

@@ -24,6 +24,13 @@ LEGEND = {
     "zero": "starts at zero",
 }
 
+PLACES = {
+    "inside": "in a residual branch that is multiplied by m: gradients are m times as large, steps go by r^(α−1)",
+    "last": "carries its branch's m = r^-α in its entries; steps go by 1/r, so that r branches move as one",
+    "stream": "what branches are added to passes through r times as many of it: steps go by 1/r",
+}
+"""What depth changes, and why: r times as many branches as at the base."""
+
 Settings = Mapping[str, Any]
 
 
@@ -49,11 +56,15 @@ def explained(
         words.append(why)
         error = max(r.initial.error for r in rows)
         name = row.name if len(rows) == 1 else f"{pattern(row.name)} ({len(rows)})"
-        table.add_row(name, row.role, sizes(row), *shown(row), f"{why} ± {error:.0%}" if why == "measured" else why)
+        why = f"{why} ± {error:.0%}" if why == "measured" else why
+        place = row.fans.depth.place
+        words.append(place)
+        table.add_row(name, row.role, sizes(row), *shown(row), f"{why}, {place}" if place else why)
     text = StringIO()
     Console(file=text, width=COLUMNS, color_system=None, highlight=False, emoji=False, markup=False).print(table)
     lines = ["\n".join(line.rstrip() for line in text.getvalue().splitlines()).rstrip(), ""]
     lines += [wrapped(f"{why}: {LEGEND[why]}", "  ") for why in LEGEND if why in words]
+    lines += [wrapped(f"{place}: {PLACES[place]}", "  ") for place in PLACES if place in words]
     if groups is None:
         lines += [wrapped("SGD, Adam: what lr is multiplied by; ε: what Adam's is; lr·decay is the same for all", "  ")]
     return "\n".join(lines)
@@ -91,8 +102,8 @@ def sizes(row: Planned) -> str:
 def relative(row: Planned) -> tuple[str, ...]:
     """What lr and ε are multiplied by."""
     families: tuple[Family, ...] = (SGDLike(), AdamLike())
-    rates = (family.rate_factor(row.fans, {}) for family in families)
-    return (*map(times, rates), times(1 / float(row.fans.out_ratio)))
+    rates = (family.factor(row.fans, {}) for family in families)
+    return (*map(times, rates), times(row.fans.depth.gradient / float(row.fans.out_ratio)))
 
 
 def times(x: float) -> str:

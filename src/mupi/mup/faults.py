@@ -20,7 +20,7 @@ class Fault:
     """Something in the user's code that keeps its module from being in μP.
 
     Attributes:
-        kind: attention, multiplier, or tied.
+        kind: attention, multiplier, tied, or branch (which no parameter can multiply, if the network is to be deeper).
         where: File and line, and the name of the operation.
         what: What is there, and what it does as the width grows.
         remedy: What to write instead: at the base width it changes nothing.

@@ -129,7 +129,7 @@ def settings_of(
         every: These and the optimizer's defaults.
         undecayed: Whether it has no decay.
     """
-    factor = family.rate_factor(row.fans, every)
+    factor = family.factor(row.fans, every)
     settings = {**given, **family.scaled(every, row.fans, row.std_ratio), "lr": lr * factor, "times": factor}
     if "weight_decay" in given:
         settings["weight_decay"] = 0.0 if undecayed else given["weight_decay"] / factor

@@ -1,7 +1,7 @@
 """How large a parameter starts: measured at the base and at the width, and the power of the width that lies between."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import exp, inf, isfinite, log, sqrt
@@ -120,6 +120,38 @@ def initial(name: str, fans: Fans, base: Moments, wide: Moments, ratios: tuple[F
         # What both powers come to by rounding differently is no change.
         factor = 1.0 if abs(factor - 1) < 1e-12 else factor
     return Initial(base.rms, wide.rms * factor, factor, law, error)
+
+
+def deeper(
+    name: str, start: Initial, size: float, sums: tuple[Moments, Moments], ratios: Sequence[Fraction]
+) -> Initial:
+    """The change of initial values by width and by depth.
+
+    Args:
+        name: For messages.
+        start: What width changes.
+        size: What the entries are multiplied by as the network becomes deeper.
+        sums: Of the parameter's copies at the base depth and at the depth, both at the base width.
+        ratios: Those whose powers the user's own law may have: how many times as many copies, and as deep.
+
+    Raises:
+        ValueError: If it is zero at one depth and not at the other.
+    """
+    shallow, deep = sums
+    if (shallow.rms == 0) != (deep.rms == 0):
+        came = f"`{name}` of size {shallow.rms:.3g} at the base depth and {deep.rms:.3g} at the depth"
+        fail("parametrize(make_model, ...)", "a function whose parameters start at zero at both depths or none", came)
+    if shallow.rms == 0:
+        return start
+    measured, error = deep.rms / shallow.rms, sqrt(shallow.error**2 + deep.error**2)
+    tolerance = SIGMAS * error + 8 * max(shallow.eps, deep.eps)
+    # Few initial values know of depth: first none of it, then the smaller powers.
+    laws = sorted(((p, r) for p in POWERS for r in ratios), key=lambda law: (abs(law[0]), law[0]))
+    own = next((float(r) ** float(p) for p, r in laws if abs(log(measured / float(r) ** float(p))) <= tolerance), None)
+    factor = size / (measured if own is None else own)
+    factor = 1.0 if abs(factor - 1) < 1e-12 else factor
+    base = Initial(shallow.rms, start.wide * factor, start.factor * factor, start.law, start.error)
+    return base if own is not None else replace(base, law=None, error=sqrt(start.error**2 + error**2))
 
 
 def snapped(

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from mupi.architecture.architecture import Architecture
 from mupi.checks import fail, non_negative
 from mupi.mup.check import Check, check
+from mupi.mup.depth_scaling import DepthScaling
 from mupi.mup.explained import explained, remarks
 from mupi.mup.faults import Fault
 from mupi.mup.groups import is_matrix, named, parameter_groups
@@ -19,6 +20,21 @@ from mupi.mup.plan import Planned
 from mupi.mup.schedulers import scheduler_args
 from mupi.mup.together import Together
 from mupi.optim.families import Family, MuonLike, family_of
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How deep a module is.
+
+    Attributes:
+        depth: The depth of the model, as its factory takes it.
+        base: The depth at which settings are tuned.
+        scaling: By which power of their number branches are multiplied.
+    """
+
+    depth: int
+    base: int
+    scaling: DepthScaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +50,9 @@ class Parametrized:
         reason: Why it could not; empty if it could.
         faults: What no initial value and no rate can mend, with the line to change; where there is no graph, those that
             the kinds of modules show.
-        make_model: The user's factory.
-        at: The same for another width: ``p.at(512)``.
+        make_model: The user's factory, which takes a width.
+        at: The same for another width, ``p.at(512)``, and another depth, ``p.at(512, 24)``.
+        depth: How deep it is; None for a factory that takes a width only.
     """
 
     model: nn.Module
@@ -46,7 +63,8 @@ class Parametrized:
     reason: str
     faults: tuple[Fault, ...]
     make_model: Callable[[int], nn.Module]
-    at: Callable[[int], "Parametrized"] = field(repr=False)
+    at: Callable[..., "Parametrized"] = field(repr=False)
+    depth: Depth | None = None
 
     def parameter_groups(
         self,
@@ -234,6 +252,9 @@ class Parametrized:
         elif optimizer is not None:
             groups = self.parameter_groups(optimizer, lr=lr, weight_decay=weight_decay, family=family, **options)
         head = f"μP at width {self.width}, relative to width {self.base_width}"
+        if self.depth is not None:
+            at = self.depth
+            head += f"\ndepth {at.depth}, relative to depth {at.base}: branches times r^-{at.scaling.α}"
         table = explained(self.plan, named(self.model), groups)
         return f"{head}\n{table}\n\n{remarks(self.reason, self.faults)}"
 

@@ -1,8 +1,8 @@
 """The plan: one row for each parameter, and the model whose initial values follow it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -10,8 +10,9 @@ from torch import nn
 
 from mupi.architecture.trace.twins import random_states_kept
 from mupi.checks import fail
-from mupi.mup.initial import Initial, Moments, initial, std_ratio
-from mupi.optim.fans import Fans
+from mupi.mup.initial import Initial, Moments, deeper, initial, std_ratio
+from mupi.mup.templates import templates
+from mupi.optim.fans import AtDepth, Fans
 
 DRAWS = 8
 """Draws of a small model, where one does not tell by which law it starts."""
@@ -42,7 +43,7 @@ class Planned:
     @property
     def std_ratio(self) -> float:
         """The size of its entries relative to the base."""
-        return std_ratio(self.fans)
+        return std_ratio(self.fans) * self.fans.depth.size
 
 
 @contextmanager
@@ -109,6 +110,48 @@ def law_ratios(name: str, fans: Mapping[str, Fans], width_ratio: Fraction) -> tu
     weight = fans.get(path[0] + path[1] + path[2].replace("bias", "weight"), own)
     read, fed = max(own.in_ratio, weight.in_ratio, key=lambda r: r != 1), own.out_ratio
     return (width_ratio, Fraction(1)) if read == fed == 1 else (read, fed)
+
+
+def with_depth(
+    rows: Sequence[Planned],
+    changes: Mapping[str, AtDepth],
+    deep: nn.Module,
+    shallow: nn.Module,
+    deeper_by: Fraction,
+) -> tuple[Planned, ...]:
+    """The plan with what depth changes: initial sizes are the base depth's, of the copies of a parameter together.
+
+    Args:
+        rows: The plan of the width.
+        changes: What depth changes; parameters that are not named stay.
+        deep: A module of the base width and the depth, as the user draws it.
+        shallow: One of the base width and the base depth.
+        deeper_by: The depth over the base depth.
+
+    Raises:
+        ValueError: If a parameter is not in the shallow module.
+    """
+    known = templates(*(dict(m.named_parameters()) for m in (shallow, deep)))
+    sums: dict[tuple[str, tuple[int, ...]], list[Moments | None]] = {}
+
+    def key(m: nn.Module, name: str) -> tuple[str, tuple[int, ...]]:
+        return known[name], tuple(m.get_parameter(name).shape)
+
+    for side, m in enumerate((shallow, deep)):
+        for name, own in moments(m).items():
+            pair = sums.setdefault(key(m, name), [None, None])
+            before = pair[side]
+            pair[side] = own if before is None else before + own
+    found = []
+    for row in rows:
+        before, now = sums[key(deep, row.name)]
+        if before is None or now is None:
+            must = "a function whose modules have the same parameters at every depth but for their number"
+            fail("parametrize(make_model, ...)", must, f"`{row.name}`, which is not there at the base depth")
+        change = changes.get(row.name, AtDepth())
+        own = deeper(row.name, row.initial, change.size, (before, now), (deeper_by, change.ratio))
+        found.append(Planned(row.name, replace(row.fans, depth=change), own))
+    return tuple(found)
 
 
 @torch.no_grad()

@@ -53,6 +53,29 @@ class Family(ABC):
         p, q = self.powers
         return float(fans.in_ratio**p * fans.out_ratio**q)
 
+    def depth_factor(self, fans: Fans) -> float:
+        """What lr is multiplied by as the network becomes deeper: the step that is wanted over that at rate 1.
+
+        How the step goes with the gradient and with the parameter's own entries is what `update` says.
+
+        Args:
+            fans: Of the parameter.
+        """
+        depth, one, none = fans.depth, Fraction(1), Fraction(0)
+        still = self.update(none, fans.role, none)
+        by_gradient = float(self.update(one, fans.role, none) - still)
+        by_size = float(self.update(none, fans.role, one) - still)
+        return depth.step / (depth.gradient**by_gradient * depth.size**by_size)
+
+    def factor(self, fans: Fans, options: Options) -> float:
+        """What lr is multiplied by, of width and depth.
+
+        Args:
+            fans: Of the parameter.
+            options: The optimizer's.
+        """
+        return self.rate_factor(fans, options) * self.depth_factor(fans)
+
     @abstractmethod
     def update(self, gradient: Fraction, role: str, std: Fraction = Fraction(0)) -> Fraction:
         """The exponent of the entries of a step whose rate is 1.
@@ -107,9 +130,9 @@ class SGDLike(Family):
         """`torch.optim.ASGD`'s decay beside the rate; `mupi.SGD`'s clip, of a norm that grows as √(r_in/r_out)."""
         made: dict[str, Any] = {}
         if options.get("lambd"):
-            made["lambd"] = options["lambd"] / self.rate_factor(fans, options)
+            made["lambd"] = options["lambd"] / self.factor(fans, options)
         if options.get("clip") is not None:
-            made["clip"] = options["clip"] * sqrt(fans.in_ratio / fans.out_ratio)
+            made["clip"] = options["clip"] * sqrt(fans.in_ratio / fans.out_ratio) * fans.depth.gradient
         return made
 
     def check(self, options: Options) -> None:
@@ -143,9 +166,9 @@ class AdamLike(Family):
         """ε as the gradient; `torch.optim.Rprop`'s bounds of the step as the rate."""
         made: dict[str, Any] = {}
         if isinstance(options.get("eps"), float | int):
-            made["eps"] = options["eps"] / float(fans.out_ratio)
+            made["eps"] = options["eps"] / float(fans.out_ratio) * fans.depth.gradient
         if options.get("step_sizes") is not None:
-            factor = self.rate_factor(fans, options)
+            factor = self.factor(fans, options)
             made["step_sizes"] = tuple(size * factor for size in options["step_sizes"])
         return made
 
@@ -184,11 +207,12 @@ class AdafactorLike(Family):
         return std
 
     def scaled(self, options: Options, fans: Fans, std: float) -> dict[str, Any]:
-        """eps[0], which is compared with squares of gradients, and eps[1], which is with the parameter."""
+        """eps[0], compared with squares of gradients (of vectors, with gradients), and eps[1], with the parameter."""
         first, least = options["eps"]
+        smaller = fans.depth.gradient / float(fans.out_ratio)
         if first is None:
-            first = torch.finfo(torch.float32).eps if fans.out_ratio != 1 else None
-        return {"eps": (first and first / float(fans.out_ratio) ** 2, least * std)}
+            first = torch.finfo(torch.float32).eps if smaller != 1 else None
+        return {"eps": (first and first * smaller ** (2 if len(fans.shape) > 1 else 1), least * std)}
 
 
 @dataclass(frozen=True)
@@ -230,7 +254,7 @@ class MuonLike(Family):
         """ε, which is compared with the norm of the gradient: entries 1/r_out, and all of them."""
         if not isinstance(options.get("eps"), float | int):
             return {}
-        return {"eps": options["eps"] * sqrt(fans.in_ratio / fans.out_ratio)}
+        return {"eps": options["eps"] * sqrt(fans.in_ratio / fans.out_ratio) * fans.depth.gradient}
 
 
 def _muon_factor(adjust: str, rows: int, columns: int) -> float:
