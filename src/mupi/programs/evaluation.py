@@ -1,15 +1,18 @@
 """Going through the lines of a program."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mupi.checks import fail
+from mupi.programs.deferred import Deferred, settle
+from mupi.programs.family import LimitMatrix
 from mupi.programs.line import Line
 from mupi.programs.spaces import Space
-from mupi.programs.vectors import Scalar
+from mupi.programs.vectors import MatrixLike, Scalar
 
 
 def evaluate(
@@ -29,7 +32,12 @@ def evaluate(
     lines, values = list(lines), known if known is not None else {}
     last = {line: i for i, user in enumerate(lines) for line in user.inputs}
     keeping = set(keep)
+    deferring = False
     for i, line in enumerate(lines):
+        # Lines of entries follow one another; what is still needed of them is computed all together.
+        if deferring and not isinstance(line, MatrixLike):
+            _settle(values)
+        deferring = isinstance(line, MatrixLike)
         try:
             value = line.evaluated(space, [values[x] for x in line.inputs])
         except ValueError as error:
@@ -42,4 +50,21 @@ def evaluate(
                 values.pop(x, None)
     for x in [x for x in values if not isinstance(x, Scalar) and x not in keeping]:
         del values[x]
+    _settle(values)
     return values
+
+
+def _settle(values: dict[Line, Any]) -> None:
+    """Let there be numbers in place of what is deferred.
+
+    Raises:
+        ValueError: If they are not finite; names the line.
+    """
+    found = {line: getattr(value, "entries", value) for line, value in values.items()}
+    found = {line: entries for line, entries in found.items() if isinstance(entries, Deferred)}
+    settle(found.values())
+    for line, entries in found.items():
+        if not entries.finite:
+            fail(str(line), "finite", "NaN or infinity", "the values before it are")
+        whole = entries.value
+        values[line] = replace(values[line], entries=whole) if isinstance(values[line], LimitMatrix) else whole

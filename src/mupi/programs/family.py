@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.programs.deferred import Deferred, applied
+
 Block = Any
 """k vectors: a tensor (n, k), or k symbolic random variables; with +, and @ a (k, m) tensor."""
 
@@ -131,7 +133,7 @@ class LimitMatrix:
     scale: Float[Tensor, ""]
     update: Float[Tensor, "p q"]
     transposed: bool = False
-    entries: Float[Tensor, "n n"] | None = None
+    entries: Float[Tensor, "n n"] | Deferred | None = None
 
     def __matmul__(self, x: Block) -> Block:
         """Z^{Wx} = Ẑ + Ż, and the update."""
@@ -144,6 +146,7 @@ class LimitMatrix:
         made = combine(side.images, σ * new * c, combine(other.basis, dot, x * 0))
         if self.entries is None:
             return made
+        assert isinstance(self.entries, Tensor)
         return made + (ρ * self.entries.T if self.transposed else self.entries) @ x / len(x)
 
     @property
@@ -160,7 +163,7 @@ class LimitMatrix:
         """The sum with another that came from the same W."""
         entries = self.entries if other.entries is None else other.entries
         if self.entries is not None and other.entries is not None:
-            entries = self.entries + other.entries
+            entries = _plus(self.entries, other.entries)
         update = _padded_sum(self.update, other.update)
         return LimitMatrix(self.family, self.scale + other.scale, update, entries=entries)
 
@@ -169,9 +172,18 @@ class LimitMatrix:
         q, p = self.family.coordinates(x, False), self.family.coordinates(d, True)
         return replace(self, update=_padded_sum(self.update, p @ q.T))
 
-    def plus_entries(self, q: Float[Tensor, "n n"], number: float) -> "LimitMatrix":
+    def plus_entries(self, q: Float[Tensor, "n n"] | Deferred, number: float) -> "LimitMatrix":
         """The sum with number·q/n."""
-        return replace(self, entries=number * q if self.entries is None else self.entries + number * q)
+        return replace(self, entries=q * number if self.entries is None else _plus(self.entries, q, number))
+
+
+def _plus(a: Tensor | Deferred, b: Tensor | Deferred, number: float = 1.0) -> Tensor | Deferred:
+    """a + number·b."""
+    return applied(_multiple_added, a, b, number)
+
+
+def _multiple_added(a: Tensor, b: Tensor, number: float) -> Tensor:
+    return torch.add(a, b, alpha=number)
 
 
 def _padded_sum(a: Float[Tensor, "p q"], b: Float[Tensor, "r s"]) -> Float[Tensor, "t u"]:

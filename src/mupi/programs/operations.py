@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mupi.programs.deferred import applied
+
 SYMBOLS = {
     operator.add: "{} + {}",
     operator.sub: "{} - {}",
@@ -235,7 +237,7 @@ class Entrywise(Function):
 
     def compute(self, space: Any, *values: Any) -> Any:
         """See `Operation`."""
-        return self(*values)
+        return applied(self, *values)
 
 
 class PlusEntries(Operation):

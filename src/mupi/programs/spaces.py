@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail
+from mupi.programs.deferred import Deferred, Products
 from mupi.programs.family import Block, Family, LimitMatrix
 
 HEAVIEST = 0.3
@@ -70,10 +71,6 @@ class _Tensors:
     generator: torch.Generator | None
     dtype: torch.dtype
 
-    def entries(self, d: Float[Tensor, "n k"], x: Float[Tensor, "n k"]) -> Float[Tensor, "n n"]:
-        """See `Space`; of samples, α and β are samples of their own, but for the n pairs that are the same."""
-        return d @ x.T
-
     def apply(self, f: Callable, args: list) -> Float[Tensor, "n k"]:
         """See `Space`."""
         return f(*args)
@@ -111,6 +108,10 @@ class Width(_Tensors):
     def add_outer(self, matrix: Float[Tensor, "n n"], d: Float[Tensor, "n k"], x: Float[Tensor, "n k"]):
         """See `Space`."""
         return torch.addmm(matrix, d, x.T, alpha=1 / self.n)
+
+    def entries(self, d: Float[Tensor, "n k"], x: Float[Tensor, "n k"]) -> Float[Tensor, "n n"]:
+        """See `Space`."""
+        return d @ x.T
 
     def add_entries(self, matrix: Float[Tensor, "n n"], q: Float[Tensor, "n n"], number: float):
         """See `Space`."""
@@ -164,7 +165,11 @@ class Samples(_Tensors):
         """See `Space`."""
         return matrix.plus_outer(d, x)
 
-    def add_entries(self, matrix: LimitMatrix, q: Float[Tensor, "n n"], number: float) -> LimitMatrix:
+    def entries(self, d: Float[Tensor, "n k"], x: Float[Tensor, "n k"]) -> Deferred:
+        """See `Space`: each sample of d with each of x, which are of different layers and so independent."""
+        return Products(d, x)
+
+    def add_entries(self, matrix: LimitMatrix, q: Float[Tensor, "n n"] | Deferred, number: float) -> LimitMatrix:
         """See `Space`."""
         return matrix.plus_entries(q, number)
 
