@@ -286,3 +286,49 @@ def test_measured_exponents_of_any_graph_are_the_predicted_ones(name, optimizer,
     p = parametrize(make_model, 2 * widths[0], widths[0], x)
     result = p.check(x, y, loss, optimizer=optimizer, lr=lr, widths=widths)
     assert result.passed, result.explain()
+
+
+MUON = dict(optimizer=torch.optim.Muon, lr=0.05, rest=torch.optim.AdamW, rest_lr=1e-2)
+
+
+@pytest.mark.parametrize("adjust", [None, "match_rms_adamw"])
+def test_muon_with_adamw_passes_with_each_of_its_factors(adjust):
+    options = {} if adjust is None else {"adjust_lr_fn": adjust}
+    result = in_mup(layers, X).check(X, Y, widths=WIDTHS, seeds=2, **MUON, **options)
+    assert result.passed, result.explain()
+    assert result.prediction is not None and result.prediction.learns
+
+
+def test_a_transformer_passes_with_muon():
+    p = in_mup(lambda n: Transformer(n, scale=4))
+    result = p.check(TOKENS, NEXT, language, widths=WIDTHS, seeds=2, weight_decay=0.1, **MUON)
+    assert result.passed, result.explain()
+    assert result.prediction is not None and result.prediction.learns
+
+
+@pytest.mark.parametrize(
+    ("times", "adjust", "kind"),
+    [(lambda n: 16 / n, "original", "lazy"), (lambda n: 1.0, "match_rms_adamw", "unstable")],
+    ids=["Adam's rates", "a factor that was not undone"],
+)
+def test_muon_at_other_rates_is_found(times, adjust, kind):
+    """Hidden matrices at Adam's rates stand still; by torch's other factor, √n, they move too far at one rate."""
+
+    def make_model(width):
+        p = in_mup(layers, X).at(width)
+        made[id(p.model)] = p
+        return p.model
+
+    def make_optimizer(model, width):
+        both = made[id(model)].optimizer(**MUON, adjust_lr_fn=adjust)
+        hidden = both.param_groups[0]
+        hidden["weight_decay"] *= hidden["lr"] / (0.05 * times(width))
+        hidden["lr"] = 0.05 * times(width)
+        return both
+
+    made = {}
+    result = check_scaling(
+        make_model, X, Y, arch=mupi.trace(layers, X), widths=WIDTHS, seeds=2, make_optimizer=make_optimizer
+    )
+    assert not result.passed and kind in result.verdict.value, result.explain()
+    assert [(cause.kind, cause.part) for cause in result.causes] == [("rate", "2.weight")]

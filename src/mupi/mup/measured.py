@@ -102,7 +102,7 @@ def _settings(run: Run, model: nn.Module, optimizer: Optimizer, family: Family |
                 name = names.get(id(p))
                 if name is None:
                     continue
-                run.rates[name], run.families[name] = float(group["lr"]), known
+                run.rates[name], run.families[name] = float(group["lr"]), known.of(group)
                 run.decays[name] = float(group["lr"]) * float(group.get("weight_decay") or 0.0)
                 if isinstance(group.get("eps"), float):
                     run.epsilons[name] = group["eps"]

@@ -105,6 +105,14 @@ class Family(ABC):
         """
         return {}
 
+    def of(self, options: Options) -> "Family":
+        """The same, once an optimizer's options are known.
+
+        Args:
+            options: Those of a group.
+        """
+        return self
+
     def check(self, options: Options) -> None:  # noqa: B027 (most have none to refuse)
         """Refuse options that break the ratios of the rates.
 
@@ -235,13 +243,17 @@ class MuonLike(Family):
             must = '"original", "match_rms_adamw", "none", "spectral" or None'
             fail("MuonLike(adjust=...)", must, repr(self.adjust))
 
+    def of(self, options: Options) -> "MuonLike":
+        """With the factor that the optimizer has."""
+        return self if self.adjust else MuonLike(options.get("adjust_lr_fn") or "original")
+
     def rate(self, role: str) -> Fraction:
         """0 of a hidden matrix, whose sides grow alike; −½ if the optimizer multiplies by the root of a side."""
         return -HALF if self.adjust == "match_rms_adamw" else Fraction(0)
 
     def rate_factor(self, fans: Fans, options: Options) -> float:
         """√(r_out/r_in) over the ratio of the optimizer's own factors."""
-        adjust = self.adjust or options.get("adjust_lr_fn") or "original"
+        adjust = self.of(options).adjust or "original"
         own = _muon_factor(adjust, *fans.shape) / _muon_factor(adjust, *fans.base_shape)
         return sqrt(fans.out_ratio / fans.in_ratio) / own
 
