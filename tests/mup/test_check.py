@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 import mupi
 from architecture import traced_modules as modules
 from mupi.mup import check_scaling, parametrize
-from mupi.mup.check import CheckVerdict
+from mupi.mup.check_result import CheckVerdict
 
 WIDTHS = (16, 32, 64)
 TOKENS = torch.randint(0, 11, (8, 6), generator=torch.Generator().manual_seed(0))

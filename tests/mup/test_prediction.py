@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import mupi
 from mupi.architecture import Dense, Scale, Width, chain, describe, named
 from mupi.mup import AdamLike, SGDLike
-from mupi.mup.prediction import predict
+from mupi.mup.predict import predict
 from mupi.parametrization import Parametrization, adam_rates
 
 n = Width()

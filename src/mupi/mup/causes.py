@@ -50,7 +50,7 @@ def causes(
 
     Args:
         prediction: The predicted exponents, if there are.
-        compared: The measured exponents beside them (`mupi.mup.check.Compared`).
+        compared: The measured exponents beside them (`mupi.mup.check_result.Compared`).
         stds: Exponents of initial entries.
         rates: Of rates.
         widths: The widths.

@@ -10,7 +10,8 @@ from torch.optim import Optimizer
 
 from mupi.checks import fail, non_negative
 from mupi.mup.plan import Planned
-from mupi.optim.families import Family, MuonLike, family_of
+from mupi.optim.families import Family, MuonLike
+from mupi.optim.known_optimizers import family_of
 from mupi.parametrization.roles import ROLES
 
 NOT_GIVEN = ("params", "lr", "self")

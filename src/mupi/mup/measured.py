@@ -11,7 +11,8 @@ from mupi.architecture import Attention, Description, WeightOperation
 from mupi.checks import fail
 from mupi.mup.node_values import logits, node_values
 from mupi.mup.together import Together
-from mupi.optim.families import Family, family_of
+from mupi.optim.families import Family
+from mupi.optim.known_optimizers import family_of
 from mupi.parametrization.coordinate_check import module_outputs
 
 See = Callable[[nn.Module, Tensor, int], dict[tuple[str, str], Tensor]]

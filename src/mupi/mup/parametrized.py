@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 
 from mupi.architecture.architecture import Architecture
 from mupi.checks import fail, non_negative
-from mupi.mup.check import Check, check
+from mupi.mup.check import check
+from mupi.mup.check_result import Check
 from mupi.mup.depth_scaling import DepthScaling
 from mupi.mup.explained import explained, remarks
 from mupi.mup.faults import Fault
@@ -19,7 +20,8 @@ from mupi.mup.groups import is_matrix, named, parameter_groups
 from mupi.mup.plan import Planned
 from mupi.mup.schedulers import scheduler_args
 from mupi.mup.together import Together
-from mupi.optim.families import Family, MuonLike, family_of
+from mupi.optim.families import Family, MuonLike
+from mupi.optim.known_optimizers import family_of
 
 
 @dataclass(frozen=True)

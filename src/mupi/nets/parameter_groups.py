@@ -13,7 +13,8 @@ from mupi.checks import fail
 from mupi.layers.network import Network
 from mupi.layers.pi_groups import pi_groups
 from mupi.layers.pi_layers import PiLayer
-from mupi.optim.families import AdamLike, Family, SGDLike, family_of
+from mupi.optim.families import AdamLike, Family, SGDLike
+from mupi.optim.known_optimizers import family_of
 from mupi.parametrization import LearningRates
 
 

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mupi.checks import fail
-from mupi.optim.families import refuse_other_family
+from mupi.optim.known_optimizers import refuse_other_family
 from mupi.training.augmentation import Augmentation
 
 
