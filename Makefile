@@ -15,7 +15,7 @@ PROCESSES = --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
 # CONSTRAINTS= takes the newest versions instead of those that were tested.
 CONSTRAINTS ?= --constraint constraints.txt
 
-.PHONY: env run test slow attack check bench dist
+.PHONY: env run test slow attack check docs bench dist
 
 env: .venv/installed
 
@@ -42,6 +42,10 @@ check: env
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/pytest -q tests/test_layering.py
+
+# The documentation, in site/. Tutorials are executed where they have changed: .cache/ keeps the others' outputs.
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: env
 	$(BIN)/python benchmarks/pi_layer.py
