@@ -121,7 +121,9 @@ def test_ensembles_in_float32(name, record):
         }
         for (place, x), t in product(inputs(X).items(), (0.0, 1e3, 1e5, inf)):
             for question, (ask, right) in questions.items():
-                for how, dynamics in {"": single, ", kernel in float32 only": alone}.items():
+                # Of a kink float32 knows slopes to √eps only, which cannot be measured of what takes nothing else.
+                alone_too = {} if name == "ntk" else {", kernel in float32 only": alone}
+                for how, dynamics in {"": single, **alone_too}.items():
                     outcome = compared(lambda: ask(dynamics, x, t), lambda: ask(double, x.double(), t), right)  # noqa: B023
                     if outcome:
                         record(f"ensemble: {question}{how}", f"{name} d={d} n={n} t={t:g} {place}", outcome)

@@ -6,7 +6,7 @@ import torch
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
 from mupi import NNGP, ReLU
-from mupi.kernels import CrossEntropyFlow, DirichletClassification
+from mupi.kernels import CrossEntropyFlow, DirichletClassification, cross_entropy_flow
 
 KERNEL = NNGP(2, ReLU())
 
@@ -111,3 +111,19 @@ def test_bad_input_is_refused_by_name(unchecked):
     for model in (DirichletClassification(rbf), CrossEntropyFlow(rbf)):
         with pytest.raises(RuntimeError, match="first"):
             model.predict(X)
+
+
+def test_late_times_of_float32_are_those_of_float64_or_refused(monkeypatch):
+    # Equal inputs with two labels pull for ever: their coefficients grow with time, and cancel in outputs.
+    X = randn(6, 2, dtype=torch.float32)
+    X, y, x = torch.cat([X, X[:2]]), torch.tensor([0, 1, 0, 1, 0, 1, 1, 0]), randn(4, 2, seed=1, dtype=torch.float32)
+    single = CrossEntropyFlow(KERNEL).fit(X, y, [10.0, 2000.0]).predict(x)
+    double = CrossEntropyFlow(KERNEL).fit(X.double(), y, [10.0, 2000.0]).predict(x.double())
+    assert single.dtype == torch.float32
+    assert_close(single, double.float())
+    monkeypatch.setattr(cross_entropy_flow, "PART", 1e-5)  # at .05 this takes times of a million
+    with pytest.raises(
+        ValueError, match=r"fit\(times=...\)` must be early enough that rounding of the kernel does not"
+    ):
+        CrossEntropyFlow(lambda a, b: KERNEL(a.float(), b.float())).fit(X, y, [10.0, 2000.0])
+    CrossEntropyFlow(KERNEL).fit(X, y, [10.0, 2000.0])

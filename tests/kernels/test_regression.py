@@ -12,6 +12,8 @@ from mupi import Erf, ReLU
 from mupi.kernels import (
     NNGP,
     NTK,
+    Cholesky,
+    ConjugateGradients,
     KernelRegression,
     NotPositiveDefiniteError,
     centered_one_hot,
@@ -134,6 +136,18 @@ def test_what_float32_costs_is_reported_or_refused(kernel):
         assert r.rounding < 10 * off + 1e-6
         outcomes.append("right")
     assert outcomes[:2] == ["right"] * 2 and "in torch.float32; got 1e-07, at which " in outcomes[-1]
+
+
+@pytest.mark.parametrize("solver", [Cholesky(), ConjugateGradients(1e-6, rank=20)])
+def test_means_that_rounding_decides_are_refused(solver):
+    # Noise that a kernel of rank 3 does not see makes coefficients of 1/ridge, and k(x, X) of them rounding.
+    (X, _), (Xt, _) = data(50, d=3, dtype=torch.float32), data(20, d=3, seed=7, dtype=torch.float32)
+    Y = torch.sin(X.sum(1)) + 0.3 * randn(50, seed=3, dtype=torch.float32)
+    r = KernelRegression(lambda a, b: a @ b.T, 1e-2, solver).fit(X, Y)
+    exact = KernelRegression(lambda a, b: a @ b.T, 1e-2).fit(X.double(), Y)
+    assert_close(r.predict(Xt), exact.predict(Xt.double()).float(), rtol=1e-3, scale=1.0)
+    with pytest.raises(ValueError, match=r"ridge=...\)` must be large enough that .*rounding"):
+        KernelRegression(lambda a, b: a @ b.T, 1e-6, solver).fit(X, Y)
 
 
 def test_a_residual_that_refinement_leaves_is_refused_and_so_is_a_prediction_after_it():

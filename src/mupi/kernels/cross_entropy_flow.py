@@ -16,11 +16,16 @@ from mupi.kernels.given import (
     check_symmetric,
     check_training_inputs,
     kernel_matrix,
+    working_dtype,
 )
 from mupi.kernels.labels import labeled_classes
 from mupi.kernels.memory import available_memory, require_memory
+from mupi.kernels.variance_rounding import least_rounding
 
 OWNER = "CrossEntropyFlow"
+
+PART = 0.05
+"""How far rounding of the kernel may move outputs, relative to 1 and to themselves."""
 
 
 @takes_numpy
@@ -29,7 +34,8 @@ class CrossEntropyFlow:
 
     Y are one-hot labels. f_t(x) = f_0(x) + k(x, X) a_t with da_t/dt = (Y − softmax(f_0(X) + K a_t))/n, which
     `scipy.integrate.solve_ivp` solves (DOP853) in float64. Networks that start at f_0 ≠ 0 end elsewhere, as the loss is
-    not quadratic: draw f_0 from the NNGP for an ensemble, on training and new inputs together.
+    not quadratic: draw f_0 from the NNGP for an ensemble, on training and new inputs together. The kernel is made in
+    float64 of inputs in float32 too, where it takes them: coefficients grow with time, and so does what rounding does.
 
     >>> X, y = torch.randn(30, 2, dtype=torch.float64), torch.arange(30) % 3
     >>> flow = CrossEntropyFlow(lambda a, b: 1 + a @ b.T).fit(X, y, times=[1.0, 10.0])
@@ -75,7 +81,8 @@ class CrossEntropyFlow:
 
         Raises:
             ValueError: If inputs are no finite matrix, targets no such labels, times not such, the kernel not symmetric
-                and positive semi-definite, or memory does not suffice; if the solver gives up.
+                and positive semi-definite, or memory does not suffice; if the solver gives up; if rounding of the
+                kernel, which a network in float32 has, may move outputs by a twentieth of 1 and of their size.
         """
         from scipy.integrate import solve_ivp  # here, as its import takes long
 
@@ -95,9 +102,11 @@ class CrossEntropyFlow:
         require_memory(f"{OWNER}.fit(X)", 24 * n * n, available_memory(X.device), "fit fewer inputs")
         if start is not None and start.shape != (n, k):
             fail(f"{OWNER}.fit(start=...)", f"of shape ({n}, {k})", f"shape {tuple(start.shape)}")
-        K = kernel_matrix(OWNER, self.kernel, X, X).double()
+        x = X.detach().to(working_dtype(self.kernel, X), copy=True)
+        exact = kernel_matrix(OWNER, self.kernel, x, x)
+        K = exact.double()
         check_symmetric(OWNER, K)
-        check_positive(OWNER, K, X.dtype)
+        check_positive(OWNER, K, exact.dtype)
         f0 = K.new_zeros(n, k) if start is None else start.double()
         one_hot = torch.nn.functional.one_hot(Y.long(), k).to(K)
 
@@ -120,7 +129,14 @@ class CrossEntropyFlow:
             fail(f"{OWNER}.fit", "a flow that can be solved", solution.message, "use a larger tolerance or less time")
         a = torch.from_numpy(np.ascontiguousarray(solution.y.T)).reshape(len(self.times), n, k)
         self.coefficients = a.to(X.device)
-        self._inputs = X.detach().clone()
+        error = least_rounding(n, exact.dtype) * float(K.diagonal().mean())
+        for t, at in zip(self.times, self.coefficients, strict=True):
+            off, size = error * float(torch.linalg.vector_norm(at, dim=0).max()), float((f0 + K @ at).square().mean())
+            if not off <= PART * max(1.0, size**0.5):
+                got = f"{t:g}, when that of {exact.dtype} moves them by {off:.2g} beside a size of {size**0.5:.2g}"
+                must, hint = "early enough that rounding of the kernel does not decide on outputs", "ask for less time"
+                fail(f"{OWNER}.fit(times=...)", must, got, hint)
+        self._inputs, self._like = x, X[:0].detach()
         return self
 
     def predict(
@@ -138,6 +154,7 @@ class CrossEntropyFlow:
         """
         if self._inputs is None:
             raise RuntimeError(f"`{OWNER}.predict` needs a solved flow; call `fit(X, Y, times)` first")
-        check_new_inputs(f"{OWNER}.predict(X)", X, self._inputs.shape[1], self._inputs)
-        moved = kernel_matrix(OWNER, self.kernel, X, self._inputs).double() @ self.coefficients
+        check_new_inputs(f"{OWNER}.predict(X)", X, self._inputs.shape[1], self._like)
+        cross = kernel_matrix(OWNER, self.kernel, X.to(self._inputs.dtype), self._inputs)
+        moved = cross.double() @ self.coefficients
         return (moved if start is None else start + moved).to(X.dtype)

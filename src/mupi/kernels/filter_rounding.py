@@ -118,7 +118,7 @@ def check_mean(
 
 
 def variance_error(
-    kernel_error: float | Float[Tensor, " m"],
+    kernel_error: Float[Tensor, " m"],
     initial_error: float,
     prior: Float[Tensor, " m"],
     size: float,
@@ -142,7 +142,10 @@ def variance_error(
         among: N(X, X) of each eigenvector with itself.
     """
     norm = torch.linalg.vector_norm(part, dim=1)
-    by_kernel = 2 * kernel_error * (1 + norm) * torch.linalg.vector_norm(slope * g, dim=1)
+    moved = kernel_error * (1 + norm)
+    by_kernel = 2 * moved * torch.linalg.vector_norm(slope * g, dim=1)
+    # Where the slope is 0, as at training inputs, the square remains.
+    by_kernel = by_kernel + moved.square() * (among.clamp_min(0) * g.square()).sum()
     by_hidden = 2 * (slope.abs() * hidden).sum(1) + (hidden @ among.clamp_min(0).sqrt()).square()
     return initial_error * (prior + size * norm.square()) + by_kernel + by_hidden
 

@@ -18,7 +18,7 @@ from mupi.kernels.iterated import IteratedSolution
 from mupi.kernels.labels import count_classes, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.posterior import gaussian_samples, prior_variance
-from mupi.kernels.ridge_system import OWNER, check_weights, track
+from mupi.kernels.ridge_system import OWNER, check_rounding, check_weights, track
 from mupi.kernels.tiles import row_blocks
 
 PREDICTION_ROWS = 1024
@@ -35,7 +35,7 @@ class KernelRegression:
     system to a tolerance in memory that grows as n: see docs/large-kernels.md.
 
     How far predictions are off the exact ones, relative to their size, is about ``residual + rounding``. A residual
-    above 1 %, or of conjugate gradients above their tolerance, is refused.
+    above 1 %, or of conjugate gradients above their tolerance, is refused, and so is a rounding above 5 %.
 
     It is the mean of the Gaussian process f ~ GP(0, k) given y_i = f(x_i) + N(0, λ/w_i), with w_i the weight of a
     sample (Rasmussen & Williams 2006): `predict` gives its standard deviation or covariance too, `sample` draws from
@@ -113,7 +113,7 @@ class KernelRegression:
             ValueError: If shapes do not fit, numbers are not finite, weights not positive, the kernel is not symmetric,
                 the targets are neither floats nor such labels (bools are neither), or memory does not suffice.
             NotPositiveDefiniteError: If k(X, X) + λI is not positive definite up to rounding, or so nearly singular
-                that the residual stays above 1 %.
+                that the residual stays above 1 %, or the rounding of the kernel's entries moves predictions by 5 %.
             NotConvergedError: If conjugate gradients do not reach their tolerance.
         """
         check_training_inputs("KernelRegression.fit(X)", X)
@@ -129,6 +129,7 @@ class KernelRegression:
         self._solved = None
         weights = check_weights("KernelRegression.fit(sample_weight=...)", sample_weight, n)
         solved = self.solver.solve(self.kernel, X.detach(), self.ridge, weights, targets, progress)
+        check_rounding(solved.solution, self.ridge, X.dtype)
         # Where a factor was too large to be kept, the copy of X takes its place.
         solved.system.X, self._solved, self._targets = X.detach().clone(), solved, targets
         self.regularizer, self.noise = solved.regularizer, solved.noise
