@@ -27,7 +27,7 @@ OTHERS = {  # with tests of their own
     "transfer-check.md",
     "your-own-network.md",
 }
-SLOW = {"what-for.md"}
+SLOW = {"what-for.md", "gpytorch.md", "features.md"}
 SHOWING_CODE = [
     pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else ())
     for page in PAGES
@@ -95,3 +95,14 @@ def test_the_navigation_has_every_page():
     assert set(re.findall(r"[\w/-]+\.(?:md|py)", configured)) == {
         path.relative_to(DOCS).as_posix() for path in [*PAGES, *(DOCS / "tutorials").glob("*.py")]
     }
+
+
+def test_the_figures_of_the_table_of_results_are_the_lab_books():
+    rows = re.findall(r"^\| \d+ \|.*$", (DOCS / "results-at-a-glance.md").read_text(encoding="utf-8"), re.MULTILINE)
+    book = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert len(rows) == 20
+    for row in rows:
+        figures = re.findall(r"[−+]?\d*\.?\d+", row.split("|")[3])
+        assert figures, row
+        for figure in figures:
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d|\.\d)", book), (figure, row)
