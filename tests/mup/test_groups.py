@@ -438,3 +438,32 @@ def test_the_rates_of_another_family_do_not():
 
 def test_families_show_their_settings():
     assert repr(MuonLike("none")) == "MuonLike(adjust='none')" and AdafactorLike() == AdafactorLike()
+
+
+class Anything(torch.optim.AdamW):
+    """AdamW by options that its signature does not tell."""
+
+    def __init__(self, params, **options):
+        super().__init__(params, **options)
+
+
+def test_defaults_that_a_signature_hides_are_scaled_too(p):
+    hidden, plain = (p.parameter_groups(kind, lr=0.1) for kind in (Anything, torch.optim.AdamW))
+    keys = ("lr", "weight_decay", "eps", "name")
+    assert [[g[k] for k in keys] for g in hidden] == [[g[k] for k in keys] for g in plain]
+    given = p.parameter_groups(Anything, lr=0.1, weight_decay=0.5, eps=1e-6)
+    assert {(g["name"], g["weight_decay"], g["eps"]) for g in given} >= {("hidden", 2.0, 1e-6 / 4)}
+
+
+def test_groups_of_a_family_alone_do_not_get_an_optimizers_own_decay(p):
+    optimizer = torch.optim.AdamW(p.parameter_groups(AdamLike(), lr=0.1))
+    assert {g["weight_decay"] for g in optimizer.param_groups} == {0.0}
+
+
+def test_a_parameter_that_came_later_is_refused_and_does_not_stand_still(p):
+    p.model.append(nn.Linear(3, 3))
+    for call in (lambda: p.parameter_groups(torch.optim.SGD, lr=0.1), lambda: muon_and_adam(p)):
+        with pytest.raises(ValueError, match=r"of the parameters of p.model; got `5.weight`, which is new"):
+            call()
+    p.model[5].requires_grad_(False)
+    muon_and_adam(p)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from inspect import Parameter, signature
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -25,6 +26,39 @@ def defaults_of(optimizer: type[Optimizer] | Family) -> dict[str, Any] | None:
     if any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
         return None
     return {p.name: p.default for p in parameters if p.name not in NOT_GIVEN and p.default is not Parameter.empty}
+
+
+def hidden_defaults(optimizer: type[Optimizer] | Family, options: dict[str, Any]) -> dict[str, Any]:
+    """The defaults of an optimizer that takes any options (``**options``): those of one that is made, if it can be.
+
+    Args:
+        optimizer: Its class; a family has none but no decay, which a group says.
+        options: Those that are given.
+    """
+    if isinstance(optimizer, Family):
+        return {"weight_decay": 0.0}
+    make: Any = optimizer
+    try:
+        return dict(make([nn.Parameter(torch.zeros(2, 2))], lr=1.0, **options).defaults)
+    except (TypeError, ValueError):
+        return {}
+
+
+def refuse_new_parameters(plan: Sequence[Planned], model: nn.Module) -> None:
+    """Raise ``ValueError`` for a parameter that no plan knows: in no group it would stand still.
+
+    Args:
+        plan: All of it.
+        model: What has been made of the model that was planned.
+    """
+    parameters = named(model)
+    if any(row.name not in parameters for row in plan):
+        return  # another model, which is refused as such
+    known = {id(parameters[row.name]) for row in plan}
+    for name, p in model.named_parameters():
+        if p.requires_grad and id(p) not in known:
+            hint = "build it in make_model, or give it a group of its own and requires_grad_(False) until then"
+            fail("parameter_groups(model=...)", "of the parameters of p.model", f"`{name}`, which is new", hint)
 
 
 def parameter_groups(
@@ -52,7 +86,8 @@ def parameter_groups(
     known = family_of(optimizer, family)
     non_negative("parameter_groups(lr=...)", lr)
     given = given_options(optimizer, weight_decay, options)
-    every = {**(defaults_of(optimizer) or {}), **given}
+    known_defaults = defaults_of(optimizer)
+    every = {**(hidden_defaults(optimizer, options) if known_defaults is None else known_defaults), **given}
     known.check(every)
     for role in no_decay:
         if role not in ROLES:
@@ -106,6 +141,8 @@ def given_options(
         given = {name: value for name, value in given.items() if name in known}
         if "weight_decay" in known:
             given.setdefault("weight_decay", float(known["weight_decay"]))
+    elif "weight_decay" in (hidden := hidden_defaults(optimizer, given)):
+        given = {"weight_decay": float(hidden["weight_decay"]), **given}
     non_negative("parameter_groups(weight_decay=...)", given.get("weight_decay", 0.0))
     return given
 

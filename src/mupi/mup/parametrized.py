@@ -16,7 +16,7 @@ from mupi.mup.check_result import Check
 from mupi.mup.depth_scaling import DepthScaling
 from mupi.mup.explained import explained, remarks
 from mupi.mup.faults import Fault
-from mupi.mup.groups import is_matrix, named, parameter_groups
+from mupi.mup.groups import is_matrix, named, parameter_groups, refuse_new_parameters
 from mupi.mup.plan import Planned
 from mupi.mup.schedulers import scheduler_args
 from mupi.mup.together import Together
@@ -92,7 +92,7 @@ class Parametrized:
         Args:
             optimizer: Its class: of torch, of mupi, or derived from them.
             lr: The rate that is good at the base width.
-            weight_decay: The decay that is good there; None for the optimizer's default.
+            weight_decay: The decay that is good there; None for the optimizer's default, of a family alone for none.
             family: How the steps of an optimizer scale that mupi does not know: `mupi.mup.AdamLike()`, …
             no_decay: Roles without decay: ``("vector", "finite")`` for biases and gains.
             model: What has been made of ``p.model``: a copy, or a wrapper such as DDP. None for ``p.model`` itself.
@@ -101,6 +101,7 @@ class Parametrized:
         Raises:
             ValueError: For an unknown optimizer or option, or one that breaks the ratios of the rates.
         """
+        refuse_new_parameters(self.plan, model or self.model)
         return parameter_groups(self.plan, model or self.model, optimizer, lr, weight_decay, family, no_decay, options)
 
     def optimizer(
@@ -138,6 +139,7 @@ class Parametrized:
             **options: Options of the optimizer.
         """
         whole = model or self.model
+        refuse_new_parameters(self.plan, whole)
         known = family_of(optimizer, family)
         make: Any = optimizer
         make_rest: Any = rest
