@@ -1,12 +1,15 @@
+import inspect
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from mupi.programs import Program, mean, outer
+from mupi.programs import Program, apply, mean, outer
 
 
 @pytest.fixture
@@ -130,21 +133,43 @@ BAD = {
     "p.limit(100, replicates=1)": r"`limit\(replicates=\.\.\.\)` must be at least 2",
     "p.limit(3)": r"`limit\(samples=\.\.\.\)` must be more than the . independent directions.*; got 3",
     "p.limit(keep=[x])": r"`limit\(keep=\.\.\.\)` must be given with samples",
+    "x > 0": r"`line 6: x > 0` must be of numbers; got x \(1 vector\); compare inside a function",
+    "float(x)": r"`float\(x\)` must be of a number; got x \(1 vector\)",
+    "numpy.tanh(x)": r"`numpy.tanh\(x\)` must be a torch function of lines; got NumPy's; write torch.tanh",
+    "y[2]": r"`line 6: y\[2\]` must be the number of one of 2 columns; got 2",
+    "y.__setitem__(0, x)": r"`line 6: y\[0\] = …` must be no assignment",
+    "W.T + outer(x, x)": r"`line 6: W.T \+ outer\(x, x\)` must be a sum of matrices as they are",
+    "torch.cat([x, y], 1)": r"must be given lines one by one; got \[x \(1 vector\), y \(2 vectors\)\]",
+    "torch.relu_(x)": r"`line 6: relu_\(x\)` must be a function that leaves its arguments as they are; got one that",
+    "apply(clip, x, name='clip')": r"`line 6: clip\(x\)` must be a function that leaves its arguments as they are",
+    "apply(lambda v: v * h, x)": r"`line 6: <lambda>\(x\)` must be a function of its arguments alone; got one",
+    "apply(lambda v: v - mean(h), x)": r"`line 6: <lambda>\(x\)` must be a function of its arguments alone",
+    "apply(lambda v: v + other, x)": r"`line 6: <lambda>\(x\)` must be a function of its arguments alone",
+    "x * torch.ones(32, 1)": r"`line 6: x \* <32×1>` must be a function of coordinates, of any number of rows",
+    "apply(lambda v: v.sum(1), x)": r"`line 6: <lambda>\(x\)` must be a block of vectors, \(rows, k\); got \(32,\)",
+    "apply(lambda v: (v, v), x)": r"`line 6: <lambda>\(x\)` must be a block of vectors, \(rows, k\); got tuple",
+    "apply(lambda v: v * unknown, x)": r"`line 6: <lambda>\(x\)` must be of arguments that fit.*NameError: name",
+    "apply(torch.tanh, x, y)": r"`line 6: tanh\(x, y\)` must be of arguments that fit.*takes 1 positional",
+    "p.run(5, keep=[other])": r"`run\(keep=...\)` must be vectors of this program; got .*of another program",
     "p.run(5)[x]": r"`values\[line\]` must be a scalar, or a vector named in keep; got line 2: x",
 }
 
 
 # In a process of its own, and so without the runtime type checks of the tests, as a user meets it.
 SCRIPT = """
-import json, sys, torch
+import json, sys, numpy, torch
 from mupi.programs import Program, apply, mean, outer
+other = Program().vector("other")
+def clip(v):
+    v[v < 0] = 0
+    return v
 for expression in json.load(sys.stdin):
     p = Program()
     W, x, y = p.matrix("W"), p.vector("x"), p.vector("y", torch.eye(2))
     h = W @ x
     s = mean(h, x).named("s")
     try:
-        eval(expression)
+        eval(expression, {**globals(), **locals()})
     except Exception as error:
         print(json.dumps(f"{type(error).__name__}: {error}"))
     else:
@@ -189,3 +214,48 @@ def test_exponentials_and_high_powers_have_moments(p):
     values = p.limit()
     assert values[s].item() == pytest.approx(2.718281828**0.5)
     assert values[t].item() == pytest.approx(105.0)
+
+
+def late(wrong):
+    """A function that is what it should be while it is tried, and something else at width 10."""
+    return lambda v: wrong(v) if len(v) == 10 else v
+
+
+LATE = {
+    "shape": (
+        lambda v: v[:3],
+        r"`line 2: v2 = late\(x\)` must be of shape \(10, 1\), as when.*; got \(3, 1\)",
+    ),
+    "error": (lambda v: v @ torch.ones(7, 7), r"line 2: v2 = late\(x\): RuntimeError: mat1 and mat2"),
+    "NaN": (lambda v: v / 0.0 - v / 0.0, r"`line 2: v2 = late\(x\)` must be finite; got NaN"),
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+def test_what_goes_wrong_later_names_the_line_of_the_program_and_of_the_file(p, case):
+    wrong, message = LATE[case]
+    y = apply(late(wrong), p.vector("x"), name="late")
+    number = inspect.currentframe().f_lineno - 1
+    mean(y)
+    with pytest.raises(ValueError, match=message) as raised:
+        p.run(10)
+    assert str(raised.value).endswith(f"(written in {Path(__file__).relative_to(Path.cwd())}:{number})")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_refused_function_leaves_no_line_and_spoils_no_probe(p):
+    x = p.vector("x")
+    probe = x.probe.clone()
+    for bad in (torch.relu_, lambda v: v * (x + 1.0)):
+        with pytest.raises(ValueError, match="line 2"):
+            apply(bad, x)
+    assert len(p.lines) == 1 and torch.equal(x.probe, probe)
+
+
+def test_arrays_of_numpy_and_powers_of_numbers_are_arithmetic(p):
+    x = p.vector("x", torch.eye(2))
+    scaled = np.array([2.0, 3.0]) * x
+    values = p.run(4, keep=[x, scaled, two := 2**x, size := abs(x)])
+    torch.testing.assert_close(values[scaled], values[x] * torch.tensor([2.0, 3.0], dtype=torch.float64))
+    torch.testing.assert_close(values[two], 2 ** values[x])
+    torch.testing.assert_close(values[size], values[x].abs())

@@ -1,14 +1,26 @@
 """A line of a program, the list that it is written to, and how lines are called in formulas and errors."""
 
+import os
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from mupi.checks import fail
 from mupi.programs.operations import Operation
+
+LIBRARIES = str(Path(__file__).parents[1]) + os.sep, str(Path(torch.__file__).parents[1]) + os.sep, "<@"
+"""How the files of this library, of others that are installed, and of what these generate begin."""
+
+TRIED: ContextVar[str] = ContextVar("TRIED", default="")
+"""The line whose function is being tried; lines that are written meanwhile were captured by the function."""
 
 
 @dataclass(eq=False, repr=False)
@@ -22,6 +34,7 @@ class Line:
         arguments: With what: earlier lines, and constants.
         probe: Its value on a few numbers; see `mupi.programs.probe`.
         name: Its left-hand side, as printed.
+        written: File and line of the user's call that wrote it.
         letter: What its name begins with, if it is given none.
     """
 
@@ -31,6 +44,7 @@ class Line:
     arguments: tuple[Any, ...]
     probe: Any
     name: str = ""
+    written: tuple[str, int] = ("", 0)
     letter: ClassVar[str] = ""
 
     def __post_init__(self):
@@ -86,8 +100,13 @@ class Listing:
         return self._by_name.get(name)
 
     def write(self, kind: type, operation: Operation, arguments: tuple[Any, ...], trial: Any, name: str = "") -> Any:
-        """Append a line of a kind; ``trial`` is its probe."""
-        line = kind(self, len(self.lines), operation, arguments, trial)
+        """Append a line of a kind; ``trial`` is its probe.
+
+        Raises:
+            ValueError: If a function that is being tried does it.
+        """
+        check_not_tried(operation.formula(*map(name_of, arguments)))
+        line = kind(self, len(self.lines), operation, arguments, trial, written=_users_call())
         free = f"{kind.letter}{line.index + 1}"
         while free in self._by_name:
             free += "'"
@@ -119,6 +138,38 @@ class Listing:
     def next_line(self, formula: str) -> str:
         """What the line to be written is called in errors."""
         return f"line {len(self.lines) + 1}: {formula}"
+
+
+@contextmanager
+def tried(line: str) -> Iterator[None]:
+    """While a line's function is tried."""
+    token = TRIED.set(line)
+    try:
+        yield
+    except CapturedError as error:
+        raise ValueError(*error.args) from None
+    finally:
+        TRIED.reset(token)
+
+
+class CapturedError(ValueError):
+    """A function that reads a line that it was not given."""
+
+
+def check_not_tried(formula: str) -> None:
+    """Raise unless no function is being tried."""
+    if TRIED.get():
+        hint = "give the function all lines as arguments: apply(f, x, y)"
+        got = f"one that captured a line, for {formula}"
+        fail(TRIED.get(), "a function of its arguments alone", got, hint, error=CapturedError)
+
+
+def _users_call() -> tuple[str, int]:
+    """File and line of the call that came from outside the library."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 PLURALS = {"Vector": "vectors", "Scalar": "scalars", "Matrix": "matrices"}

@@ -93,6 +93,22 @@ class Transposed(MatrixLike):
 
     __rmul__ = __mul__
 
+    def __add__(self, other: object) -> "Transposed":
+        """Refused.
+
+        Raises:
+            ValueError: Always.
+        """
+        formula = f"{self.matrix.name}.T + {name_of(other)}"
+        fail(
+            self.matrix.program.next_line(formula),
+            "a sum of matrices as they are",
+            formula,
+            "write (W + outer(x, y)).T",
+        )
+
+    __sub__ = __add__
+
 
 @dataclass(frozen=True)
 class Outer(MatrixLike):
@@ -100,6 +116,9 @@ class Outer(MatrixLike):
 
     d: Vector
     x: Vector
+
+    def __str__(self) -> str:
+        return f"outer({self.d.name}, {self.x.name})"
 
     def __rmul__(self, number: "float | Scalar") -> "Outer":
         return Outer(number * self.d, self.x)

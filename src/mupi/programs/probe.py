@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail
+from mupi.programs.line import CapturedError
 
 RADII = (1.0, 6.0, 12.0, 24.0)
 ROWS = 8
@@ -51,11 +52,24 @@ def check_coordinatewise(
     Some rows, in another order, must have the values that they had among all, and no random numbers may be drawn.
     """
     before = _random_states()
-    part = f(*(x[SHUFFLED] if vector else x for x, vector in zip(args, is_vector, strict=True)))
+    try:
+        part = f(*(x[SHUFFLED] if vector else x for x, vector in zip(args, is_vector, strict=True)))
+    except CapturedError:
+        raise
+    except Exception as error:
+        got = f"one that fails for {len(SHUFFLED)} rows of the {len(whole)}: {first_sentence(error)}"
+        hint = "make a tensor with a number for each coordinate a vector of the program"
+        fail(line, "a function of coordinates, of any number of rows", got, hint)
     same = part.shape == (len(SHUFFLED), *whole.shape[1:]) and torch.allclose(part, whole[SHUFFLED], equal_nan=True)
     if not same or before != _random_states():
         hint = "for averages use mean(x) or mean(x, y), and give scalars to f as arguments"
         fail(line, "a function of coordinates, the same for each", "one that mixes them, or a random one", hint)
+
+
+def first_sentence(error: Exception) -> str:
+    """Of what an error says."""
+    said = " ".join(str(error).split()).split(". ")[0]
+    return said if isinstance(error, ValueError | RuntimeError) and said else f"{type(error).__name__}: {said}"
 
 
 def _random_states() -> tuple:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from textwrap import shorten
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -188,8 +189,10 @@ class Program(Listing):
             dtype: Floating dtype.
 
         Raises:
-            ValueError: If the width is no positive integer, or a line is not finite.
+            ValueError: If the width is no positive integer, a line is not finite, or one to keep is no vector of this
+                program.
         """
+        self._check_kept("run", keep, Vector | Matrix)
         values = evaluate(self.lines, Width(positive_int("run(width=...)", width), generator, dtype), keep)
         return Values(values)
 
@@ -226,10 +229,18 @@ class Program(Listing):
             scalars: dict[Line, Tensor] = {line: value for line, value in values.items() if isinstance(line, Scalar)}
             return Values(scalars, lambda: exact_errors(lines, space, values))
         positive_int("limit(samples=...)", samples)
+        self._check_kept("limit", keep, Vector)
         if positive_int("limit(replicates=...)", replicates) < 2:
             fail("limit(replicates=...)", "at least 2, for standard errors", replicates)
         runs = [evaluate(self.lines, Samples(samples, generator, dtype, tolerance), keep) for _ in range(replicates)]
         return combine_replicates(runs)
+
+    def _check_kept(self, method: str, keep: Sequence[Line], kinds: Any) -> None:
+        """Raise unless all lines to keep are vectors of this program."""
+        for line in keep:
+            if not isinstance(line, kinds) or line.program is not self:
+                other = f"{line}, of another program" if getattr(line, "program", self) is not self else line
+                fail(f"{method}(keep=...)", "vectors of this program", other)
 
     def explain(self, samples: int | None = None, generator: torch.Generator | None = None) -> str:
         """Every line with the family of its Ẑ, its Ż written out, and its variance or value in the limit; print it.

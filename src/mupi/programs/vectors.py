@@ -4,13 +4,18 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mupi.checks import fail
 from mupi.programs import probe
-from mupi.programs.line import Line, describe, name_of, program_of
+from mupi.programs.line import CapturedError, Line, check_not_tried, describe, name_of, program_of, tried
 from mupi.programs.operations import Average, Coordinatewise, Function, Moment, OfScalars, called
+from mupi.torch_internals import version
+
+ARITHMETIC = {"multiply": "mul", "subtract": "sub", "divide": "truediv", "power": "pow", "negative": "neg"}
+"""Functions of NumPy by Python's names, where these are others."""
 
 
 class MatrixLike:
@@ -61,9 +66,59 @@ class Expression(Line):
     def __matmul__(self, other: Any) -> Any:
         return record(operator.matmul, [self, other])
 
+    def __rpow__(self, base: int | float) -> Any:
+        return record(operator.pow, [base, self])
+
     def abs(self) -> Any:
         """|x|."""
         return record(torch.abs, [self])
+
+    def __abs__(self) -> Any:
+        return self.abs()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """Arithmetic with arrays; other functions of NumPy do not know lines."""
+        name: str = ufunc.__name__
+        f = getattr(operator, ARITHMETIC.get(name, name), None)
+        if f is None or method != "__call__" or kwargs:
+            formula = f"numpy.{ufunc.__name__}({', '.join(map(name_of, inputs))})"
+            fail(formula, "a torch function of lines", "NumPy's", f"write torch.{ufunc.__name__}, or apply(f, x)")
+        return record(f, list(inputs))
+
+    def __getattr__(self, attribute: str) -> Any:
+        """Refuse methods of tensors.
+
+        Raises:
+            AttributeError: Always.
+        """
+        hint = f"; write torch.{attribute}(…), or apply(f, …)" if hasattr(Tensor, attribute) else ""
+        raise AttributeError(f"a {type(self).__name__.lower()} of a program has no `{attribute}`{hint}")
+
+    def _is_no_number(self, formula: str) -> Any:
+        hint = "compare inside a function: apply(lambda x: torch.where(x > 0, x, 0.0), x)"
+        fail(self.program.next_line(formula), "of numbers", self.described(), hint)
+
+    def __lt__(self, other: Any) -> Any:
+        self._is_no_number(f"{self.name} < {name_of(other)}")
+
+    def __le__(self, other: Any) -> Any:
+        self._is_no_number(f"{self.name} <= {name_of(other)}")
+
+    def __gt__(self, other: Any) -> Any:
+        self._is_no_number(f"{self.name} > {name_of(other)}")
+
+    def __ge__(self, other: Any) -> Any:
+        self._is_no_number(f"{self.name} >= {name_of(other)}")
+
+    def __float__(self) -> float:
+        hint = "take torch's functions of lines, and program.limit()[line] for numbers"
+        return fail(f"float({self.name})", "of a number", self.described(), hint)
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        hint = "write a new line: apply(f, x), or x @ a matrix that combines columns"
+        fail(
+            self.program.next_line(f"{self.name}[{place}] = …"), "no assignment", "one: lines stay what they are", hint
+        )
 
 
 class Vector(Expression):
@@ -81,6 +136,9 @@ class Vector(Expression):
         return self.probe.shape[1]
 
     def __getitem__(self, column: int) -> "Vector":
+        if not isinstance(column, int) or not -self.columns <= column < self.columns:
+            must = f"the number of one of {self.columns} column{'s' if self.columns > 1 else ''}"
+            fail(self.program.next_line(f"{self.name}[{column}]"), must, column, "combine columns by x @ a matrix")
         choice = torch.eye(self.columns, dtype=torch.float64)[:, [column]]
         return record(operator.matmul, [self, choice], template=f"{{}}[{column}]")
 
@@ -166,8 +224,14 @@ def multiplied(number: float, line: Any) -> Any:
 
 def record(f: Callable[..., Any], args: list, *, keywords: tuple[str, ...] = (), template: str = "") -> Any:
     """A line that applies a function to lines and constants: see `Function`."""
+    args = [torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in args]
     args = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in args]
     formula = Function(f, keywords, template).formula(*map(name_of, args))
+    check_not_tried(formula)
+    for x in args:
+        if isinstance(x, list | tuple) and any(isinstance(part, Line) for part in x):
+            got = f"[{', '.join(map(describe, x))}]"
+            fail(formula, "given lines one by one", got, "write apply(lambda x, y: torch.cat([x, y], 1), x, y)")
     program = program_of(formula, args)
     at = program.next_line(formula)
     if any(isinstance(x, MatrixLike) for x in args):
@@ -176,17 +240,35 @@ def record(f: Callable[..., Any], args: list, *, keywords: tuple[str, ...] = (),
     if f is operator.matmul and any(is_vector) and is_vector != [True, False]:
         fail(at, "a vector times scalars", " @ ".join(map(describe, args)), "use mean(x, y) for moments")
     function = (Coordinatewise if any(is_vector) else OfScalars)(f, keywords, template)
-    values = [x.probe if isinstance(x, Line) else x for x in args]
-    try:
-        trial = function(*values)
-    except (RuntimeError, TypeError, IndexError, ValueError) as error:
-        fail(at, "of arguments that fit", ", ".join(map(describe, args)), " ".join(str(error).split()).split(". ")[0])
-    if not any(is_vector):
-        return program.write(Scalar, function, tuple(args), probe.plausible(trial))
+    # Copies, which a function that changes what it is given may spoil.
+    values = [x.probe.clone() if isinstance(x, Line) else x for x in args]
+    versions = [version(x) if isinstance(x, Tensor) else 0 for x in values]
+    with tried(at):
+        try:
+            trial = function(*values)
+        except CapturedError:
+            raise
+        except Exception as error:
+            fail(at, "of arguments that fit", ", ".join(map(describe, args)), probe.first_sentence(error))
+        if versions != [version(x) if isinstance(x, Tensor) else 0 for x in values]:
+            got = "one that changes them in place"
+            fail(at, "a function that leaves its arguments as they are", got, "give it a copy: x.clone()")
+        if not any(is_vector):
+            if not isinstance(trial, Tensor):
+                fail(at, "a tensor", type(trial).__name__)
+            probed = probe.plausible(trial)
+        else:
+            probed = _probed(at, function, values, is_vector, trial)
+    return program.write(Vector if any(is_vector) else Scalar, function, tuple(args), probed)
+
+
+def _probed(at: str, function: Function, values: list, is_vector: list[bool], trial: Any) -> Tensor:
+    """The probe of a new vector."""
     if not isinstance(trial, Tensor) or trial.ndim != 2:
-        fail(at, "a block of vectors, (rows, k)", tuple(getattr(trial, "shape", ())))
+        got = tuple(trial.shape) if isinstance(trial, Tensor) else type(trial).__name__
+        fail(at, "a block of vectors, (rows, k)", got)
     if not trial.is_floating_point():
         fail(at, "of a floating dtype", trial.dtype, "use .double()")
     probe.check_coordinatewise(at, function, values, is_vector, trial)
     probe.check_growth(at, trial)
-    return program.write(Vector, function, tuple(args), trial)
+    return trial
