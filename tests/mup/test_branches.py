@@ -329,3 +329,20 @@ def test_exponents():
         with pytest.raises(ValueError, match="between 1/2 and 1"):
             DepthScaling(wrong)
     assert DepthScaling(0.5) == DepthScaling.depth_mup() == DepthScaling()
+
+
+def test_the_first_block_of_a_stage_whose_shortcut_is_a_weight_stays():
+    """conv(x) + f(x) is no residual branch, however its parameters are called; those behind it are."""
+
+    def staged(depth):
+        def first(x):
+            f = chain(named("stage.0.up", Dense(n)), mupi.ReLU(), named("stage.0.down", Dense(n)))
+            return Add()(named("stage.0.short", Dense(n))(x), f(x))
+
+        rest = [residual(named(f"stage.{i}.up", Dense(n)), mupi.ReLU(), named(f"stage.{i}.down", Dense(n)))
+                for i in range(1, depth + 1)]  # fmt: skip
+        return describe((5,), chain(named("first", Dense(n)), first, *rest, named("last", Dense(3))))
+
+    found = depths(staged(4), staged(2), COMPLETE)
+    assert {name.split(".")[1] for name in found} == {"1", "2", "3", "4"}
+    assert found["stage.4.down.weight"].size == 0.5

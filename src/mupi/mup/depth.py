@@ -69,11 +69,13 @@ def depths(deep: Description, shallow: Description, scaling: DepthScaling) -> di
     if not found:
         must = "of a module that has more residual branches, x + f(x), at another depth"
         fail("parametrize(depth=...)", must, "one that has not", "without them there is no limit of depth")
-    count = [Counter(known[p.name] for p in net.parameters) for net in (shallow, deep)]
+    inside = [{name for copies in side.values() for b in copies for name in b.parameters} for side in (few, many)]
+    nets = zip((shallow, deep), inside, strict=True)
+    count = [Counter(known[p.name] for p in net.parameters if p.name not in own) for net, own in nets]
     passed = {p.name for p in deep.parameters if all(use.kind in ("gain", "shift") for use in p.uses)}
     for name, template in ((p.name, known[p.name]) for p in deep.parameters):
         before, now = (c[template] for c in count)
-        if name in found or before == now:
+        if name in inside[1] or before == now:
             continue
         if name not in passed or not before:
             must = "of a module whose parameters are in residual branches, x + f(x), where depth makes more of them"
