@@ -43,7 +43,7 @@ class Config(Sizes):
     seeds: int = 3
     samples: int = 4096
     pairs: int = 2
-    tolerance: float = 0.1
+    tolerance: float = 0.3
     coarse: float = 0.0
     out: Path = Path("runs/minibatch-limit")
     figure: Path | None = None

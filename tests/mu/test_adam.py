@@ -133,6 +133,25 @@ def test_a_saved_limit_goes_on_bit_for_bit(tmp_path):
     assert torch.equal(again.outputs, whole.outputs) and torch.equal(again.predict(x), whole.predict(x))
 
 
+@pytest.mark.parametrize(("tolerance", "dtype"), [(0.3, torch.float64), (0.02, torch.float32)])
+def test_fewer_directions_and_fewer_digits_move_outputs_by_little(tolerance, dtype):
+    """What is not followed of a vector has a square of at most tolerance², which is what outputs are moved by."""
+    arch, (x, y) = perceptron(3, 2, 2, TANH), (randn(5, 3), randn(5, 2, seed=1))
+
+    def trained(**kwargs):
+        adam = Adam(0.1, betas=BETAS, eps=EPS)
+        limit = MuLimit(arch, optimizer=adam, loss=squares, samples=500, generator=seeded(), **kwargs)
+        return limit.fit(x, y, 4)
+
+    whole, other = trained(), trained(tolerance=tolerance, dtype=dtype)
+    assert sum(other.ranks[0]) < sum(whole.ranks[0])
+    noise = (whole.output_errors.square() + other.output_errors.square()).mean((1, 2)).sqrt()
+    gap = (other.outputs - whole.outputs).square().mean((1, 2)).sqrt()
+    size = whole.outputs.square().mean((1, 2)).sqrt()
+    assert (gap < tolerance**2 * size + 3 * noise).all(), (gap, noise, size)
+    assert (noise < 0.1).all()
+
+
 def test_entries_at_finite_width_are_matrices():
     p = Program()
     W, d, x = p.matrix("W"), p.vector("d"), p.vector("x")
