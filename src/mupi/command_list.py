@@ -187,6 +187,16 @@ RECIPES = {
             "mupi recipe mu-limit --depth 1 --activation erf --out runs/erf",
         ),
     ),
+    "feature-kernels": Command(
+        "Feature kernels in training, in the limit and at finite widths: a GIF.",
+        "mupi.recipes.mu_limit.feature_kernels",
+        "FeatureKernelsConfig",
+        "feature_kernels",
+        (
+            "mupi recipe feature-kernels --images 16 --widths 64 256",
+            "mupi recipe feature-kernels --activation erf --steps 30",
+        ),
+    ),
     "transfer": Command(
         "Pretrain networks on one data set, and use their features on another.",
         "mupi.recipes.transfer.command",

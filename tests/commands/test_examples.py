@@ -38,6 +38,7 @@ TINY = {
     "rate-transfer": "--networks mlp --optimizers sgd --ways mup --width 8 --times 2 --steps 3 --seeds 1 --span 1",
     "forecast": "--tasks mlp-digits --steps 4 --points 2 --seeds 2 --wide-seeds 1",
     "mu-limit": "--images 4 --steps 2 --samples 256 --widths 8 16 --seeds 2",
+    "feature-kernels": "--images 4 --steps 2 --samples 256 --widths 8 16",
     "transfer pretrain": "--epochs 1 --train-size 40 --rank 4 --subspace 3 --name pretrained",
     "transfer both": "--train-size 40 --pretrain-size 40 --pretrain-epochs 1 --rank 4 --subspace 3 --width 8",
     "omniglot --batches": "--batches 2 --tasks 2 --ways 3 --rank 4 --subspace 3 --evaluate-every 2 --test-episodes 4 "
@@ -50,7 +51,7 @@ TINY = {
 
 ORDER = shlex.split(
     "train plot export abc coordcheck check program compare cifar10 convergence ensemble lr-transfer rate-transfer "
-    "forecast mu-limit transfer omniglot omniglot-plot word2vec word2vec-figure analogies neighbours"
+    "forecast mu-limit feature-kernels transfer omniglot omniglot-plot word2vec word2vec-figure analogies neighbours"
 )
 
 

@@ -10,6 +10,7 @@ from mupi.programs.evaluation import evaluate
 from mupi.programs.family import LimitMatrix
 from mupi.programs.line import Line
 from mupi.programs.matrices import Matrix
+from mupi.programs.notebook import Explained, table
 from mupi.programs.spaces import Space
 from mupi.programs.vectors import Scalar, Vector
 
@@ -29,14 +30,15 @@ class Product:
     transposed: bool
 
 
-def explain(lines: list[Line], space: Space) -> str:
-    """Every line with its Ẑ, its Ż written out, and its limit.
+def explain(lines: list[Line], space: Space) -> Explained:
+    """Every line with its Ẑ, its Ż written out, and its limit; in a notebook, a table.
 
     Args:
         lines: Lines of the program.
         space: Where the limit is evaluated.
     """
-    text: list[str] = []
+    notes: list[str] = []
+    sizes: list[str] = []
     values: dict[Line, object] = {}
     earlier: dict[Line, list[Product]] = {}
     for line in lines:
@@ -53,8 +55,11 @@ def explain(lines: list[Line], space: Space) -> str:
             case _:
                 note = ""
         evaluate([line], space, lines, values)
-        text.append(_row(line, note, space, values))
-    return "\n".join(text)
+        notes.append(note)
+        sizes.append(_size(line, space, values))
+    text = Explained("\n".join(map(_row, lines, notes, sizes)))
+    text.table = table(lines, {"in the limit": sizes, "made of": notes})
+    return text
 
 
 def _product(made: Product, matrix: Matrix, earlier: list[Product], space: Space, values: dict) -> str:
@@ -83,15 +88,18 @@ def _product(made: Product, matrix: Matrix, earlier: list[Product], space: Space
     return f"{family}; Ż = {' + '.join(terms) or '0'}{rank_one}"
 
 
-def _row(line: Line, note: str, space: Space, values: dict) -> str:
-    """The line, its note, and its variance or value."""
+def _size(line: Line, space: Space, values: dict) -> str:
+    """Its variance or value."""
     if isinstance(line, Scalar):
-        size = f"→ {_number(values[line])}"
-    elif isinstance(line, Vector):
-        mean, square = space.mean(values[line]), space.inner(values[line], values[line]).diagonal()
-        size = f"Var Z = {_number(square - mean**2)}" + (f", E Z = {_number(mean)}" if mean.abs().max() > 1e-9 else "")
-    else:
-        size = ""
+        return f"→ {_number(values[line])}"
+    if not isinstance(line, Vector):
+        return ""
+    mean, square = space.mean(values[line]), space.inner(values[line], values[line]).diagonal()
+    return f"Var Z = {_number(square - mean**2)}" + (f", E Z = {_number(mean)}" if mean.abs().max() > 1e-9 else "")
+
+
+def _row(line: Line, note: str, size: str) -> str:
+    """The line, its variance or value, and its note below."""
     head = f"{line.index + 1:>3}  {line.name} = {line.formula}"
     return "\n".join([f"{head:<44} {size}".rstrip(), *([f"       {note}"] if note else [])])
 

@@ -18,6 +18,7 @@ from mupi.programs.exact import Exact
 from mupi.programs.explain import explain
 from mupi.programs.line import Line, Listing
 from mupi.programs.matrices import Matrix
+from mupi.programs.notebook import Explained, table
 from mupi.programs.operations import Constant, GaussianMatrix, Given, InitialVector
 from mupi.programs.spaces import Samples, Width
 from mupi.programs.vectors import Scalar, Vector
@@ -242,8 +243,14 @@ class Program(Listing):
                 other = f"{line}, of another program" if getattr(line, "program", self) is not self else line
                 fail(f"{method}(keep=...)", "vectors of this program", other)
 
-    def explain(self, samples: int | None = None, generator: torch.Generator | None = None) -> str:
-        """Every line with the family of its Ẑ, its Ż written out, and its variance or value in the limit; print it.
+    def _repr_html_(self) -> str:
+        """The lines as a table, in a notebook."""
+        return table(self.lines)
+
+    def explain(self, samples: int | None = None, generator: torch.Generator | None = None) -> Explained:
+        """Every line with the family of its Ẑ, its Ż written out, and its variance or value in the limit.
+
+        Print it; as the last line of a notebook's cell it is a table with formulas in LaTeX.
 
         Args:
             samples: As for `limit`; one replicate.

@@ -11,6 +11,7 @@ from torch import Tensor
 from mupi.checks import fail
 from mupi.programs import probe
 from mupi.programs.line import CapturedError, Line, check_not_tried, describe, name_of, program_of, tried
+from mupi.programs.notebook import latex
 from mupi.programs.operations import Average, Coordinatewise, Function, Moment, OfScalars, called
 from mupi.torch_internals import version
 
@@ -84,6 +85,10 @@ class Expression(Line):
             formula = f"numpy.{ufunc.__name__}({', '.join(map(name_of, inputs))})"
             fail(formula, "a torch function of lines", "NumPy's", f"write torch.{ufunc.__name__}, or apply(f, x)")
         return record(f, list(inputs))
+
+    def _repr_latex_(self) -> str:
+        """The line, in a notebook."""
+        return f"${latex(self)}$"
 
     def __getattr__(self, attribute: str) -> Any:
         """Refuse methods of tensors.
