@@ -18,6 +18,7 @@ PACKAGES = [
     "recipes",
     "commands",
     "mup",
+    "estimators",
     "training",
     "figures",
     "data",

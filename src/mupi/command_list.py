@@ -117,6 +117,16 @@ RECIPES = {
             "mupi recipe compare --train-size 500 --seeds 1 --epochs 2",
         ),
     ),
+    "tables": Command(
+        "Compare classifiers on 43 tables: infinite width with and without features, and what else is used.",
+        "mupi.recipes.tables.tables",
+        "TablesConfig",
+        "tables",
+        (
+            "mupi recipe tables --names iris wine --models pi-limit ntk forest",
+            "mupi recipe tables --most-rows 1000 --repeats 1",
+        ),
+    ),
     "cifar10": Command(
         "Train the π-limit on all of CIFAR-10, and measure what truncation costs.",
         "mupi.recipes.comparison.cifar10_protocol",

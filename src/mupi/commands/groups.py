@@ -3,7 +3,7 @@
 GROUPS: dict[str, tuple[str, ...]] = {
     "arguments": ("demos", "factory", "run", "runs", "vectors", "words"),
     "data": (
-        "dataset", "text", "normalise", "max_words", "min_count", "max_vocabulary", "subsampling", "target", "classes",
+        "dataset", "names", "most_rows", "text", "normalise", "max_words", "min_count", "max_vocabulary", "subsampling", "target", "classes",
         "images", "points", "grid", "train_size", "validation", "data_seed", "fit_size", "validation_size", "ways",
         "shots", "queries", "data_dir", "data", "shape", "tokens",
     ),
@@ -22,7 +22,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "evaluation": (
         "test_steps", "evaluate_every", "validation_episodes", "test_episodes", "kernel_epochs", "kernel_images",
         "unit_norm", "double", "ridges", "penalties", "rates", "readout_epochs", "readout_batch_size", "samples",
-        "replicates", "draws", "tolerance", "level",
+        "replicates", "draws", "folds", "repeats", "tolerance", "level",
     ),
     "run": (
         "seed", "seeds", "wide_seeds", "name", "out", "map", "runs_dir", "resume", "overwrite", "save_minutes",

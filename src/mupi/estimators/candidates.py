@@ -1,0 +1,120 @@
+"""What an estimator is made of: π-limits, and kernels with and without their metric, each with held-out predictions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mupi.activations import Activation
+from mupi.estimators.importances import gradient_outer_product
+from mupi.estimators.kernel_machine import SELECTION_ROWS
+from mupi.estimators.metric_machine import (
+    MetricMachine,
+    Root,
+    best_ridge,
+    fit_metric_machine,
+    held_out_by_ridge,
+    metric_root,
+)
+from mupi.estimators.pi_ensemble import PiEnsemble
+from mupi.estimators.table import Table
+from mupi.nets import NTK
+
+SIGMA_B = 0.3
+"""Of a kernel's biases, beside σ_w = √2."""
+
+KERNEL_DEPTHS = (1, 3)
+
+LEAST_SHARE = 0.02
+"""Of a mixture: what has less is left out."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of the columns, learned without each part, and by all.
+
+    Attributes:
+        parts: P for each part that is left out.
+        all: P for new rows.
+    """
+
+    parts: Sequence[Root]
+    all: Root
+
+
+def metrics(ensemble: PiEnsemble, table: Table, part: Int[np.ndarray, " n"]) -> tuple[dict[str, Metric], np.ndarray]:
+    """None, and the one that π-limits have learned (`gradient_outer_product`); and this last itself.
+
+    Args:
+        ensemble: π-limits, one for each part.
+        table: Rows.
+        part: To which part each row belongs.
+    """
+    seen = [
+        gradient_outer_product(net, table.x[part != i], table.weight[part != i]) for i, net in enumerate(ensemble.nets)
+    ]
+    mean, one = np.mean(seen, 0), np.eye(table.x.shape[1])
+    return {
+        "ntk": Metric([one] * len(seen), one),
+        "ntk in the learned metric": Metric([metric_root(metric) for metric in seen], metric_root(mean)),
+    }, mean
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model, not yet fitted to all rows.
+
+    Attributes:
+        name: What it is, in words.
+        held_out: What it made of rows that it had not seen.
+        fit: To all rows; what it returns predicts outputs of new ones.
+    """
+
+    name: str
+    held_out: Float[np.ndarray, "m k"]
+    fit: Callable[[], PiEnsemble | MetricMachine]
+
+
+def candidates(
+    ensemble: PiEnsemble,
+    metrics: dict[str, Metric],
+    activation: Activation | Callable,
+    table: Table,
+    part: Int[np.ndarray, " n"],
+    rows: Int[np.ndarray, " m"],
+    judge: Callable[[Float[np.ndarray, "m k"]], float],
+) -> list[Candidate]:
+    """The π-limits, and tangent kernels in each metric.
+
+    Args:
+        ensemble: π-limits, one for each part.
+        metrics: By their names.
+        activation: φ.
+        table: Rows; their targets are centered.
+        part: To which part each row belongs.
+        rows: Those that kernels are compared on.
+        judge: How bad held-out predictions of these rows are.
+    """
+    found = [Candidate("π-limits", ensemble.held_out[rows], lambda: ensemble)]
+    few = Table(table.x[rows], table.y[rows], table.weight[rows])
+    for name, metric in metrics.items():
+        for depth in KERNEL_DEPTHS:
+            kernel = NTK(depth, activation, sigma_b=SIGMA_B)
+            ridge, held_out = best_ridge(held_out_by_ridge(kernel, metric.parts, few, part[rows]), judge)
+
+            def fit(kernel: NTK = kernel, root: Root = metric.all, ridge: float = ridge) -> MetricMachine:
+                return fit_metric_machine(kernel, root, ridge, table)
+
+            found.append(Candidate(f"{name}, depth {depth}", held_out, fit))
+    return found
+
+
+def compared_rows(n: int, random: np.random.RandomState) -> Int[np.ndarray, " m"]:
+    """All rows, or as many as kernels are compared on.
+
+    Args:
+        n: How many rows there are.
+        random: Draws them.
+    """
+    return np.arange(n) if n <= SELECTION_ROWS else np.sort(random.permutation(n)[:SELECTION_ROWS])

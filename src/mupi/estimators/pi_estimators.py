@@ -1,0 +1,393 @@
+"""`PiClassifier` and `PiRegressor`: infinitely wide networks that learn features, for tables."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from mupi.activations import ReLU
+from mupi.checks import fail, positive_int
+from mupi.estimators.candidates import LEAST_SHARE, candidates, compared_rows, metrics
+from mupi.estimators.held_out import average, mixture, parts
+from mupi.estimators.importances import gradient_outer_product
+from mupi.estimators.pi_ensemble import Loss, PiSettings, learner, pass_once, train_pi_ensemble
+from mupi.estimators.probabilities import calibrate, log_probabilities
+from mupi.estimators.table import Table, checked_columns, checked_weight, dense, standardized
+from mupi.estimators.targets import read_classes, read_numbers
+
+Judge = Callable[[Float[np.ndarray, "n k"], Table], float]
+"""Of held-out predictions and their rows: the less, the better."""
+
+
+class PiEstimator(BaseEstimator):
+    """What `PiClassifier` and `PiRegressor` have in common."""
+
+    def __init__(
+        self,
+        rank: Any = 32,
+        depth: Any = 2,
+        activation: Any = None,
+        *,
+        degree: Any = 2,
+        lr: Any = 1.0,
+        first: Any = 1.0,
+        weight_decay: Any = 1e-3,
+        batch_size: Any = 32,
+        steps: Any = None,
+        networks: Any = 4,
+        kernels: Any = True,
+        random_state: Any = None,
+        verbose: Any = False,
+    ):
+        self.rank = rank
+        self.depth = depth
+        self.activation = activation
+        self.degree = degree
+        self.lr = lr
+        self.first = first
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.steps = steps
+        self.networks = networks
+        self.kernels = kernels
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _settings(self) -> PiSettings:
+        name = type(self).__name__
+        for argument in ("rank", "depth", "degree", "batch_size") + (("steps",) if self.steps is not None else ()):
+            positive_int(f"{name}({argument}=...)", getattr(self, argument))
+        if positive_int(f"{name}(networks=...)", self.networks) < 2:
+            fail(f"{name}(networks=...)", "at least 2, each of which leaves out a part of the rows", self.networks)
+        return PiSettings(
+            self.rank, self.depth, self._activation, self.degree, self.lr, self.first, self.weight_decay,
+            self.batch_size,
+        )  # fmt: skip
+
+    @property
+    def _activation(self) -> Any:
+        return ReLU() if self.activation is None else self.activation
+
+    def _fit_models(
+        self, X: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n k"], weight: np.ndarray, loss: Loss, judge: Judge
+    ) -> tuple[Table, list[np.ndarray]]:
+        """Train and compare; the rows that were compared on, and the held-out predictions of each model that is left.
+
+        Which are left, with what shares, is up to `_shares`.
+        """
+        settings, random = self._settings(), check_random_state(self.random_state)
+        table, self._scaler = standardized(X, y, weight)
+        if len(table.x) < 2:
+            fail(f"{type(self).__name__}.fit(X)", "of two rows or more that differ", f"n_samples = {len(X)}")
+        part = parts(table.y, min(self.networks, len(table.x)), random)
+        ensemble = train_pi_ensemble(
+            settings, table, part, loss, lambda f: judge(f, table), self.steps, random,
+            Console() if self.verbose else None,
+        )  # fmt: skip
+        self.steps_, self.held_out_losses_ = ensemble.steps, np.array(ensemble.losses)
+        self._learners = ensemble.learners
+        found, metric = metrics(ensemble, table, part)
+        self._look(metric)
+        rows = compared_rows(len(table.x), random)
+        few = Table(table.x[rows], table.y[rows], table.weight[rows])
+        models = candidates(
+            ensemble, found if self.kernels else {}, self._activation, table, part, rows, lambda f: judge(f, few)
+        )
+        shares = self._shares([model.held_out for model in models], few)
+        shares = np.where(shares < LEAST_SHARE, 0, shares) / shares[shares >= LEAST_SHARE].sum()
+        self.shares_ = {model.name: float(share) for model, share in zip(models, shares, strict=True)}
+        kept = [(model, share) for model, share in zip(models, shares, strict=True) if share]
+        self._models = [(model.fit(), share) for model, share in kept]
+        return few, [model.held_out for model, _ in kept]
+
+    def _shares(self, held_out: list[np.ndarray], rows: Table) -> np.ndarray:
+        """Of each model, positive, of sum 1."""
+        raise NotImplementedError
+
+    def _pass(self, X: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n k"], weight: np.ndarray, loss: Loss) -> None:
+        """Train every π-limit on all these rows once, and leave out the kernels."""
+        settings = self._settings()
+        if not hasattr(self, "_learners"):
+            self._scaler = StandardScaler().fit(X, sample_weight=weight)
+            seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.networks)
+            rows = np.arange(len(X))
+            self._learners = tuple(learner(settings, X.shape[1], y.shape[1], rows, int(seed)) for seed in seeds)
+        kept = weight > 0
+        table = Table(np.asarray(self._scaler.transform(X[kept])), y[kept], weight[kept])
+        ensemble = pass_once(self._learners, loss, table, self.batch_size)
+        self._models, self.shares_ = [(ensemble, 1.0)], {"π-limits": 1.0}
+        self._look(np.mean([gradient_outer_product(net, table.x, table.weight) for net in ensemble.nets], 0))
+
+    def _look(self, metric: Float[np.ndarray, "d d"]) -> None:
+        """Say what columns the networks look at."""
+        self.metric_, importance = metric, metric.diagonal()
+        self.feature_importances_ = importance / (importance.sum() or 1.0)
+
+    def _rows(self, X: Any) -> Float[np.ndarray, "m d"]:
+        check_is_fitted(self)
+        return np.asarray(self._scaler.transform(checked_columns(self, X)))
+
+
+class PiClassifier(ClassifierMixin, PiEstimator):
+    """Classification by networks of infinite width that learn features.
+
+    π-limits (Yang, Santacroce & Hu 2022) at constant memory, `networks` of them side by side, each on all rows but its
+    part; training ends where what was left out is predicted best. With them are mixed tangent kernels of the same
+    columns and of the metric that the π-limits have learned (`metric_`), as of a recursive feature machine
+    (Radhakrishnan et al. 2024), the metric of a left-out row being of the network that has not seen it. Shares of the
+    mixture are those under which left-out rows are most probable, so that a table whose features pay for themselves
+    is left to the networks, and one of few rows to the kernels. Columns are standardized.
+
+    >>> import numpy as np
+    >>> from mupi.estimators import PiClassifier
+    >>> X = np.random.RandomState(0).standard_normal((600, 10))
+    >>> y = X[:, 0] * X[:, 1] > 0  # two columns of ten matter
+    >>> model = PiClassifier(random_state=0, steps=400).fit(X[:400], y[:400])
+    >>> bool(model.score(X[400:], y[400:]) > 0.9), bool(model.feature_importances_[:2].sum() > 0.8)
+    (True, True)
+
+    Args:
+        rank: r of the π-limits.
+        depth: Their hidden layers.
+        activation: φ, a `mupi.Activation` or any function; None for ReLU.
+        degree: Of their Hermite features: exact for polynomials of that degree, and near for others.
+        lr: Learning rate; it does not depend on the table's size, as nothing has a width.
+        first: The first layer's multiplier of it: what it may look at.
+        weight_decay: Of all weights.
+        batch_size: Rows a step.
+        steps: Steps of each network, at most; None for 25 passes through the rows, and 1,000 at least.
+        networks: π-limits, each of which leaves out its part of the rows.
+        kernels: Whether tangent kernels are mixed in, which take memory of the square of the number of rows.
+        random_state: Seed of parts, initial values and orders.
+        verbose: Whether to show progress in a terminal.
+
+    Attributes:
+        classes_: The labels, sorted.
+        feature_importances_: How far outputs move with each standardized column: the metric's diagonal, of sum 1.
+        metric_: E Σ_c ∇f_c ∇f_cᵀ of the π-limits: see `mupi.estimators.importances.gradient_outer_product`.
+        shares_: Of the mixture, by the model.
+        steps_: After how many steps training was best.
+        held_out_losses_: The log loss of left-out rows as training went on.
+        n_features_in_: The number of columns.
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PiClassifier":
+        """Fit to labeled rows.
+
+        Args:
+            X: An array, data frame or sparse matrix of numbers, (n, d).
+            y: A label for each row.
+            sample_weight: What each row counts; None for 1. A weight of 2 is the same as the row twice.
+
+        Raises:
+            ValueError: For entries that are not finite, targets that are no labels, or one class only.
+            FloatingPointError: If training diverges: lower ``lr``.
+        """
+        X, y = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr")
+        weight = checked_weight(self, sample_weight, X)
+        classes = read_classes(self, y, weight)
+        self.classes_, self._prior = classes.labels, classes.prior
+
+        def judge(f: np.ndarray, rows: Table) -> float:
+            return calibrate(f, self._prior, rows.y + self._prior, rows.weight)[1]
+
+        y = classes.one_hot - classes.prior
+        rows, held_out = self._fit_models(dense(X), y, weight, cross_entropy(self._prior), judge)
+        self._sharpness = [calibrate(f, self._prior, rows.y + self._prior, rows.weight)[0] for f in held_out]
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "PiClassifier":
+        """Train the π-limits on these rows once, for data that come in parts; a `fit` before is gone on from.
+
+        Nothing is held out: there are no kernels in it, and probabilities are as sharp as training made them. Columns
+        are standardized as the first part's are.
+
+        Args:
+            X: An array, data frame or sparse matrix of numbers, (n, d).
+            y: A label for each row.
+            classes: All labels there will be; needed in the first call.
+            sample_weight: What each row counts.
+
+        Raises:
+            ValueError: As `fit`; if ``classes`` are missing, or a label is none of them.
+        """
+        name, first = type(self).__name__, not hasattr(self, "_learners")
+        X, y = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr", reset=first)
+        check_classification_targets(y)
+        if first:
+            if classes is None:
+                fail(f"{name}.partial_fit(classes=...)", "all labels there will be, in the first call", None)
+            self.classes_ = np.unique(classes)
+            self._prior = np.full(len(self.classes_), 1 / len(self.classes_))
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            fail(f"{name}.partial_fit(y)", f"of the classes {self.classes_.tolist()}", unknown.tolist())
+        one_hot = (np.asarray(y)[:, None] == self.classes_).astype(np.float64)
+        weight = checked_weight(self, sample_weight, X)
+        self._pass(dense(X), one_hot - self._prior, weight, cross_entropy(self._prior))
+        self._sharpness = [1.0]
+        return self
+
+    def _shares(self, held_out: list[np.ndarray], rows: Table) -> np.ndarray:
+        y = rows.y + self._prior
+        sharpness = [calibrate(f, self._prior, y, rows.weight)[0] for f in held_out]
+        logs = [log_probabilities(f, self._prior, β) for f, β in zip(held_out, sharpness, strict=True)]
+        return mixture(np.stack([(y * np.exp(log)).sum(1) for log in logs]), rows.weight)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, in the order of ``classes_``: calibrated on rows that were left out.
+
+        Args:
+            X: Rows with the columns of `fit`.
+        """
+        x = self._rows(X)
+        return sum(
+            share * np.exp(log_probabilities(model.predict(x), self._prior, β))
+            for (model, share), β in zip(self._models, self._sharpness, strict=True)
+        )
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of `predict_proba`."""
+        return np.log(np.maximum(self.predict_proba(X), np.finfo(np.float64).tiny))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row.
+
+        Args:
+            X: Rows with the columns of `fit`.
+        """
+        best = self.predict_proba(X).argmax(1)
+        return self.classes_[best]
+
+
+class PiRegressor(RegressorMixin, MultiOutputMixin, PiEstimator):
+    """Regression by networks of infinite width that learn features: see `PiClassifier`.
+
+    The shares of its models are of least squared error on left-out rows.
+
+    >>> from sklearn.datasets import make_friedman1
+    >>> from mupi.estimators import PiRegressor
+    >>> X, y = make_friedman1(300, random_state=0)  # five columns of ten matter
+    >>> model = PiRegressor(random_state=0, steps=300).fit(X[:200], y[:200])
+    >>> bool(model.score(X[200:], y[200:]) > 0.9), bool(model.feature_importances_[:5].sum() > 0.9)
+    (True, True)
+
+    Args:
+        rank: r of the π-limits.
+        depth: Their hidden layers.
+        activation: φ, a `mupi.Activation` or any function; None for ReLU.
+        degree: Of their Hermite features: exact for polynomials of that degree, and near for others.
+        lr: Learning rate; it does not depend on the table's size, as nothing has a width.
+        first: The first layer's multiplier of it: what it may look at.
+        weight_decay: Of all weights.
+        batch_size: Rows a step.
+        steps: Steps of each network, at most; None for 25 passes through the rows, and 1,000 at least.
+        networks: π-limits, each of which leaves out its part of the rows.
+        kernels: Whether tangent kernels are mixed in, which take memory of the square of the number of rows.
+        random_state: Seed of parts, initial values and orders.
+        verbose: Whether to show progress in a terminal.
+
+    Attributes:
+        feature_importances_: How far outputs move with each standardized column: the metric's diagonal, of sum 1.
+        metric_: E Σ_c ∇f_c ∇f_cᵀ of the π-limits: see `mupi.estimators.importances.gradient_outer_product`.
+        shares_: Of the average, by the model.
+        steps_: After how many steps training was best.
+        held_out_losses_: The squared error of left-out rows as training went on, in units of the targets' variance.
+        n_features_in_: The number of columns.
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PiRegressor":
+        """Fit to rows with numbers, integers too.
+
+        Args:
+            X: An array, data frame or sparse matrix of numbers, (n, d).
+            y: Numbers (n,), or several outputs (n, k).
+            sample_weight: What each row counts; None for 1. A weight of 2 is the same as the row twice.
+
+        Raises:
+            ValueError: For entries that are not finite.
+            FloatingPointError: If training diverges: lower ``lr``.
+        """
+        X, y = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr", y_numeric=True, multi_output=True)
+        weight = checked_weight(self, sample_weight, X)
+        values, self._units = read_numbers(y, weight)
+        self._fit_models(dense(X), values, weight, half_square, mean_square)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PiRegressor":
+        """Train the π-limits on these rows once, for data that come in parts; a `fit` before is gone on from.
+
+        Nothing is held out, and there are no kernels in it. Columns and targets are standardized as the first part's
+        are.
+
+        Args:
+            X: An array, data frame or sparse matrix of numbers, (n, d).
+            y: Numbers (n,), or several outputs (n, k).
+            sample_weight: What each row counts.
+
+        Raises:
+            ValueError: As `fit`; for other columns or outputs than before.
+        """
+        first = not hasattr(self, "_learners")
+        X, y = validate_data(
+            self, X, y, dtype=np.float64, accept_sparse="csr", y_numeric=True, multi_output=True, reset=first
+        )
+        weight = checked_weight(self, sample_weight, X)
+        if first:
+            _, self._units = read_numbers(y, weight)
+        y = np.asarray(y, np.float64).reshape(len(y), -1)
+        if y.shape[1] != len(self._units.mean):
+            fail(f"{type(self).__name__}.partial_fit(y)", f"of {len(self._units.mean)} outputs, as before", y.shape[1])
+        self._pass(dense(X), (y - self._units.mean) / self._units.std, weight, half_square)
+        return self
+
+    def _shares(self, held_out: list[np.ndarray], rows: Table) -> np.ndarray:
+        return average(np.stack(held_out), rows.y, rows.weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The mean of a target at each row.
+
+        Args:
+            X: Rows with the columns of `fit`.
+        """
+        x = self._rows(X)
+        return self._units.own(sum(share * model.predict(x) for model, share in self._models))
+
+
+def cross_entropy(prior: Float[np.ndarray, " k"]) -> Loss:
+    """−Σ_c y_c log p_c for p ∝ prior·e^f, of targets less the prior.
+
+    Args:
+        prior: Shares of the classes.
+    """
+    shares = torch.from_numpy(prior).float()
+    logs = shares.log()
+
+    def loss(f: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        return -(weight * ((y + shares) * torch.log_softmax(logs + f, 1)).sum(1)).sum()
+
+    return loss
+
+
+def half_square(f: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """½ |f − y|²."""
+    return 0.5 * (weight * (f - y).square().sum(1)).sum()
+
+
+def mean_square(f: Float[np.ndarray, "n k"], rows: Table) -> float:
+    """The weighted mean of squared errors."""
+    return float(rows.weight @ np.square(f - rows.y).sum(1) / rows.weight.sum())

@@ -1,0 +1,139 @@
+"""Classifiers for tables, each with its columns prepared and its settings chosen on inner folds as is usual for it."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
+
+from mupi.data.keel import KeelTable
+from mupi.estimators import PiClassifier, NNGPClassifier, NTKClassifier
+
+MethodName = Literal["pi-limit", "ntk", "nngp", "forest", "svm", "boosting", "mlp", "xrfm"]
+
+INNER_FOLDS = 3
+"""On which settings are chosen."""
+
+SHOWN: dict[str, str] = {
+    "pi-limit": "π-limit",
+    "ntk": "NTK",
+    "nngp": "NNGP",
+    "forest": "random forest",
+    "svm": "RBF-SVM",
+    "boosting": "gradient boosting",
+    "mlp": "scikit-learn's MLP",
+    "xrfm": "xRFM",
+}
+
+
+class Xrfm(ClassifierMixin, BaseEstimator):
+    """xRFM (Beaglehole et al. 2025) with the convention of scikit-learn, settings chosen on a fifth of the rows.
+
+    As its documentation advises: standardized columns, a Laplace kernel of Euclidean or ℓ_p distances, bandwidth,
+    exponent and ridge from a small grid, at its own number of iterations.
+
+    Args:
+        seed: Of the rows that are held out.
+    """
+
+    def __init__(self, seed: int = 0):
+        self.seed = seed
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "Xrfm":
+        """Choose settings, and keep the model that predicts held-out rows best."""
+        self.classes_, code = np.unique(y, return_inverse=True)
+        parts = train_test_split(
+            X.astype(np.float32), code, test_size=0.2, random_state=self.seed, stratify=_strata(code)
+        )
+        x, held_out, y, answers = parts
+        made: Any = import_module("xrfm").xRFM
+        best = -1.0
+        for kernel in ("l2_high_dim", "l1"):
+            for bandwidth in (3.0, 10.0, 30.0):
+                for reg in (1e-3, 1e-1):
+                    settings = {
+                        "model": {"kernel": kernel, "bandwidth": bandwidth, "exponent": 1.0, "bandwidth_mode": "adaptive"},
+                        "fit": {"reg": reg, "iters": 3, "verbose": False, "early_stop_rfm": True},
+                    }  # fmt: skip
+                    model = made(
+                        settings, device="cpu", tuning_metric="accuracy", verbose=False, random_state=self.seed
+                    )
+                    model.fit(x, y[:, None], held_out, answers[:, None])
+                    score = float((np.asarray(model.predict(held_out)).ravel() == answers).mean())
+                    if score > best:
+                        best, self._model = score, model
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Classes."""
+        return self.classes_[np.asarray(self._model.predict(X.astype(np.float32))).ravel().astype(int)]
+
+
+def _strata(code: np.ndarray) -> np.ndarray | None:
+    """Classes to draw alike, unless one has a single row."""
+    return code if np.bincount(code).min() > 1 else None
+
+
+def xrfm_is_there() -> bool:
+    """Whether the package xrfm can be imported."""
+    try:
+        import_module("xrfm")
+    except ImportError:
+        return False
+    return True
+
+
+def _grid(model: BaseEstimator, **values: Any) -> GridSearchCV:
+    return GridSearchCV(model, values, cv=INNER_FOLDS)
+
+
+def _classifiers(d: int, seed: int) -> dict[str, Callable[[], Any]]:
+    """How each method is made for tables of d prepared columns."""
+    return {
+        "pi-limit": lambda: PiClassifier(random_state=seed),
+        "ntk": lambda: NTKClassifier(random_state=seed),
+        "nngp": lambda: NNGPClassifier(random_state=seed),
+        "forest": lambda: _grid(RandomForestClassifier(300, random_state=seed), max_features=["sqrt", 0.5]),
+        "svm": lambda: _grid(SVC(), C=[0.1, 1, 10, 100, 1000], gamma=[g / d for g in (0.01, 0.1, 1.0, 10.0)]),
+        "boosting": lambda: _grid(
+            HistGradientBoostingClassifier(random_state=seed, early_stopping=False),
+            learning_rate=[0.05, 0.2], max_leaf_nodes=[4, 16],
+        ),
+        "mlp": lambda: _grid(
+            MLPClassifier((256, 256), early_stopping=True, n_iter_no_change=15, random_state=seed),
+            alpha=[1e-4, 1e-1], learning_rate_init=[1e-3, 5e-3],
+        ),
+        "xrfm": lambda: Xrfm(seed),
+    }  # fmt: skip
+
+
+def pipeline(name: str, table: KeelTable, seed: int) -> Any:
+    """The method with its columns: missing numbers are means, missing words the most frequent one, words one-hot.
+
+    Args:
+        name: Of the method.
+        table: To know which columns are numbers.
+        seed: Of whatever the method draws.
+    """
+    p, q = table.numbers.shape[1], table.categories.shape[1]
+    columns = make_column_transformer(
+        (SimpleImputer(keep_empty_features=True), list(range(p))),
+        (
+            make_pipeline(
+                SimpleImputer(missing_values=None, strategy="most_frequent", keep_empty_features=True),
+                OneHotEncoder(handle_unknown="ignore", drop="if_binary", sparse_output=False),
+            ),
+            list(range(p, p + q)),
+        ),
+    )
+    words = sum(max(1, len(set(column)) - (len(set(column)) == 2)) for column in table.categories.T)
+    return make_pipeline(columns, StandardScaler(), _classifiers(p + words, seed)[name]())

