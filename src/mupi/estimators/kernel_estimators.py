@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mupi.activations import ReLU
 from mupi.checks import fail, positive_int
-from mupi.estimators.kernel_machine import Judged, Judge, fit_kernel_machine
+from mupi.estimators.kernel_machine import Judge, Judged, fit_kernel_machine
 from mupi.estimators.leave_one_out import LeftOut
 from mupi.estimators.probabilities import calibrate, log_probabilities
 from mupi.estimators.table import Table, checked_columns, checked_weight, dense, standardized
@@ -52,6 +52,8 @@ class KernelEstimator(BaseEstimator):
         depths = [positive_int(f"{name}(depth=...)", depth) for depth in depths]
         if not depths:
             fail(f"{name}(depth=...)", "a number of hidden layers, or several to choose from", self.depth)
+        if self.ridge is not None and not (isinstance(self.ridge, int | float) and 0 < self.ridge < math.inf):
+            fail(f"{name}(ridge=...)", "a finite number > 0, or None to choose it", self.ridge)
         activation = ReLU() if self.activation is None else self.activation
         kernels = [self._kernel(depth, activation, sigma_b=SIGMA_B) for depth in depths]
         table, self._scaler = standardized(X, y, weight)

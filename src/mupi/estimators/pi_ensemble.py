@@ -1,4 +1,4 @@
-"""π-limits trained side by side, each without a part of the table, stopped where what was left out is predicted best."""
+"""π-limits trained side by side, each without a part of the table, until what was left out is predicted best."""
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
@@ -25,7 +25,7 @@ LOOKS = 60
 """How often held-out rows are predicted in training, at most."""
 
 PATIENCE = 24
-"""Training ends when so many looks in a row have found nothing better: curves of small tables have more than one dip."""
+"""Training ends when so many looks in a row have found nothing better: curves of small tables have several dips."""
 
 LEARNED = 0.98
 """But not before something has been learned, the loss being below this share of what it was at first: features of high
@@ -136,7 +136,7 @@ class PiEnsemble:
     def predict(self, x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m k"]:
         """The mean of all nets' outputs for standardized rows."""
         blocks = torch.from_numpy(x).float().split(1024)
-        return torch.cat([sum(net(rows) for net in self.nets) / len(self.nets) for rows in blocks]).double().numpy()
+        return torch.cat([torch.stack([net(rows) for net in self.nets]).mean(0) for rows in blocks]).double().numpy()
 
 
 def train_pi_ensemble(
@@ -151,8 +151,8 @@ def train_pi_ensemble(
 ) -> PiEnsemble:
     """One π-limit for each part of the rows, which it does not see; all stop where these are predicted best.
 
-    How all rows are predicted, each by the net that has not seen it, is measured `LOOKS` times at the most; training ends
-    when `PATIENCE` of them have found nothing better.
+    How all rows are predicted, each by the net that has not seen it, is measured `LOOKS` times at the most; training
+    ends when `PATIENCE` of them have found nothing better.
 
     Args:
         settings: How nets are made and trained.

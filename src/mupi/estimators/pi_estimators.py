@@ -255,10 +255,11 @@ class PiClassifier(ClassifierMixin, PiEstimator):
             X: Rows with the columns of `fit`.
         """
         x = self._rows(X)
-        return sum(
+        probabilities = [
             share * np.exp(log_probabilities(model.predict(x), self._prior, β))
             for (model, share), β in zip(self._models, self._sharpness, strict=True)
-        )
+        ]
+        return np.sum(probabilities, 0)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of `predict_proba`."""
@@ -365,7 +366,7 @@ class PiRegressor(RegressorMixin, MultiOutputMixin, PiEstimator):
             X: Rows with the columns of `fit`.
         """
         x = self._rows(X)
-        return self._units.own(sum(share * model.predict(x) for model, share in self._models))
+        return self._units.own(np.sum([share * model.predict(x) for model, share in self._models], 0))
 
 
 def cross_entropy(prior: Float[np.ndarray, " k"]) -> Loss:

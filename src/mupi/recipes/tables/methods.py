@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
 from mupi.data.keel import KeelTable
-from mupi.estimators import PiClassifier, NNGPClassifier, NTKClassifier
+from mupi.estimators import NNGPClassifier, NTKClassifier, PiClassifier
 
 MethodName = Literal["pi-limit", "ntk", "nngp", "forest", "svm", "boosting", "mlp", "xrfm"]
 
@@ -51,22 +51,22 @@ class Xrfm(ClassifierMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: np.ndarray) -> "Xrfm":
         """Choose settings, and keep the model that predicts held-out rows best."""
         self.classes_, code = np.unique(y, return_inverse=True)
-        parts = train_test_split(
-            X.astype(np.float32), code, test_size=0.2, random_state=self.seed, stratify=_strata(code)
-        )
-        x, held_out, y, answers = parts
+        rows = np.arange(len(code))
+        seen, left = train_test_split(rows, test_size=0.2, random_state=self.seed, stratify=_strata(code))
+        X = X.astype(np.float32)
+        x, held_out, y, answers = X[seen], X[left], code[seen], code[left]
         made: Any = import_module("xrfm").xRFM
         best = -1.0
         for kernel in ("l2_high_dim", "l1"):
             for bandwidth in (3.0, 10.0, 30.0):
                 for reg in (1e-3, 1e-1):
-                    settings = {
-                        "model": {"kernel": kernel, "bandwidth": bandwidth, "exponent": 1.0, "bandwidth_mode": "adaptive"},
-                        "fit": {"reg": reg, "iters": 3, "verbose": False, "early_stop_rfm": True},
-                    }  # fmt: skip
                     model = made(
-                        settings, device="cpu", tuning_metric="accuracy", verbose=False, random_state=self.seed
-                    )
+                        {
+                            "model": {"kernel": kernel, "bandwidth": bandwidth, "bandwidth_mode": "adaptive"},
+                            "fit": {"reg": reg, "iters": 3, "verbose": False, "early_stop_rfm": True},
+                        },
+                        device="cpu", tuning_metric="accuracy", verbose=False, random_state=self.seed,
+                    )  # fmt: skip
                     model.fit(x, y[:, None], held_out, answers[:, None])
                     score = float((np.asarray(model.predict(held_out)).ravel() == answers).mean())
                     if score > best:
@@ -98,6 +98,7 @@ def _grid(model: BaseEstimator, **values: Any) -> GridSearchCV:
 
 def _classifiers(d: int, seed: int) -> dict[str, Callable[[], Any]]:
     """How each method is made for tables of d prepared columns."""
+    no: Any = False  # which scikit-learn's annotation of early_stopping does not know
     return {
         "pi-limit": lambda: PiClassifier(random_state=seed),
         "ntk": lambda: NTKClassifier(random_state=seed),
@@ -105,7 +106,7 @@ def _classifiers(d: int, seed: int) -> dict[str, Callable[[], Any]]:
         "forest": lambda: _grid(RandomForestClassifier(300, random_state=seed), max_features=["sqrt", 0.5]),
         "svm": lambda: _grid(SVC(), C=[0.1, 1, 10, 100, 1000], gamma=[g / d for g in (0.01, 0.1, 1.0, 10.0)]),
         "boosting": lambda: _grid(
-            HistGradientBoostingClassifier(random_state=seed, early_stopping=False),
+            HistGradientBoostingClassifier(random_state=seed, early_stopping=no),
             learning_rate=[0.05, 0.2], max_leaf_nodes=[4, 16],
         ),
         "mlp": lambda: _grid(
@@ -124,12 +125,13 @@ def pipeline(name: str, table: KeelTable, seed: int) -> Any:
         table: To know which columns are numbers.
         seed: Of whatever the method draws.
     """
+    unknown: Any = None  # likewise
     p, q = table.numbers.shape[1], table.categories.shape[1]
     columns = make_column_transformer(
         (SimpleImputer(keep_empty_features=True), list(range(p))),
         (
             make_pipeline(
-                SimpleImputer(missing_values=None, strategy="most_frequent", keep_empty_features=True),
+                SimpleImputer(missing_values=unknown, strategy="most_frequent", keep_empty_features=True),
                 OneHotEncoder(handle_unknown="ignore", drop="if_binary", sparse_output=False),
             ),
             list(range(p, p + q)),

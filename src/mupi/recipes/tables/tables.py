@@ -59,8 +59,8 @@ class TablesConfig:
     def __post_init__(self):
         for name in ("most_rows", "repeats"):
             positive_int(f"--{name.replace('_', '-')}", getattr(self, name))
-        if len(set(self.models)) < 2 or len(set(self.models)) < len(self.models):
-            fail("--models", "at least two, each once", " ".join(self.models))
+        if len(set(self.models)) < 3 or len(set(self.models)) < len(self.models):
+            fail("--models", "at least three, each once", " ".join(self.models))
 
 
 def tables(config: TablesConfig) -> Comparison:
