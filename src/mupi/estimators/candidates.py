@@ -19,7 +19,7 @@ from mupi.estimators.metric_machine import (
 )
 from mupi.estimators.pi_ensemble import PiEnsemble
 from mupi.estimators.table import Table
-from mupi.nets import NTK
+from mupi.nets import NNGP
 
 SIGMA_B = 0.3
 """Of a kernel's biases, beside σ_w = √2."""
@@ -56,8 +56,8 @@ def metrics(ensemble: PiEnsemble, table: Table, part: Int[np.ndarray, " n"]) -> 
     ]
     mean, one = np.mean(seen, 0), np.eye(table.x.shape[1])
     return {
-        "ntk": Metric([one] * len(seen), one),
-        "ntk in the learned metric": Metric([metric_root(metric) for metric in seen], metric_root(mean)),
+        "NNGP": Metric([one] * len(seen), one),
+        "NNGP in the learned metric": Metric([metric_root(metric) for metric in seen], metric_root(mean)),
     }, mean
 
 
@@ -85,7 +85,10 @@ def candidates(
     rows: Int[np.ndarray, " m"],
     judge: Callable[[Float[np.ndarray, "m k"]], float],
 ) -> list[Candidate]:
-    """The π-limits, and tangent kernels in each metric.
+    """The π-limits, and kernels of infinitely wide networks that do not learn, in each metric.
+
+    Those at the start (`mupi.NNGP`): on 26 of KEEL's tables left-out training rows are predicted better by them than by
+    tangent kernels, on 16, with a log loss that is 5 % smaller in the geometric mean.
 
     Args:
         ensemble: π-limits, one for each part.
@@ -100,10 +103,10 @@ def candidates(
     few = Table(table.x[rows], table.y[rows], table.weight[rows])
     for name, metric in metrics.items():
         for depth in KERNEL_DEPTHS:
-            kernel = NTK(depth, activation, sigma_b=SIGMA_B)
+            kernel = NNGP(depth, activation, sigma_b=SIGMA_B)
             ridge, held_out = best_ridge(held_out_by_ridge(kernel, metric.parts, few, part[rows]), judge)
 
-            def fit(kernel: NTK = kernel, root: Root = metric.all, ridge: float = ridge) -> MetricMachine:
+            def fit(kernel: NNGP = kernel, root: Root = metric.all, ridge: float = ridge) -> MetricMachine:
                 return fit_metric_machine(kernel, root, ridge, table)
 
             found.append(Candidate(f"{name}, depth {depth}", held_out, fit))

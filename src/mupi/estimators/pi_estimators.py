@@ -146,8 +146,8 @@ class PiClassifier(ClassifierMixin, PiEstimator):
     """Classification by networks of infinite width that learn features.
 
     π-limits (Yang, Santacroce & Hu 2022) at constant memory, `networks` of them side by side, each on all rows but its
-    part; training ends where what was left out is predicted best. With them are mixed tangent kernels of the same
-    columns and of the metric that the π-limits have learned (`metric_`), as of a recursive feature machine
+    part; training ends where what was left out is predicted best. With them are mixed kernels at infinite width of the
+    same columns and of the metric that the π-limits have learned (`metric_`), as of a recursive feature machine
     (Radhakrishnan et al. 2024), the metric of a left-out row being of the network that has not seen it. Shares of the
     mixture are those under which left-out rows are most probable, so that a table whose features pay for themselves
     is left to the networks, and one of few rows to the kernels. Columns are standardized.
@@ -171,7 +171,7 @@ class PiClassifier(ClassifierMixin, PiEstimator):
         batch_size: Rows a step.
         steps: Steps of each network, at most; None for 25 passes through the rows, and 1,000 at least.
         networks: π-limits, each of which leaves out its part of the rows.
-        kernels: Whether tangent kernels are mixed in, which take memory of the square of the number of rows.
+        kernels: Whether kernels (`mupi.NNGP`) are mixed in, which take memory of the square of the number of rows.
         random_state: Seed of parts, initial values and orders.
         verbose: Whether to show progress in a terminal.
 
@@ -298,7 +298,7 @@ class PiRegressor(RegressorMixin, MultiOutputMixin, PiEstimator):
         batch_size: Rows a step.
         steps: Steps of each network, at most; None for 25 passes through the rows, and 1,000 at least.
         networks: π-limits, each of which leaves out its part of the rows.
-        kernels: Whether tangent kernels are mixed in, which take memory of the square of the number of rows.
+        kernels: Whether kernels (`mupi.NNGP`) are mixed in, which take memory of the square of the number of rows.
         random_state: Seed of parts, initial values and orders.
         verbose: Whether to show progress in a terminal.
 
