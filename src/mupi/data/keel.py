@@ -1,4 +1,4 @@
-"""The 43 balanced classification tables of KEEL (Alcalá-Fdez et al. 2011), most of them from the UCI repository."""
+"""The 43 balanced classification tables of KEEL (see docs/references.md), most of them from the UCI repository."""
 
 import csv
 from dataclasses import dataclass

@@ -154,10 +154,10 @@ class PiClassifier(ClassifierMixin, PiEstimator):
 
     >>> import numpy as np
     >>> from mupi.estimators import PiClassifier
-    >>> X = np.random.RandomState(0).standard_normal((600, 10))
-    >>> y = X[:, 0] * X[:, 1] > 0  # two columns of ten matter
-    >>> model = PiClassifier(random_state=0, steps=400).fit(X[:400], y[:400])
-    >>> bool(model.score(X[400:], y[400:]) > 0.9), bool(model.feature_importances_[:2].sum() > 0.8)
+    >>> X = np.random.RandomState(0).standard_normal((500, 8))
+    >>> y = X[:, 0] * X[:, 1] > 0  # two columns of eight matter
+    >>> model = PiClassifier(rank=8, networks=2, steps=200, random_state=0).fit(X[:300], y[:300])
+    >>> bool(model.score(X[300:], y[300:]) > 0.9), bool(model.feature_importances_[:2].sum() > 0.9)
     (True, True)
 
     Args:
@@ -283,7 +283,7 @@ class PiRegressor(RegressorMixin, MultiOutputMixin, PiEstimator):
     >>> from sklearn.datasets import make_friedman1
     >>> from mupi.estimators import PiRegressor
     >>> X, y = make_friedman1(300, random_state=0)  # five columns of ten matter
-    >>> model = PiRegressor(random_state=0, steps=300).fit(X[:200], y[:200])
+    >>> model = PiRegressor(rank=8, networks=2, steps=100, random_state=0).fit(X[:200], y[:200])
     >>> bool(model.score(X[200:], y[200:]) > 0.9), bool(model.feature_importances_[:5].sum() > 0.9)
     (True, True)
 
