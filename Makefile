@@ -44,6 +44,7 @@ check: env
 	$(BIN)/pytest -q tests/test_layering.py
 
 # The documentation, in site/. Tutorials are executed where they have changed: .cache/ keeps the others' outputs.
+# MUPI_EXECUTE_TUTORIALS=false leaves outputs out, which takes seconds.
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 

@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 from griffe import Extension
+from jupyter_client.connect import ConnectionFileMixin
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = re.compile(r"^(?P<indent> *)>>> .*(?:\n(?P=indent).*\S.*)*", re.MULTILINE)
 NAME = re.compile(r"(?<![\[`])`(mupi(?:\.\w+)+)`(?![\]`])")
+TO_A_SOURCE = re.compile(r'href="(?!https?:)([^"#]+)\.(?:md|py)(#[^"]*)?"')
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -30,6 +32,16 @@ class Docstrings(Extension):
         """Rewrite the docstring of an object that was read."""
         if obj.docstring:
             obj.docstring.value = linked(EXAMPLE.sub(fenced, obj.docstring.value))
+
+
+def on_startup(**_) -> None:
+    """Tutorials' kernels talk through files of this machine, not through ports."""
+    ConnectionFileMixin.transport.default_value = "ipc"
+
+
+def on_page_content(html: str, page, **_) -> str:
+    """Links of tutorials, which MkDocs does not see, lead to pages."""
+    return TO_A_SOURCE.sub(r'href="\1.html\2"', html) if page.file.src_uri.startswith("tutorials/") else html
 
 
 def on_page_markdown(markdown: str, page, **_) -> str:

@@ -1,12 +1,15 @@
 """The documentation's pages: their code runs, their links lead somewhere, every public name is on one."""
 
 import re
+import runpy
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
+import matplotlib
 import pytest
 import torch
+from matplotlib import pyplot
 from pymdownx.slugs import slugify
 
 import mupi
@@ -14,7 +17,8 @@ import mupi
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CHANGELOG.md"]
+TUTORIALS = sorted((DOCS / "tutorials").glob("*.py"))
+TEXTS = [*PAGES, *TUTORIALS, ROOT / "README.md", ROOT / "CHANGELOG.md"]
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 SLUG = slugify(case="lower")
 
@@ -45,6 +49,14 @@ def test_the_code_of_a_page_runs_in_order(page, unchecked):
     shared: dict = {"__name__": "page"}
     for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         exec(compile(block, name(page), "exec"), shared)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TUTORIALS, ids=name)
+def test_a_tutorial_runs_and_its_assertions_hold(path, unchecked):
+    with matplotlib.rc_context({"backend": "agg"}):
+        runpy.run_path(str(path))
+        pyplot.close("all")
 
 
 def anchors(path):
@@ -93,7 +105,7 @@ def test_every_public_name_is_on_a_page_of_the_api():
 def test_the_navigation_has_every_page():
     configured = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]
     assert set(re.findall(r"[\w/-]+\.(?:md|py)", configured)) == {
-        path.relative_to(DOCS).as_posix() for path in [*PAGES, *(DOCS / "tutorials").glob("*.py")]
+        path.relative_to(DOCS).as_posix() for path in [*PAGES, *TUTORIALS]
     }
 
 
