@@ -340,3 +340,11 @@ def test_the_best_rate_stays_as_the_network_becomes_deeper(optimizer, rates):
         found = swept(read, optimizer, rates, scaling)
         assert found.verdict is not TransferVerdict.FAILS, found.explain()
         assert abs(found.drift.value) < 0.5 * abs(plain.drift.value), found.explain()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_a_deep_network_passes_the_check_over_width(both, optimizer):
+    lr = 0.1 if optimizer is torch.optim.SGD else 1e-2
+    result = both[1].check(*DATA, optimizer=optimizer, lr=lr, widths=(16, 32, 64, 128), seeds=3)
+    assert result.passed, result.explain()

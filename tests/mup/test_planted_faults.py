@@ -96,10 +96,11 @@ def test_an_epsilon_of_adam_that_is_too_large():
         for group in groups:
             group["eps"] = 1e-2
 
-    right = verdict(range(-8, 1), torch.optim.AdamW, eps=1e-2)
-    wrong = verdict(range(-8, 1), torch.optim.AdamW, plant=constant)
-    # Four seeds leave the cost of the right one between −3 and 5.3 %, which is no verdict.
-    assert right.verdict is not TransferVerdict.FAILS, right.explain()
+    # In whole octaves four seeds leave the cost of the right one between −3 and 5.3 %, which is no verdict.
+    rates = [k / 2 for k in range(-12, 0)]
+    right = verdict(rates, torch.optim.AdamW, eps=1e-2)
+    wrong = verdict(rates, torch.optim.AdamW, plant=constant)
+    assert right.passed, right.explain()
     assert wrong.verdict is TransferVerdict.FAILS, wrong.explain()
     assert wrong.drift.value > 0.5
 
