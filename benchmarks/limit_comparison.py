@@ -222,14 +222,15 @@ def report(sizes: Sizes, title: str, marks: list[int], losses: Callable[[Tensor]
 
 
 def truncation(sizes: Sizes, found: Trained) -> str:
-    """What a larger tolerance does to f, and what this one does if the error is as its square."""
+    """What a larger tolerance does to f, and what this one does if its error is as a power of it from 1 to 2."""
     one, other = found.limits[sizes.tolerance], found.limits[sizes.coarse]
     noise = one.var(0) / len(one) + other.var(0) / len(other)
     size = max(float(((other.mean(0) - one.mean(0)).square() - noise)[1:].mean()), 0.0) ** 0.5
-    scaled = size * sizes.tolerance**2 / (sizes.coarse**2 - sizes.tolerance**2)
+    more, less = (size / ((sizes.coarse / sizes.tolerance) ** power - 1) for power in (1, 2))
     return (
-        f"tolerance {sizes.coarse:g} moves f by {size:.4f} (root mean square), {sizes.tolerance:g}, if as its square, "
-        f"by {scaled:.4f}; the difference has a sampling error of {float(noise[1:].mean()) ** 0.5:.4f}"
+        f"tolerance {sizes.coarse:g} moves f by {size:.4f} (root mean square) from where {sizes.tolerance:g} has it; "
+        f"{sizes.tolerance:g}, if its error is as a power of it from 2 to 1, by {less:.4f} to {more:.4f}; the "
+        f"difference has a sampling error of {float(noise[1:].mean()) ** 0.5:.4f}"
     )
 
 

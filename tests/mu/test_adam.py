@@ -135,7 +135,7 @@ def test_a_saved_limit_goes_on_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize(("tolerance", "dtype"), [(0.3, torch.float64), (0.02, torch.float32)])
 def test_fewer_directions_and_fewer_digits_move_outputs_by_little(tolerance, dtype):
-    """What is not followed of a vector has a square of at most tolerance², which is what outputs are moved by."""
+    """What is not followed of a vector is at most that share of it; smooth networks' outputs move by its square."""
     arch, (x, y) = perceptron(3, 2, 2, TANH), (randn(5, 3), randn(5, 2, seed=1))
 
     def trained(**kwargs):
