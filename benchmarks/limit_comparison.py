@@ -2,7 +2,8 @@
 
 What is trained is kept in a folder, a file for each network and each pair of replicates of the limit; the same command
 goes on from there after Ctrl-C. Of each step: the root mean square over networks and outputs of f_n − f_∞, less the
-limit's own error, its power of n, which is −½ if this is the limit of those, and how far the mean over the widest
+limit's own error, and its power of n, which is −½ if this is the limit of those; the same power of f_n − its mean over
+networks ("its own"), which the limit has no part in; and how far the mean over the widest
 networks is from the limit, in standard errors of the difference.
 """
 
@@ -152,12 +153,14 @@ class Comparison:
 
     Attributes:
         gaps: By width, in squares, of each network at each step, less the limit's error: (seeds, steps).
+        spreads: The same of f_n − its mean over networks of that width, which the limit has no part in.
         error: Standard error of the limit by step, root mean square over outputs.
         deviations: (mean of the widest − limit)/standard error of the difference: (steps, outputs).
         size: Of the limit's outputs by step.
     """
 
     gaps: dict[int, Tensor]
+    spreads: dict[int, Tensor]
     error: Tensor
     deviations: Tensor
     size: Tensor
@@ -168,19 +171,21 @@ class Comparison:
         exact, variance = replicates.mean(0), replicates.var(0) / len(replicates)
         error = variance.mean(1)
         gaps = {n: ((f - exact).square().mean(2) - error).clamp_min(1e-30) for n, f in nets.items()}
+        spreads = {n: (f - f.mean(0)).square().mean(2) * len(f) / max(1, len(f) - 1) for n, f in nets.items()}
         widest = nets[max(nets)]
         # The same for all outputs of a step: of a few networks each for itself it would be known badly.
         spread = (widest.var(0) / len(widest) + variance).mean(1, keepdim=True).sqrt()
-        return Comparison(gaps, error.sqrt(), (widest.mean(0) - exact) / spread, exact.square().mean(1).sqrt())
+        return Comparison(gaps, spreads, error.sqrt(), (widest.mean(0) - exact) / spread, exact.square().mean(1).sqrt())
 
     def gap(self, n: int, steps: slice) -> float:
         """Root mean square over networks and some steps."""
         return float(self.gaps[n][:, steps].mean().sqrt())
 
-    def law(self, steps: slice) -> PowerLaw:
-        """Of root mean squares over some steps, one for each network."""
-        sizes = tuple(tuple(gap[:, steps].mean(1).sqrt().tolist()) for gap in self.gaps.values())
-        return PowerLaw("|f − f_∞|", "output", tuple(self.gaps), sizes)
+    def law(self, steps: slice, spread: bool = False) -> PowerLaw:
+        """Of root mean squares over some steps, one for each network: of gaps, or of spreads."""
+        squares = self.spreads if spread else self.gaps
+        sizes = tuple(tuple(of_width[:, steps].mean(1).sqrt().tolist()) for of_width in squares.values())
+        return PowerLaw("|f − f_∞|", "output", tuple(squares), sizes)
 
 
 def report(sizes: Sizes, title: str, marks: list[int], losses: Callable[[Tensor], Tensor], found: Trained) -> None:
@@ -197,15 +202,16 @@ def report(sizes: Sizes, title: str, marks: list[int], losses: Callable[[Tensor]
     compared, steps = Comparison.of(found.nets, replicates), replicates.shape[1]
     what = f"{title}: limit of {len(replicates)} × {sizes.samples:,} samples, tolerance {sizes.tolerance:g}"
     widths = (f"n = {n:,}" for n in found.nets)
-    table = Table("step", "f_∞", *widths, "power of n", "error of f_∞", "z, rms", "|z| < 3", title=what)
+    table = Table("step", "f_∞", *widths, "power of n", "its own", "error of f_∞", "z, rms", "|z| < 3", title=what)
     rows = [(str(t), slice(t, t + 1)) for t in dict.fromkeys([*marks, steps - 1]) if t < steps]
     for name, part in [*rows, (f"1 to {steps - 1}", slice(1, None))]:
-        law, z = compared.law(part), compared.deviations[part]
+        law, own, z = compared.law(part), compared.law(part, spread=True), compared.deviations[part]
         table.add_row(
             name,
             f"{compared.size[part].mean():.3f}",
             *(f"{compared.gap(n, part):.4f}" for n in found.nets),
             f"{law.slope:+.3f} ± {law.half_width:.3f}",
+            f"{own.slope:+.3f} ± {own.half_width:.3f}",
             f"{compared.error[part].square().mean().sqrt():.4f}",
             f"{z.square().mean().sqrt():.2f}",
             f"{(z.abs() < 3).double().mean():.1%}",
@@ -256,12 +262,17 @@ def draw(
     top = 1.4 * max(compared.gap(widths[0], slice(t, t + 1)) for t in marks)
     gap.plot(widths, [top * (n / widths[0]) ** -0.5 for n in widths], "k:", label="n^−½")
     gap.set(xscale="log", yscale="log", xlabel="width n", ylabel="root mean square of f − limit")
-    gap.legend(fontsize=7)
+    gap.set_xticks(widths, [f"{n:,}" for n in widths], fontsize=7)
+    gap.minorticks_off()
+    gap.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
     steps = range(1, found.limits[sizes.tolerance].shape[1])
     laws = [compared.law(slice(t, t + 1)) for t in steps]
     slopes, halves = torch.tensor([law.slope for law in laws]), torch.tensor([law.half_width for law in laws])
     power.fill_between(steps, slopes - halves, slopes + halves, alpha=0.3, lw=0)
-    power.plot(steps, slopes, lw=1.2)
+    power.plot(steps, slopes, lw=1.2, label="f_n − limit")
+    own = [compared.law(slice(t, t + 1), spread=True).slope for t in steps]
+    power.plot(steps, own, lw=0.9, color="tab:gray", label="f_n − mean over networks")
+    power.legend(fontsize=7)
     power.axhline(-0.5, color="k", ls=":")
     power.set(xlabel="step", ylabel="power of n, 95 % interval", ylim=(-1, 0.25))
     path = sizes.figure or sizes.out / "limit.png"
