@@ -43,7 +43,8 @@ class MuLimit:
     centred inside the loss: with f̃ the perceptron's output, f = f̃ − f̃_0 is what the loss takes and what is given here,
     so that SGD descends L(f̃ − f̃_0, y). That is not the change f̃ − f̃_0 of a network trained on L(f̃, y), whose gradients
     depend on f̃_0, a Gaussian process in the limit. Only with the squared distance are the two alike: there the change
-    is f for the targets y − f̃_0(x).
+    is f for the targets y − f̃_0(x), and f̃ a Gaussian process at all times, whose mean and covariance are those of
+    ``mupi.KernelDynamics(net.ntk(), initial=net.nngp())``.
 
     With S samples, B inputs (times positions) a step and T steps a hidden matrix has a basis of rank K ≤ TB each way:
     memory is 4 S K numbers for each hidden matrix and replicate, and a step takes about 20 S K B multiplications.
