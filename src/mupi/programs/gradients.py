@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial, singledispatch
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from mupi.activations import Activation
 from mupi.checks import fail
+from mupi.programs.backward import Backward, BackwardRows
 from mupi.programs.line import Line, describe
 from mupi.programs.matrices import Matrix, Outer, outer
 from mupi.programs.operations import (
@@ -195,54 +195,6 @@ def _(operation: Coordinatewise, line: Line, coming: Vector, needed: set[Line]):
             kinds = tuple(isinstance(a, Vector) for a in line.arguments)
             rows = apply(BackwardRows(operation, place, kinds), *line.arguments, coming, name=f"∂{_short(operation)}")
             yield x, _shaped(mean(rows), tuple(x.probe.shape))
-
-
-@dataclass(frozen=True, eq=False)
-class Backward:
-    """(arguments, δ) ↦ δᵀ ∂f/∂argument, for one of the arguments.
-
-    Attributes:
-        function: The function f.
-        place: Which argument.
-    """
-
-    function: Function
-    place: int
-
-    def __call__(self, *given: Any) -> Tensor:
-        """By autograd."""
-        *arguments, coming = given
-
-        def at(x: Tensor) -> Tensor:
-            return self.function(*arguments[: self.place], x, *arguments[self.place + 1 :])
-
-        value, back, *_ = torch.func.vjp(at, arguments[self.place])
-        return back(coming.expand_as(value))[0]
-
-
-@dataclass(frozen=True, eq=False)
-class BackwardRows:
-    """The same for a scalar among vectors: a row for each coordinate, which are to be averaged.
-
-    Attributes:
-        function: The function f.
-        place: Which argument.
-        vectors: Which arguments are vectors.
-    """
-
-    function: Function
-    place: int
-    vectors: tuple[bool, ...]
-
-    def __call__(self, *given: Any) -> Tensor:
-        """By autograd, row by row."""
-        back = Backward(self.function, self.place)
-
-        def row(*one: Any) -> Tensor:
-            return back(*(x[None] if vector else x for x, vector in zip(one, kinds, strict=True))).flatten()
-
-        kinds = (*self.vectors, True)
-        return torch.func.vmap(row, in_dims=tuple(0 if vector else None for vector in kinds))(*given)
 
 
 def _plus(line: Line, place: int, coming: Vector) -> Vector:
