@@ -14,8 +14,8 @@ from mupi.parametrization.plane_sections import Section, Verdict, classify, sect
 
 COLORS = {
     Verdict.UNSTABLE: "white",
-    Verdict.TRIVIAL: "0.88",
-    Verdict.KERNEL: "#7fb2dd",
+    Verdict.TRIVIAL: "0.72",
+    Verdict.KERNEL: "#4a90c8",
     Verdict.FEATURES: "#f2994a",
 }
 

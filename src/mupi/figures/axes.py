@@ -9,6 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from mupi.figures.style import color, marker
+
 Numbers = Sequence[float] | Sequence[int] | np.ndarray | Tensor
 """One number for each point."""
 
@@ -18,7 +20,7 @@ FAINT: dict[str, Any] = dict(linestyle="--", alpha=0.55)
 
 def look(run: int) -> dict[str, Any]:
     """How the lines of a run look."""
-    return dict(color=f"C{run}", marker="o", markersize=3, linewidth=1.4)
+    return dict(color=color(run), marker=marker(run), markersize=3.5, linewidth=1.4)
 
 
 def plain(axes: Axes, legend: str | None = "small") -> None:
@@ -45,7 +47,7 @@ def band(axes: Axes, x: Numbers, values: np.ndarray, run: int, label: str) -> No
         label: What the legend calls it.
     """
     axes.plot(x, values.mean(0), **look(run), label=label)
-    axes.fill_between(x, values.min(0), values.max(0), color=f"C{run}", alpha=0.15, linewidth=0)
+    axes.fill_between(x, values.min(0), values.max(0), color=color(run), alpha=0.15, linewidth=0)
 
 
 def finish(axes: Axes, title: str, ylabel: str, solid: str = "", faint: str = "") -> None:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mupi.figures.axes import plain
+from mupi.figures.style import color, marker
 from mupi.statistics import PowerLaw
 
 ROWS = (("size at the start", ("|h|", "|f|")), ("change in training", ("|Δh|", "|Δf|")))
@@ -28,7 +29,7 @@ def plot_coordinate_checks(checks: Mapping[str, Sequence[PowerLaw]]) -> Figure:
         for row, (what, quantities) in enumerate(ROWS):
             axes = grid[row][column]
             for i, law in enumerate(law for law in laws if law.quantity in quantities):
-                _draw(axes, law, color="0.15" if law.quantity in ("|f|", "|Δf|") else f"C{i}")
+                _draw(axes, law, color="0.15" if law.quantity in ("|f|", "|Δf|") else color(i), marker=marker(i))
             axes.set(xscale="log", yscale="log")
             plain(axes, legend="x-small")
             if column == 0:
@@ -43,11 +44,11 @@ def plot_coordinate_checks(checks: Mapping[str, Sequence[PowerLaw]]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, law: PowerLaw, color: str) -> None:
+def _draw(axes: Axes, law: PowerLaw, color: str, marker: str) -> None:
     middle = np.asarray(law.typical_sizes)
     label = f"{law.quantity} {law.part}" if law.part != "f" else law.quantity
     if np.isfinite(law.slope):
         label += f": {law.slope:+.2f}"
-    axes.errorbar(law.widths, middle, law.spread, color=color, marker="o", markersize=3.5, linestyle="", label=label)
+    axes.errorbar(law.widths, middle, law.spread, color=color, marker=marker, markersize=3.5, linestyle="", label=label)
     if law.predicted is not None and np.isfinite(middle).any():
         axes.plot(law.widths, law.line(law.predicted), color=color, linestyle="--", linewidth=1.2)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import FAINT, SOLID, Numbers, finish, look
+from mupi.figures.style import percent
 
 
 def plot_curves(runs: Mapping[str, Mapping[str, Numbers]]) -> Figure:
@@ -24,4 +25,5 @@ def plot_curves(runs: Mapping[str, Mapping[str, Numbers]]) -> Figure:
         accuracy.plot(run["epoch"], 100 * np.asarray(run["test_accuracy"]), **look(i), **SOLID, label=label)
     finish(loss, "Loss", "cross-entropy", "test", "training")
     finish(accuracy, "Accuracy", "%", "test", "training")
+    percent(accuracy)
     return figure

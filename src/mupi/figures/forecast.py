@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import plain
-
-COLOR = "C3"
+from mupi.figures.style import ACCENT, marker, shade
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,11 @@ def plot_forecasts(panels: Mapping[str, ForecastCurves], columns: int = 4) -> Fi
 
 def _draw(axes: Axes, title: str, panel: ForecastCurves) -> None:
     for i, width in enumerate(panel.widths):
-        color = colormaps["viridis_r"]((i + 1) / (len(panel.widths) + 1))
-        axes.plot(panel.steps, panel.losses[i].mean(0), color=color, linewidth=1.2, label=f"{width}")
+        look: dict[str, Any] = dict(color=shade(i, len(panel.widths)), marker=marker(i), markersize=3, linewidth=1.2)
+        axes.plot(panel.steps, panel.losses[i].mean(0), **look, label=f"{width}")
     low, high = panel.mean - panel.half_width, panel.mean + panel.half_width
-    axes.fill_between(panel.steps, low, high, color=COLOR, alpha=0.25, linewidth=0, label=f"{panel.wide}, forecast")
-    axes.plot(panel.steps, panel.mean, color=COLOR, linewidth=1)
+    axes.fill_between(panel.steps, low, high, color=ACCENT, alpha=0.25, linewidth=0, label=f"{panel.wide}, forecast")
+    axes.plot(panel.steps, panel.mean, color=ACCENT, linewidth=1)
     for k, run in enumerate([] if panel.runs is None else panel.runs):
         label = f"{panel.wide}, trained" if k == 0 else None
         axes.plot(panel.steps, run, color="black", linewidth=0.7, label=label)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import plain
+from mupi.figures.style import marker, shade
 
 SHOWN = 4.0
 """Losses above so many times the least one are beyond the top."""
@@ -49,10 +49,10 @@ def _draw(
     finite = np.asarray(np.isfinite(losses).all(-1))
     least = np.min(losses[np.isfinite(losses)], initial=np.inf)
     for i, width in enumerate(widths):
-        color = colormaps["viridis_r"]((i + 1) / len(widths))
+        color, sign = shade(i, len(widths)), marker(i)
         x, at = np.asarray(rates)[finite[i]], losses[i][finite[i]]
         mean = np.exp(np.log(at).mean(-1))
-        axes.plot(x, mean, "o-", color=color, markersize=3, linewidth=1.4, label=f"{width}")
+        axes.plot(x, mean, f"{sign}-", color=color, markersize=3, linewidth=1.4, label=f"{width}")
         axes.fill_between(x, at.min(-1), at.max(-1), color=color, alpha=0.15, linewidth=0)
         diverged = np.asarray(rates)[~finite[i]]
         if len(diverged):

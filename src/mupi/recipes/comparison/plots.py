@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import band, finish
+from mupi.figures.style import color, percent
 from mupi.recipes.comparison.results import Summary
 
 
@@ -22,6 +23,9 @@ def plot_comparison(summaries: Sequence[Summary], title: str) -> Figure:
     low = min(v - e for v, e in zip(values, spread, strict=True))
     room = 0.3 * (max(values) - low) + 1.0
     accuracy.set(xlabel="test accuracy, % (the axis does not start at 0)", xlim=(low - room, max(values) + 2 * room))
+    # The labels of bars want room, which is no part of the axis beyond 100 %.
+    accuracy.set_xticks([tick for tick in accuracy.get_xticks() if low - room <= tick <= 100])
+    accuracy.spines["bottom"].set_bounds(low - room, min(100, max(values) + 2 * room))
     times = [s.seconds for s in summaries]
     _bars(seconds, summaries, times, [f"{t:,.1f}" for t in times])
     seconds.set(xlabel="seconds of training", xlim=(0, 1.2 * max(times)))
@@ -40,7 +44,7 @@ def plot_learning_curves(summaries: Sequence[Summary], title: str) -> Figure:
     loss, accuracy = figure.subplots(1, 2)
     for i, summary in enumerate(summaries):
         if not summary.results[0].epochs:
-            accuracy.axhline(100 * summary.accuracy, color=f"C{i}", linestyle=":", label=summary.model)
+            accuracy.axhline(100 * summary.accuracy, color=color(i), linestyle=":", label=summary.model)
             continue
         x = [m.epoch for m in summary.results[0].epochs]
         losses = np.array([[m.test_loss for m in r.epochs] for r in summary.results])
@@ -49,6 +53,7 @@ def plot_learning_curves(summaries: Sequence[Summary], title: str) -> Figure:
             band(axes, x, values, i, summary.model)
     finish(loss, "Test loss", "cross-entropy")
     finish(accuracy, "Test accuracy", "%")
+    percent(accuracy)
     for axes in (loss, accuracy):
         legend = axes.get_legend()
         assert legend is not None
@@ -59,7 +64,7 @@ def plot_learning_curves(summaries: Sequence[Summary], title: str) -> Figure:
 
 
 def _bars(axes: Axes, summaries: Sequence[Summary], values: list[float], labels: list[str], **errors: Any) -> None:
-    colors = [f"C{i}" for i in range(len(summaries))]
+    colors = [color(i) for i in range(len(summaries))]
     bars = axes.barh(range(len(summaries)), values, color=colors, height=0.7, **errors)
     axes.bar_label(bars, labels, padding=4, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)

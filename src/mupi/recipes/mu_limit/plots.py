@@ -1,14 +1,15 @@
 """Training in the μ-limit beside that of finite networks: loss, distance by width, feature kernels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
+from mupi.figures.style import ACCENT, REFERENCE, color, marker, shade
 from mupi.recipes.mu_limit.trained_curves import Curves
 
 
@@ -37,19 +38,19 @@ def plot_mu_limit(curves: Curves) -> Figure:
 
 def _losses(axes: Axes, curves: Curves) -> None:
     for i, n in enumerate(curves.finite):
-        axes.plot(curves.mean_losses(n), color=_shade(i, curves), linewidth=1, label=f"n = {n}")
+        axes.plot(curves.mean_losses(n), **_look(i, curves), label=f"n = {n}")
     limit, error = curves.limit["losses"].numpy(), curves.limit["loss_errors"].numpy()
     axes.plot(limit, color="black", linewidth=1.6, label="μP, n = ∞")
     axes.fill_between(np.arange(len(limit)), limit - 2 * error, limit + 2 * error, color="black", alpha=0.2)
-    axes.plot(curves.ntp["losses"].numpy(), color="C3", linestyle="--", linewidth=1.2, label="NTP, n = ∞")
+    axes.plot(curves.ntp["losses"].numpy(), color=ACCENT, linestyle="--", linewidth=1.2, label="NTP, n = ∞")
     axes.set(title="Training loss", xlabel="step", ylabel="mean square", yscale="log")
     axes.legend(frameon=False, fontsize="x-small")
 
 
 def _gaps(axes: Axes, curves: Curves) -> None:
     law, widths, gaps = curves.law, np.array(list(curves.gaps)), np.array(list(curves.gaps.values()))
-    axes.loglog(widths, gaps, "o", color="C0", label=f"{law.quantity}: {law.slope:+.2f} ± {law.half_width:.2f}")
-    axes.loglog(widths, law.line(-0.5), "--", color="0.4", linewidth=1.2, label="slope −1/2")
+    axes.loglog(widths, gaps, "o", color=color(0), label=f"{law.quantity}: {law.slope:+.2f} ± {law.half_width:.2f}")
+    axes.loglog(widths, law.line(-0.5), **REFERENCE, label="slope −1/2")
     axes.axhline(curves.limit_error, color="black", linestyle=":", label="standard error of the limit")
     axes.set(title="Distance to the limit", xlabel="width n", ylabel="rms over steps, images, seeds")
     axes.set_xticks(widths[::2], [str(n) for n in widths[::2]])
@@ -61,9 +62,9 @@ def _alignments(axes: Axes, curves: Curves) -> None:
     y = curves.targets
     for i, seeds in enumerate(curves.finite.values()):
         mean = np.mean([alignment(seed["kernels"], y).numpy() for seed in seeds], axis=0)
-        axes.plot(mean, color=_shade(i, curves), linewidth=1)
+        axes.plot(mean, **_look(i, curves))
     axes.plot(alignment(curves.limit["kernels"], y).numpy(), color="black", linewidth=1.6)
-    axes.plot(alignment(curves.ntp["kernels"], y).numpy(), color="C3", linestyle="--", linewidth=1.2)
+    axes.plot(alignment(curves.ntp["kernels"], y).numpy(), color=ACCENT, linestyle="--", linewidth=1.2)
     axes.set(title="Feature kernel and classes", xlabel="step", ylabel="cosine of K and y yᵀ")
 
 
@@ -79,6 +80,6 @@ def _kernels(figure: SubFigure, panels: Sequence[Axes], curves: Curves) -> None:
     figure.colorbar(panels[0].images[0], ax=list(panels), shrink=0.7)
 
 
-def _shade(i: int, curves: Curves) -> tuple[float, float, float, float]:
+def _look(i: int, curves: Curves) -> dict[str, Any]:
     """From light to dark with the width."""
-    return colormaps["viridis_r"]((i + 1) / len(curves.finite))
+    return dict(color=shade(i, len(curves.finite)), marker=marker(i), markersize=3, linewidth=1)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mupi.figures.axes import FAINT, SOLID, Numbers, look, plain
+from mupi.figures.style import color, marker, percent
 
 
 def plot_few_shot_curves(runs: Mapping[str, Mapping[str, Numbers]]) -> Figure:
@@ -24,6 +25,7 @@ def plot_few_shot_curves(runs: Mapping[str, Mapping[str, Numbers]]) -> Figure:
         axes.plot(run["batch"], 100 * np.asarray(run["train_accuracy"]), **look(i), **FAINT)
         axes.plot(run["batch"], 100 * np.asarray(run["validation_accuracy"]), **look(i), **SOLID, label=label)
     axes.set(title="Accuracy (dashed: training)", xlabel="batches of meta-training", ylabel="%")
+    percent(axes)
     plain(axes)
     return figure
 
@@ -41,10 +43,13 @@ def plot_width(widths: Mapping[int, Sequence[float]], limits: Mapping[str, Seque
         n = sorted(widths)
         mean = [100 * sum(widths[k]) / len(widths[k]) for k in n]
         spread = [[m - 100 * min(widths[k]), 100 * max(widths[k]) - m] for k, m in zip(n, mean, strict=True)]
-        axes.errorbar(n, mean, list(zip(*spread, strict=True)), fmt="o-", color="C0", capsize=3, label="finite width")
+        axes.errorbar(
+            n, mean, list(zip(*spread, strict=True)), fmt="o-", color=color(0), capsize=3, label="finite width"
+        )
     for i, (label, values) in enumerate(limits.items()):
-        axes.axhline(100 * sum(values) / len(values), color=f"C{i + 1}", linestyle="--", label=label)
+        axes.axhline(100 * sum(values) / len(values), color=color(i + 1), linestyle="--", label=label)
     axes.set(title="Test accuracy; bars from least to greatest seed", xlabel="width", ylabel="%")
+    percent(axes)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(widths), [f"{n:,}" for n in sorted(widths)])
     plain(axes)
@@ -67,11 +72,15 @@ def plot_classes(kernels: Mapping[str, Float[Tensor, "n n"]], labels: Int64[Tens
 
     Args:
         kernels: Inner products of the representations of the same images, by the panels' titles.
-        labels: The images' classes, by which they are colored.
+        labels: The images' classes, by which they are colored, with a marker each.
     """
     figure = Figure(figsize=(3 * len(kernels), 3.2), layout="constrained")
     for axes, (title, kernel) in zip(figure.subplots(1, len(kernels), squeeze=False)[0], kernels.items(), strict=True):
         x, y = principal_components(kernel).T
-        axes.scatter(x, y, c=labels, cmap="tab10", s=14)
+        for i, label in enumerate(labels.unique().tolist()):
+            of_class = labels == label
+            axes.scatter(x[of_class], y[of_class], color=color(i), marker=marker(i), s=14, label=f"class {i + 1}")
         axes.set(title=title, xticks=[], yticks=[])
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize="small")
     return figure

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import band, finish
+from mupi.figures.style import color, percent
 
 PANEL_SIZE = 4.4
 
@@ -44,8 +45,10 @@ def plot_transfer(models: Sequence[TransferCurves], baselines: Mapping[str, floa
             band(axes, model.epochs, values.T, i, model.label)
         if name == names[0]:
             for i, (label, accuracy) in enumerate(baselines.items()):
-                axes.axhline(100 * accuracy, color=f"C{len(models) + i}", linestyle=":", label=label)
+                axes.axhline(100 * accuracy, color=color(len(models) + i), linestyle=":", label=label)
         what, _, unit = name.partition(": ")
         finish(axes, what, unit)
+        if "%" in unit:
+            percent(axes)
         axes.set_xlabel("epoch of pretraining")
     return figure

@@ -1,13 +1,14 @@
 """Networks of growing width on their way to a limit: their losses, and the rate at which they get there."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mupi.figures.axes import plain
+from mupi.figures.style import REFERENCE, color, marker, shade
 from mupi.recipes.widths.width_sweep import PREDICTED, WidthSweep
 
 
@@ -18,8 +19,10 @@ def plot_losses(sweeps: Sequence[WidthSweep]) -> Figure:
     for axes, sweep in zip(panels, sweeps, strict=True):
         steps = range(1, len(sweep.losses[0][0]) + 1)
         for i, (width, seeds) in enumerate(zip(sweep.widths, sweep.losses, strict=True)):
-            color = colormaps["viridis_r"]((i + 1) / len(sweep.widths))
-            axes.plot(steps, np.mean(seeds, 0), color=color, linewidth=1.2, label=f"n = {width:,}")
+            look: dict[str, Any] = dict(
+                color=shade(i, len(sweep.widths)), marker=marker(i), markersize=3, linewidth=1.2
+            )
+            axes.plot(steps, np.mean(seeds, 0), **look, label=f"n = {width:,}")
         if sweep.limit is not None:
             axes.plot(steps, sweep.limit, color="black", linestyle="--", linewidth=1.4, label="limit")
         axes.set(title=sweep.name, xlabel="step")
@@ -38,21 +41,21 @@ def plot_gaps(sweeps: Sequence[WidthSweep]) -> Figure:
     figure = Figure(figsize=(10.5, 4.2), layout="constrained")
     sizes, slopes = figure.subplots(1, 2)
     for i, sweep in enumerate(sweeps):
-        law, color = sweep.overall, f"C{i}"
+        law, hue, sign = sweep.overall, color(i), marker(i)
         label = f"{sweep.name}: {law.slope:+.3f} ± {law.half_width:.3f}"
         sizes.errorbar(
-            law.widths, law.typical_sizes, law.spread, color=color, marker="o", markersize=4, linestyle="", label=label
+            law.widths, law.typical_sizes, law.spread, color=hue, marker=sign, markersize=4, linestyle="", label=label
         )
-        sizes.plot(law.widths, law.line(PREDICTED), color=color, linestyle="--", linewidth=1.2)
+        sizes.plot(law.widths, law.line(PREDICTED), color=hue, linestyle="--", linewidth=1.2)
         steps = np.arange(len(sweep.laws))
         found = np.array([at.slope for at in sweep.laws])
         half = np.array([at.half_width for at in sweep.laws])
-        slopes.plot(steps, found, color=color, marker="o", markersize=3, linewidth=1.2, label=sweep.name)
-        slopes.fill_between(steps, found - half, found + half, color=color, alpha=0.12, linewidth=0)
+        slopes.plot(steps, found, color=hue, marker=sign, markersize=3, linewidth=1.2, label=sweep.name)
+        slopes.fill_between(steps, found - half, found + half, color=hue, alpha=0.12, linewidth=0)
     sizes.set(yscale="log", xlabel="width n", ylabel="|f − f∞|, root mean square over steps and images")
     sizes.set_xscale("log", base=2)
     sizes.set_title("Distance from the limit, fitted slope", fontsize="medium")
-    slopes.axhline(PREDICTED, color="0.3", linestyle="--", linewidth=1)
+    slopes.axhline(PREDICTED, **REFERENCE)
     slopes.xaxis.set_major_locator(MaxNLocator(integer=True))
     slopes.set(xlabel="step", ylabel="fitted slope", ylim=(-1, 0))
     slopes.set_title("Slope at every step", fontsize="medium")

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import plain
+from mupi.figures.style import ACCENT, REFERENCE, color, marker
 from mupi.recipes.widths.trained_ensemble import Bands, Curve
 from mupi.statistics import PowerLaw
 
@@ -28,15 +29,17 @@ def plot_bands(curve: Curve, bands: Mapping[int, Bands], width: int) -> Figure:
     for axes, (steps, band) in zip(panels, bands.items(), strict=True):
         mean, std = band.mean.numpy(), band.std.numpy()
         axes.fill_between(
-            x, mean - 2 * std, mean + 2 * std, color="C0", alpha=0.2, linewidth=0, label="n = ∞: ± 2 s.d."
+            x, mean - 2 * std, mean + 2 * std, color=color(0), alpha=0.2, linewidth=0, label="n = ∞: ± 2 s.d."
         )
-        axes.plot(x, mean, color="C0", linewidth=2, label="n = ∞: mean")
+        axes.plot(x, mean, color=color(0), linewidth=2, label="n = ∞: mean")
         axes.plot(x, band.outputs[:SHOWN].numpy().T, color="0.5", linewidth=0.5, alpha=0.6)
         center, spread = band.outputs.mean(0).numpy(), 2 * band.outputs.std(0).numpy()
         label = f"{len(band.outputs)} networks, n = {width:,}: mean"
-        axes.plot(x, center, color="C3", linewidth=1.2, linestyle="--", label=label)
+        axes.plot(x, center, color=ACCENT, linewidth=1.2, linestyle="--", label=label)
         for sign in (-1, 1):
-            axes.plot(x, center + sign * spread, color="C3", linewidth=1, linestyle=":", label="± 2 s.d." * (sign > 0))
+            axes.plot(
+                x, center + sign * spread, color=ACCENT, linewidth=1, linestyle=":", label="± 2 s.d." * (sign > 0)
+            )
         axes.plot(trained, curve.targets.numpy(), "ko", markersize=4, label="targets")
         axes.set(title=f"after {steps:,} step{'s' * (steps != 1)}", xlabel="θ")
         plain(axes, legend=None)
@@ -59,13 +62,20 @@ def plot_approach(laws: Sequence[PowerLaw], ratios: Mapping[str, Sequence[float]
     for i, law in enumerate(laws):
         label = f"{law.part}: {law.slope:+.2f} ± {law.half_width:.2f}"
         gaps.errorbar(
-            law.widths, law.typical_sizes, law.spread, color=f"C{i}", marker="o", markersize=3, linewidth=1, label=label
+            law.widths,
+            law.typical_sizes,
+            law.spread,
+            color=color(i),
+            marker=marker(i),
+            markersize=3,
+            linewidth=1,
+            label=label,
         )
-        variances.semilogx(law.widths, ratios[law.part], "o-", color=f"C{i}", markersize=3, linewidth=1)
+        variances.semilogx(law.widths, ratios[law.part], f"{marker(i)}-", color=color(i), markersize=3, linewidth=1)
     if laws:
-        gaps.plot(laws[-1].widths, laws[-1].line(-0.5), "--", color="0.4", label="slope −1/2")
+        gaps.plot(laws[-1].widths, laws[-1].line(-0.5), **REFERENCE, label="slope −1/2")
     gaps.set(xscale="log", yscale="log", title="a network's distance from its own limit", xlabel="width n")
-    variances.axhline(1, color="0.4", linestyle="--")
+    variances.axhline(1, **REFERENCE)
     variances.set(title="variance over that of the ensemble n = ∞", xlabel="width n")
     plain(gaps)
     plain(variances, legend=None)

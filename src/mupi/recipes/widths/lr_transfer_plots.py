@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import plain
+from mupi.figures.style import marker, shade
 from mupi.recipes.widths.lr_sweep import LrSweep
 
 
@@ -20,10 +20,12 @@ def plot_lr_transfer(sweeps: Mapping[str, LrSweep]) -> Figure:
     panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
     for axes, (name, sweep) in zip(panels, sweeps.items(), strict=True):
         for i, width in enumerate(sweep.widths):
-            color = colormaps["viridis_r"]((i + 1) / len(sweep.widths))
+            color, sign = shade(i, len(sweep.widths)), marker(i)
             mean = np.array(sweep.mean(i))
             finite = np.isfinite(mean)
-            axes.plot(np.array(sweep.lrs)[finite], mean[finite], "o-", color=color, markersize=3, label=f"{width}")
+            axes.plot(
+                np.array(sweep.lrs)[finite], mean[finite], f"{sign}-", color=color, markersize=3, label=f"{width}"
+            )
             axes.plot(sweep.best_lr(i), mean.min(), "*", color=color, markersize=13, markeredgecolor="black")
         axes.set(yscale="log", xlabel="learning rate η", title=f"{name}: best $η ∝ n^{{{sweep.drift:+.2f}}}$")
         axes.set_xscale("log", base=2)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import Numbers, band, finish
+from mupi.figures.style import percent
 
 
 def plot_analogies(runs: Mapping[str, tuple[Numbers, np.ndarray]]) -> Figure:
@@ -22,4 +23,5 @@ def plot_analogies(runs: Mapping[str, tuple[Numbers, np.ndarray]]) -> Figure:
         else:
             band(axes, epochs, 100 * accuracies, i, label)
     finish(axes, "Word analogies", "% answered right")
+    percent(axes)
     return figure

@@ -1,0 +1,41 @@
+"""How all figures look: colors that stay apart for readers who see no green, and a marker of its own for each line."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+
+ACCENT = "#cc0000"
+"""Of the one line that a figure is about, beside the shades of others."""
+
+COLORS = ("#0072b2", "#e69f00", "#138669", ACCENT, "#66cccc", "#660000", "#d98c8c", "#000066")
+"""Of lines that are told apart. Any two, and black, are 15 or more apart (CIEDE2000), in deuteranopia too: a test."""
+
+LIGHT_TO_DARK = ("#66cccc", "#e69f00", "#d98c8c", "#138669", "#0072b2", "#660000", "#000066")
+"""Those of `COLORS` for lines in an order, such as widths; black is the limit's."""
+
+MARKERS = "osD^vPX*"
+
+REFERENCE: dict[str, Any] = dict(color="0.4", linestyle="--", linewidth=1.2)
+"""Lines that nobody measured: slopes of a theory, levels to compare with."""
+
+
+def color(i: int) -> str:
+    """The color of line ``i``; after eight they begin again, with the other markers of `marker`."""
+    return COLORS[i % len(COLORS)]
+
+
+def marker(i: int) -> str:
+    """The marker of line ``i``: another one for each of eight, and shifted by one in each further eight."""
+    return MARKERS[(i + i // len(COLORS)) % len(MARKERS)]
+
+
+def shade(i: int, count: int) -> str:
+    """The color of line ``i`` of ``count`` in an order, from light to dark."""
+    last = len(LIGHT_TO_DARK) - 1
+    return LIGHT_TO_DARK[round(last * i / max(count - 1, 1))] if count <= last + 1 else LIGHT_TO_DARK[i % (last + 1)]
+
+
+def percent(axes: Axes) -> None:
+    """End the y axis at 100 %, beyond which there is no accuracy."""
+    if axes.get_ylim()[1] > 100:
+        axes.set_ylim(top=100)
