@@ -145,6 +145,7 @@ def test_fewer_directions_and_fewer_digits_move_outputs_by_little(tolerance, dty
 
     whole, other = trained(), trained(tolerance=tolerance, dtype=dtype)
     assert sum(other.ranks[0]) < sum(whole.ranks[0])
+    assert max(other.missed[0]) < tolerance and max(whole.missed[0]) < 1e-3
     noise = (whole.output_errors.square() + other.output_errors.square()).mean((1, 2)).sqrt()
     gap = (other.outputs - whole.outputs).square().mean((1, 2)).sqrt()
     size = whole.outputs.square().mean((1, 2)).sqrt()

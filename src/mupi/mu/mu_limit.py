@@ -270,6 +270,16 @@ class MuLimit:
         families = zip(*(space.families for space in self.limits.spaces), strict=True)
         return [(max(f.right.rank for f in fs), max(f.left.rank for f in fs)) for fs in families]
 
+    @property
+    def missed(self) -> list[tuple[float, float]]:
+        """Of each hidden matrix, forwards and backwards, what its bases lack of the vectors they were last asked for.
+
+        It is the root mean square of these, in units of the vectors' norms, the largest over replicates: what
+        ``tolerance`` left out. Outputs move by less than that share of them, in the runs of docs/results.md.
+        """
+        families = zip(*(space.families for space in self.limits.spaces), strict=True)
+        return [(max(f.right.missed for f in fs) ** 0.5, max(f.left.missed for f in fs) ** 0.5) for fs in families]
+
     def state_dict(self) -> dict[str, Any]:
         """Everything from which training goes on, as tensors: for `torch.save`.
 

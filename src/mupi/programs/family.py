@@ -35,10 +35,12 @@ class Side:
     Attributes:
         basis: Orthonormal blocks.
         images: For each vector of the basis an independent N(0, 1).
+        missed: Of the last vectors, in units of their norms, the mean square of what the basis does not have.
     """
 
     basis: list[Block] = field(default_factory=list)
     images: list[Block] = field(default_factory=list)
+    missed: float = 0.0
 
     @property
     def rank(self) -> int:
@@ -91,6 +93,7 @@ class Family:
         gram = unit[:, None] * self.space.inner(rest, rest) * unit
         values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
         kept = values > self.space.tolerance**2
+        side.missed = float(values[~kept].clamp_min(0).sum()) / len(values)
         if not kept.any():
             return known
         new = rest @ (unit[:, None] * vectors[:, kept] * values[kept].rsqrt())
