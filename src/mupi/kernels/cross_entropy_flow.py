@@ -20,7 +20,7 @@ from mupi.kernels.given import (
 )
 from mupi.kernels.labels import labeled_classes
 from mupi.kernels.memory import available_memory, require_memory
-from mupi.kernels.variance_rounding import least_rounding
+from mupi.kernels.variance_rounding import unknown_rounding
 
 OWNER = "CrossEntropyFlow"
 
@@ -129,12 +129,13 @@ class CrossEntropyFlow:
             fail(f"{OWNER}.fit", "a flow that can be solved", solution.message, "use a larger tolerance or less time")
         a = torch.from_numpy(np.ascontiguousarray(solution.y.T)).reshape(len(self.times), n, k)
         self.coefficients = a.to(X.device)
-        error = least_rounding(n, exact.dtype) * float(K.diagonal().mean())
+        error = unknown_rounding(n, exact.dtype) * float(K.diagonal().mean())
         for t, at in zip(self.times, self.coefficients, strict=True):
             off, size = error * float(torch.linalg.vector_norm(at, dim=0).max()), float((f0 + K @ at).square().mean())
             if not off <= PART * max(1.0, size**0.5):
                 got = f"{t:g}, when that of {exact.dtype} moves them by {off:.2g} beside a size of {size**0.5:.2g}"
                 must, hint = "early enough that rounding of the kernel does not decide on outputs", "ask for less time"
+                hint += ", or give a kernel that takes float64" * (exact.dtype != torch.float64)
                 fail(f"{OWNER}.fit(times=...)", must, got, hint)
         self._inputs, self._like = x, X[:0].detach()
         return self

@@ -5,7 +5,7 @@ Of one network that starts at 0, and of the ensemble over initial values: its me
 
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from mupi.kernels.filter_rounding import (
     check_mean,
     converges,
     hidden_part,
+    hint,
     rounding_of,
     variance_error,
 )
@@ -33,7 +34,7 @@ from mupi.kernels.labels import regression_targets
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.posterior import prior_variance
 from mupi.kernels.spectral_filters import descent_filter, flow_filter, momentum_filter
-from mupi.kernels.variance_rounding import check_variances, least_rounding, pair_rounding
+from mupi.kernels.variance_rounding import check_variances, pair_rounding, unknown_rounding
 
 OWNER = "KernelDynamics"
 
@@ -82,6 +83,7 @@ class KernelDynamics:
 
     Late in training small eigenvalues decide, which float32 does not hold: so for inputs in float32 too all is computed
     in float64, where the kernel takes it (one of a network in float32 does not), and the result rounded to float32.
+    A kernel that takes float32 only counts as known to √eps of it, as one with kinks is, so late times are refused.
 
     Attributes:
         eigenvalues: λ, ascending, after `fit`; those below the rounding error are 0.
@@ -162,6 +164,33 @@ class KernelDynamics:
         top = float(self.eigenvalues[-1])
         return 2 * n / top if top > 0 else inf
 
+    @overload
+    def descend(
+        self, X: Tensor, lr: float, steps: int | float | Sequence[int | float] | Tensor, *, momentum: float = 0.0
+    ) -> Tensor: ...
+
+    @overload
+    def descend(
+        self,
+        X: Tensor,
+        lr: float,
+        steps: int | float | Sequence[int | float] | Tensor,
+        *,
+        momentum: float = 0.0,
+        return_std: bool,
+    ) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def descend(
+        self,
+        X: Tensor,
+        lr: float,
+        steps: int | float | Sequence[int | float] | Tensor,
+        *,
+        momentum: float = 0.0,
+        return_cov: bool,
+    ) -> tuple[Tensor, Tensor]: ...
+
     def descend(
         self,
         X: Float[Tensor, "m d"],
@@ -206,6 +235,15 @@ class KernelDynamics:
             return descent_filter(eigenvalues, lr / n, t)
 
         return self._at("descend", X, steps, spectral_filter, return_std, return_cov)
+
+    @overload
+    def flow(self, X: Tensor, time: float | Sequence[float] | Tensor) -> Tensor: ...
+
+    @overload
+    def flow(self, X: Tensor, time: float | Sequence[float] | Tensor, *, return_std: bool) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def flow(self, X: Tensor, time: float | Sequence[float] | Tensor, *, return_cov: bool) -> tuple[Tensor, Tensor]: ...
 
     def flow(
         self,
@@ -259,7 +297,7 @@ class KernelDynamics:
         means = [cross @ (self._vectors @ torch.einsum("n,n...->n...", g, self._targets)) for g in filters]
         hidden: list[Tensor | None] = []
         with torch.no_grad():
-            rounding, own = least_rounding(len(trained), cross.dtype), prior_variance(OWNER, self.kernel, x)
+            rounding, own = unknown_rounding(len(trained), cross.dtype), prior_variance(OWNER, self.kernel, x)
             for mean, g, t in zip(means, filters, _times(times), strict=True):
                 if not converges(self.eigenvalues, g):
                     hidden.append(None)
@@ -285,12 +323,14 @@ class KernelDynamics:
                     rounding,
                     self._size,
                     self._given,
+                    t,
                 )
                 hidden.append(lost)
         mean = _stacked(means, times).to(dtype)
         if initial is None:
             return mean
-        return mean, _stacked(self._spread(argument, x, cross, initial, filters, hidden, return_cov), times).to(dtype)
+        spreads = self._spread(argument, x, cross, initial, filters, hidden, _times(times), return_cov)
+        return mean, _stacked(spreads, times).to(dtype)
 
     def _matrices(
         self, x1: Float[Tensor, "m d"], x2: Float[Tensor, "n d"], both: bool
@@ -316,12 +356,14 @@ class KernelDynamics:
         initial: Float[Tensor, "m n"],
         filters: list[Tensor],
         hidden: list[Tensor | None],
+        times: Sequence[int | float],
         covariance: bool,
     ) -> list[Tensor]:
         """Covariances over initial values, or deviations, for each filter; all in the eigenvectors of K, in float64."""
         assert self.initial is not None
         trained, vectors = self._fitted(), self._vectors.double()
         start = initial.dtype
+        worst = min(cross.dtype, start, key=lambda dtype: dtype.itemsize)
         if self._among is None:
             x = trained.to(working_dtype(self.initial, trained))
             with torch.no_grad():
@@ -332,7 +374,7 @@ class KernelDynamics:
         own = kernel_matrix(OWNER, self.initial, new, new) if covariance else prior_variance(OWNER, self.initial, new)
         own = own.double()
         prior = (own.diagonal() if covariance else own).detach()
-        least = least_rounding(len(trained), start)
+        least = unknown_rounding(len(trained), start)
         nearest = torch.ones_like(cross).T  # the sample that k says is nearest
         own_k = torch.full_like(cross[:, 0], self._size)
         error = self._size * pair_rounding(self.kernel, X, trained, cross.detach().T, nearest, own_k, self._size)
@@ -342,7 +384,7 @@ class KernelDynamics:
 
         in_vectors = (cross @ self._vectors).double()
         spread = []
-        for g, lost in zip(filters, hidden, strict=True):
+        for g, lost, t in zip(filters, hidden, times, strict=True):
             part = in_vectors * g.double()
             moved = part @ among
             if lost is not None:
@@ -351,7 +393,8 @@ class KernelDynamics:
                     off = variance_error(
                         error.double(), least, prior, size, part, slope, g.double(), lost, among.diagonal()
                     )
-                    check_variances(f"{argument}(X)", variance(part, moved).to(cross), prior, 0.0, 0.0, off)
+                    found = variance(part, moved).to(worst)
+                    check_variances(f"{argument}(X)", found, prior, 0.0, 0.0, off, hint(worst, t))
             if covariance:
                 mixed = part @ between.T
                 spread.append(own - mixed - mixed.T + moved @ part.T)

@@ -5,8 +5,13 @@ moves the j-th entry of a = A(x) U by δ s (1 + |a|) g_j (the derivative of 1/λ
 Eigenvalues below the rounding error r = n·eps·λ_max count as 0. Where k(x, X) sees one of their eigenvectors, they hide
 what a filter makes of eigenvalues of that size, taken fourfold, and as much as the last ones do that are seen, up to
 16 r: where those still matter, the next ones do too. What may be rounding alone counts as 0: a product with an
-eigenvector, and a part of the targets Uᵀ Y. They are known to the eps of the dtype that they came in, and move the mean
-by that times |a|. A descent that grows without end is not looked at.
+eigenvector, and a part of the targets Uᵀ Y. But eigenvalues of up to r may as well be learned in the end, r g(r) of
+each, which training inputs see: so where the kernel takes float32 only, in which inputs may be nearly equal, or where
+eigenvalues go on down to r without a gap, that is hidden too. Beyond a gap in float64 they are those of equal inputs or
+of few features, 0 indeed.
+
+The targets are known to the eps of the dtype that they came in, and move the mean by that times |a|.
+A descent that grows without end is not looked at.
 """
 
 import torch
@@ -20,6 +25,9 @@ HIDDEN = 4
 
 LAST = 16
 """Up to how many times the rounding error eigenvalues are the last that are seen."""
+
+GAP = 1e4
+"""How many times the rounding error the least eigenvalue is, at least, where those below are 0 and not just small."""
 
 PART_OF_MEAN = 0.05
 """How far off means may be, by root mean squares, relative to themselves or the targets."""
@@ -72,6 +80,9 @@ def hidden_part(
     sees = seen > noise[:, None]
     inside[:, zero] = torch.where(sees, seen, 0) * HIDDEN * (at_smallest - g[zero]).abs().double()
     inside[:, last] = (cross @ vectors[:, last] * g[last]).abs().double() * sees.any(1)[:, None]
+    if cross.dtype != torch.float64 or ((eigenvalues > 0) & (eigenvalues <= GAP * smallest)).any():
+        # Training inputs have 1/√n of each eigenvector, by root mean squares.
+        inside[:, zero] = inside[:, zero].clamp_min(float(smallest * at_smallest) / len(eigenvalues) ** 0.5)
     return inside
 
 
@@ -86,6 +97,7 @@ def check_mean(
     rounding: float,
     size: float,
     given: torch.dtype,
+    time: int | float,
 ) -> None:
     """Raise ``ValueError`` if rounding may move means by more than a twentieth.
 
@@ -100,6 +112,7 @@ def check_mean(
         rounding: Relative rounding δ of the kernel.
         size: Size s of the kernel's diagonal.
         given: The dtype that targets came in.
+        time: t of the filter, which errors name.
     """
     if not mean.numel():
         return
@@ -113,8 +126,10 @@ def check_mean(
     of_targets = own / 2 * _rms(probed) * _rms(targets.double())
     off, most = _rms(lost) + among + of_targets, PART_OF_MEAN * max(_rms(mean.double()), _rms(targets.double()))
     if not off <= most:
-        got = f"{given}, with means of size {_rms(mean.double()):.2g} ± {off:.2g}"
-        fail(argument, "of a dtype that resolves means", got, hint(given))
+        dtype = given if g.dtype == torch.float64 else g.dtype
+        got = f"{dtype}, with means of size {_rms(mean.double()):.2g} ± {off:.2g}"
+        exact = g.dtype == torch.float64 and given != torch.float64
+        fail(argument, "of a dtype that resolves means", got, f"{'fit Y.double(), or ' * exact}{hint(g.dtype, time)}")
 
 
 def variance_error(
@@ -150,13 +165,9 @@ def variance_error(
     return initial_error * (prior + size * norm.square()) + by_kernel + by_hidden
 
 
-def hint(dtype: torch.dtype) -> str:
-    """What to do about what is lost."""
-    return (
-        "ask for an earlier time"
-        if dtype == torch.float64
-        else "fit X.double(), Y.double(), or ask for an earlier time"
-    )
+def hint(dtype: torch.dtype, time: int | float) -> str:
+    """What to do about what is lost at a time by kernels of a dtype, of float32 only where they take no other."""
+    return f"{'give a kernel that takes float64, or ' * (dtype != torch.float64)}ask for a time before {time:g}"
 
 
 def _rms(values: Tensor) -> float:

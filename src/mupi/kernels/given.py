@@ -69,17 +69,17 @@ def working_dtype(kernel: Kernel, X: Float[Tensor, "n d"]) -> torch.dtype:
     """
     if X.dtype == torch.float64:
         return torch.float64
-    entry = in_float64(kernel, X[:1], X[:1])
-    return entry.dtype if isinstance(entry, Tensor) and entry.dtype == torch.float64 else X.dtype
+    return X.dtype if in_float64(kernel, X[:1], X[:1]) is None else torch.float64
 
 
 @torch.no_grad()
 def in_float64(kernel: Kernel, x1: Tensor, x2: Tensor) -> Tensor | None:
     """The kernel in float64; None if it takes no such inputs, as one of a network's parameters in float32 does not."""
     try:
-        return kernel(x1.double(), x2.double())
+        K = kernel(x1.double(), x2.double())
     except (RuntimeError, ValueError, TypeError):
         return None
+    return K if isinstance(K, Tensor) and K.dtype == torch.float64 else None
 
 
 def check_symmetric(owner: str, square: Float[Tensor, "n n"]) -> None:

@@ -3,7 +3,8 @@
 An error δ of each entry of the kernel, relative to √(k(x, x) k(x', x')), moves it by about δ (k(x, x) + Σ_i β_i²
 k(x_i, x_i)): measured over 200 fits in float32 against float64, by .6 of that with δ = eps in the median, and by at
 most 16 (most of which is `torch.cdist`'s). A tangent kernel of a kink is known to √eps only between nearly parallel
-inputs: so where the dtype is not float64 the kernel's own δ is measured, by the kernel in float64.
+inputs: so where the dtype is not float64 the kernel's own δ is measured, by the kernel in float64. One that takes no
+float64, as a network's of parameters in float32, counts as known to √eps.
 """
 
 import torch
@@ -39,6 +40,7 @@ def check_variances(
     spread: Float[Tensor, " m"] | float,
     rounding: Float[Tensor, " m"] | float,
     off: Float[Tensor, " m"] | None = None,
+    advice: str | None = None,
 ) -> None:
     """Raise ``ValueError`` if rounding decides on a variance.
 
@@ -49,6 +51,7 @@ def check_variances(
         spread: Σ_i β_i² k(x_i, x_i).
         rounding: δ, relative to k(x, x).
         off: The error, if not δ (k(x, x) + spread).
+        advice: What errors say to do, if not `hint`.
     """
     off = rounding * (prior + spread) if off is None else off
     allowed = torch.maximum(PART * variance, FLOOR * prior)
@@ -57,7 +60,7 @@ def check_variances(
         i = int(wrong.nonzero()[0])
         size = f"{float(variance[i]):.2g} ± {float(off[i]):.2g} beside k(x, x) = {float(prior[i]):.2g}"
         got = f"{variance.dtype}, with one of {size}"
-        fail(argument, "of a dtype that resolves variances", got, hint(variance.dtype))
+        fail(argument, "of a dtype that resolves variances", got, advice or hint(variance.dtype))
 
 
 def hint(dtype: torch.dtype) -> str:
@@ -68,6 +71,12 @@ def hint(dtype: torch.dtype) -> str:
 def least_rounding(n: int, dtype: torch.dtype) -> float:
     """δ of a kernel that is known to a few eps, and of a factorization of n rows."""
     return OF_EPS * torch.finfo(dtype).eps * (1 + n / 1000) ** 0.5
+
+
+def unknown_rounding(n: int, dtype: torch.dtype) -> float:
+    """δ of a kernel that takes no float64, so that nothing can be measured: √eps, as of a kink, and of n rows."""
+    least = least_rounding(n, dtype)
+    return least if dtype == torch.float64 else max(least, torch.finfo(dtype).eps ** 0.5)
 
 
 def pair_rounding(
@@ -83,12 +92,13 @@ def pair_rounding(
     least = torch.full_like(prior, least_rounding(len(trained), prior.dtype))
     if prior.dtype == torch.float64 or not len(new):
         return least
+    unknown = torch.full_like(prior, unknown_rounding(len(trained), prior.dtype))
     telling = (weights * cross).abs().argmax(0)
     parts = []
     for rows, at in zip(torch.arange(len(new)).split(ROWS), telling.split(ROWS), strict=True):
         exact = in_float64(kernel, new[rows], trained[at])
         if exact is None:
-            return least
+            return unknown
         parts.append(exact.diagonal() - cross[at, rows.to(at)])
     scale = (prior * size).sqrt().clamp_min(torch.finfo(prior.dtype).tiny)
     return torch.maximum(least, OF_MEASURED * (torch.cat(parts).abs() / scale).to(prior))
@@ -102,7 +112,7 @@ def entry_rounding(kernel: Kernel, X: Float[Tensor, "n d"]) -> float:
     some = X[:: max(1, -(-len(X) // SAMPLES))]
     exact = in_float64(kernel, some, some)
     if exact is None:
-        return least
+        return unknown_rounding(len(X), X.dtype)
     root = exact.diagonal().clamp_min(0).sqrt().clamp_min(torch.finfo(X.dtype).tiny)
     off = float(((kernel(some, some) - exact).abs() / (root[:, None] * root)).max())
     return max(least, OF_MEASURED * off)
