@@ -68,7 +68,7 @@ assert max(layer.output for layer in report) < 0.05
 # ## Finite networks of this limit
 #
 # The trained limit describes finite networks of every width: `sample` draws one. The wider it is, the nearer to the
-# limit, and the distance falls as n^{−1/2}: four times as wide, half as far.
+# limit, and the distance falls as n^−½: four times as wide, half as far.
 
 # %%
 widths = [128, 512, 2048, 8192]

@@ -13,11 +13,13 @@
 # whether it was done right, and `transfer_check` whether it pays.
 
 # %%
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
 import mupi
 
+plt.rcParams["figure.dpi"] = 90
 g = torch.Generator().manual_seed(0)
 x = torch.randn(512, 8, generator=g)
 y = torch.tanh(2 * x[:, :1]) * x[:, 1:2]
@@ -91,10 +93,10 @@ standard = mupi.transfer_check(Net, [16, 128], x, y, rates=rates, parametrized=F
 print(standard.explain())
 
 # %%
-figure = in_mup.plot()
+in_mup.plot()
 
 # %%
-figure = standard.plot()
+standard.plot()
 
 # %% [markdown]
 # Stars mark the best rate of each width, and the dashed line is that of the narrowest. In standard parametrization it

@@ -104,10 +104,10 @@ assert losses[-1] < 0.1 * losses[0]
 # ## The limit of training in μP, step by step
 #
 # `mupi.MuLimit` writes the Tensor Program of the whole training and takes its limit, with standard errors. Finite
-# networks of the same description, trained by `torch.optim.SGD`, come to it as n^{−1/2}.
+# networks of the same description, trained by `torch.optim.SGD`, come to it as n^−½.
 
 # %%
-steps, rate = 6, 0.3
+steps, rate = 8, 0.15
 mu = mupi.MuLimit(arch, lr=rate, samples=2000, generator=g).fit(x, y, steps=steps)
 at_infinity = [float(loss) for loss in mu.losses]
 

@@ -61,7 +61,9 @@ def explained(
         words.append(place)
         table.add_row(name, row.role, sizes(row), *shown(row), f"{why}, {place}" if place else why)
     text = StringIO()
-    Console(file=text, width=COLUMNS, color_system=None, highlight=False, emoji=False, markup=False).print(table)
+    # In a notebook rich would show the table by itself, and leave it out of the text.
+    plain: dict[str, Any] = dict(color_system=None, highlight=False, emoji=False, markup=False, force_jupyter=False)
+    Console(file=text, width=COLUMNS, **plain).print(table)
     lines = ["\n".join(line.rstrip() for line in text.getvalue().splitlines()).rstrip(), ""]
     lines += [wrapped(f"{why}: {LEGEND[why]}", "  ") for why in LEGEND if why in words]
     lines += [wrapped(f"{place}: {PLACES[place]}", "  ") for place in PLACES if place in words]
