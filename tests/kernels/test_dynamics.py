@@ -3,6 +3,7 @@
 from math import inf
 
 import mpmath
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -116,6 +117,19 @@ def test_one_output_stays_a_vector_and_no_rows_stay_none(fitted):
     assert one.flow(Xt, 1.0).shape == (4,)
     assert one.flow(Xt[:0], 1.0).shape == (0,)
     assert_close(one.flow(Xt, 1.0), KernelDynamics(KERNEL).fit(X, Y).flow(Xt, 1.0)[:, 0])
+
+
+def test_what_are_no_times_is_named(fitted, unchecked):
+    dynamics, _, _, Xt = fitted
+    for wrong in ([], "inf", None, ["1"]):
+        with pytest.raises(
+            ValueError, match=r"`KernelDynamics.flow\(time=...\)` must be a number, or a list of at least"
+        ):
+            dynamics.flow(Xt, wrong)
+        with pytest.raises(ValueError, match=r"`KernelDynamics.descend\(steps=...\)` must be a number, or a list of"):
+            dynamics.descend(Xt, 0.1, wrong)
+    assert_equal(dynamics.flow(Xt, np.array([0.0, 1.0])), dynamics.flow(Xt, [0.0, 1.0]))
+    assert_equal(dynamics.flow(Xt, np.float64(1.0)), dynamics.flow(Xt, 1.0))
 
 
 def test_wrong_times_are_named(fitted):

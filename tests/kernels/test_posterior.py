@@ -117,6 +117,8 @@ def test_bad_input_is_refused_by_name(unchecked):
     for weights in (torch.ones(8), torch.zeros(9), torch.full((9,), torch.nan)):
         with pytest.raises(ValueError, match=r"fit\(sample_weight=...\)` must be 9 finite numbers > 0"):
             KernelRegression(rbf, 0.1).fit(X, Y, sample_weight=weights)
+    with pytest.raises(ValueError, match=r"must be a tensor or an array of 9 finite numbers > 0; got list"):
+        KernelRegression(rbf, 0.1).fit(X, Y, sample_weight=[1.0] * 9)
     fitted = KernelRegression(rbf, 0.1).fit(X, Y)
     with pytest.raises(ValueError, match="both"):
         fitted.predict(X, return_std=True, return_cov=True)

@@ -5,6 +5,7 @@ Of one network that starts at 0, and of the ensemble over initial values: its me
 
 from collections.abc import Callable, Sequence
 from math import inf
+from numbers import Real
 from typing import Any, Protocol, overload, runtime_checkable
 
 import torch
@@ -222,7 +223,8 @@ class KernelDynamics:
         non_negative("KernelDynamics.descend(lr=...)", lr)
         if not 0 <= momentum < 1:
             fail("KernelDynamics.descend(momentum=...)", "from 0 to below 1", momentum)
-        for t in _times(steps):
+        listed = _times("KernelDynamics.descend(steps=...)", steps)
+        for t in listed:
             if not t >= 0 or (t != inf and t != int(t)):
                 fail("KernelDynamics.descend(steps=...)", "an integer ≥ 0 or math.inf", t)
             if t == inf and not 0 < lr < (1 + momentum) * self.largest_lr:
@@ -234,7 +236,9 @@ class KernelDynamics:
                 return momentum_filter(eigenvalues, lr / n, t, momentum)
             return descent_filter(eigenvalues, lr / n, t)
 
-        return self._at("descend", X, steps, spectral_filter, return_std, return_cov)
+        return self._at(
+            "descend", X, listed, not isinstance(steps, int | float), spectral_filter, return_std, return_cov
+        )
 
     @overload
     def flow(self, X: Tensor, time: float | Sequence[float] | Tensor) -> Tensor: ...
@@ -267,16 +271,19 @@ class KernelDynamics:
             RuntimeError: Before `fit`.
         """
         n = len(self._fitted())
-        for t in _times(time):
+        listed = _times("KernelDynamics.flow(time=...)", time)
+        for t in listed:
             if not t >= 0:
                 fail("KernelDynamics.flow(time=...)", "≥ 0, or math.inf", t)
-        return self._at("flow", X, time, lambda λ, t: flow_filter(λ, t / n), return_std, return_cov)
+        several = not isinstance(time, int | float)
+        return self._at("flow", X, listed, several, lambda λ, t: flow_filter(λ, t / n), return_std, return_cov)
 
     def _at(
         self,
         method: str,
         X: Tensor,
-        times: int | float | Sequence[int | float] | Tensor,
+        times: Sequence[int | float],
+        several: bool,
         spectral_filter: Callable[[Tensor, int | float], Tensor],
         return_std: bool,
         return_cov: bool,
@@ -293,12 +300,12 @@ class KernelDynamics:
             fail(f"{argument}(return_std=...)", "asked for where networks start at random", "no initial kernel", hint)
         x = X.to(trained.dtype)
         cross, initial = self._matrices(x, trained, spread)
-        filters = [spectral_filter(self.eigenvalues, t) for t in _times(times)]
+        filters = [spectral_filter(self.eigenvalues, t) for t in times]
         means = [cross @ (self._vectors @ torch.einsum("n,n...->n...", g, self._targets)) for g in filters]
         hidden: list[Tensor | None] = []
         with torch.no_grad():
             rounding, own = unknown_rounding(len(trained), cross.dtype), prior_variance(OWNER, self.kernel, x)
-            for mean, g, t in zip(means, filters, _times(times), strict=True):
+            for mean, g, t in zip(means, filters, times, strict=True):
                 if not converges(self.eigenvalues, g):
                     hidden.append(None)
                     continue
@@ -326,11 +333,11 @@ class KernelDynamics:
                     t,
                 )
                 hidden.append(lost)
-        mean = _stacked(means, times).to(dtype)
+        mean = _stacked(means, several).to(dtype)
         if initial is None:
             return mean
-        spreads = self._spread(argument, x, cross, initial, filters, hidden, _times(times), return_cov)
-        return mean, _stacked(spreads, times).to(dtype)
+        spreads = self._spread(argument, x, cross, initial, filters, hidden, times, return_cov)
+        return mean, _stacked(spreads, several).to(dtype)
 
     def _matrices(
         self, x1: Float[Tensor, "m d"], x2: Float[Tensor, "n d"], both: bool
@@ -410,13 +417,19 @@ class KernelDynamics:
         return self._inputs
 
 
-def _times(times: int | float | Sequence[int | float] | Tensor) -> Sequence[int | float]:
-    """One or several."""
-    if isinstance(times, Tensor):
-        return times.reshape(-1).tolist()
-    return times if isinstance(times, Sequence) else [times]
+def _times(argument: str, times: int | float | Sequence[int | float] | Tensor) -> Sequence[int | float]:
+    """One or several.
+
+    Raises:
+        ValueError: If there are none, or no numbers.
+    """
+    listed = times.reshape(-1).tolist() if isinstance(times, Tensor) else times
+    listed = listed if isinstance(listed, Sequence) and not isinstance(listed, str) else [listed]
+    if not listed or not all(isinstance(t, Real) for t in listed):
+        fail(argument, "a number, or a list of at least one", repr(times))
+    return listed
 
 
-def _stacked(values: list[Tensor], times: object) -> Tensor:
+def _stacked(values: list[Tensor], several: bool) -> Tensor:
     """With an axis for several times."""
-    return values[0] if isinstance(times, int | float) else torch.stack(values)
+    return torch.stack(values) if several else values[0]

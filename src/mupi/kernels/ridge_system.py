@@ -191,8 +191,13 @@ def check_weights(argument: str, weights: Tensor | None, n: int) -> Float[Tensor
     """Raise ``ValueError`` unless weights are n finite numbers above 0."""
     if weights is None:
         return None
-    if weights.shape != (n,) or not torch.isfinite(weights).all() or not (weights > 0).all():
-        fail(argument, f"{n} finite numbers > 0", f"shape {tuple(weights.shape)}", "leave out samples of weight 0")
+    must = f"{n} finite numbers > 0"
+    if not isinstance(weights, Tensor):
+        fail(argument, f"a tensor or an array of {must}", type(weights).__name__)
+    if weights.shape != (n,):
+        fail(argument, must, f"shape {tuple(weights.shape)}")
+    if wrong := int((~(torch.isfinite(weights) & (weights > 0))).sum()):
+        fail(argument, must, f"{wrong} that are not", "leave out samples of weight 0")
     return weights.detach().double()
 
 
