@@ -1,6 +1,6 @@
 """The limit of many steps of SGD on mini-batches beside networks: 1,000 digits, three hidden layers.
 
-    python benchmarks/minibatch_limit.py [--batch 50] [--steps 200] [--samples 4096] [--out runs/minibatch-limit]
+    python benchmarks/minibatch_limit.py [--batch 50] [--steps 200] [--samples 8192] [--out runs/minibatch-limit]
 
 tanh, three hidden layers without biases in μP, ten outputs, squared distance to the centered one-hot targets, digits
 of norm about 1, batches in an order that all networks and the limit share. Compared are the outputs on each batch
@@ -41,9 +41,9 @@ class Config(Sizes):
     lr: float = 0.3
     widths: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)
     seeds: int = 3
-    samples: int = 4096
+    samples: int = 8192
     pairs: int = 2
-    tolerance: float = 0.3
+    tolerance: float = 0.2
     coarse: float = 0.0
     out: Path = Path("runs/minibatch-limit")
     figure: Path | None = None

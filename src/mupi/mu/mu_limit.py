@@ -49,9 +49,9 @@ class MuLimit:
     With S samples, B inputs (times positions) a step and T steps a hidden matrix has a basis of rank K ≤ TB each way:
     memory is 4 S K numbers for each hidden matrix and replicate, and a step takes about 20 S K B multiplications.
     Directions of relative size below ``tolerance`` are not followed, which keeps K small and moves outputs by less
-    than that share of them (docs/results.md has it measured). S must stay above the sum of all K. With Adam there are
-    3 S² numbers more for each hidden matrix and replicate, and 3 S² B multiplications a step. Float32 halves memory
-    and, with Adam, takes a fifth of the time.
+    than that share of them, by more after more steps (docs/results.md). S must stay above the sum of all K. With Adam
+    there are 3 S² numbers more for each hidden matrix and replicate, and 3 S² B multiplications a step. Float32 halves
+    memory and, with Adam, takes a fifth of the time.
 
     >>> x, y = torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0], [-1.0]])
     >>> limit = mupi.MuLimit(1, lr=0.1, samples=256, generator=torch.Generator().manual_seed(0)).fit(x, y, steps=3)
