@@ -165,7 +165,6 @@ def train_pi_ensemble(
         console: Where to show progress; None for nowhere.
     """
     x, y, weight = (torch.from_numpy(values).float() for values in (table.x, table.y, table.weight))
-    weight = weight / weight.mean()
     count = int(part.max()) + 1
     seeds = random.randint(2**31 - 1, size=count)
     learners = [

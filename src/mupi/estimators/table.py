@@ -18,7 +18,7 @@ class Table:
     Attributes:
         x: Standardized columns.
         y: Targets, as numbers: one-hot for classes.
-        weight: What each row counts, positive; that of rows which were the same is the sum of theirs.
+        weight: What each row counts, positive, 1 in the mean; that of rows which were the same is the sum of theirs.
     """
 
     x: Float[np.ndarray, "n d"]
@@ -81,4 +81,4 @@ def standardized(
     rows, row = np.unique(X, axis=0, return_inverse=True)
     sums = np.bincount(row, weight)
     means = np.stack([np.bincount(row, weight * column) for column in y.T], 1) / sums[:, None]
-    return Table(np.asarray(scaler.transform(rows)), means, sums), scaler
+    return Table(np.asarray(scaler.transform(rows)), means, sums / sums.mean()), scaler
