@@ -83,6 +83,9 @@ NONE = {
 }
 
 
+NAMED = re.compile(r"\b(X|y|array|label|features|samples|[Cc]omplex|float)")
+
+
 def came_to(call, right):
     """The outcome of a call whose result is to be `right`."""
     with warnings.catch_warnings():
@@ -91,7 +94,7 @@ def came_to(call, right):
             found = call()
         except (ValueError, TypeError) as error:
             # scikit-learn's own messages go on for more lines, but say in the first one what is wrong with what.
-            return "refused" if re.search(r"\b(X|y|array|label|features|samples|[Cc]omplex|float)", str(error)) else "traceback"
+            return "refused" if NAMED.search(str(error)) else "traceback"
         except Exception:
             return "traceback"
     return "right" if right(found) else "silent"
