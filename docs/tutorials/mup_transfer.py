@@ -13,13 +13,12 @@
 # whether it was done right, and `transfer_check` whether it pays.
 
 # %%
-import matplotlib.pyplot as plt
+# %matplotlib inline
 import torch
 from torch import nn
 
 import mupi
 
-plt.rcParams["figure.dpi"] = 90
 g = torch.Generator().manual_seed(0)
 x = torch.randn(512, 8, generator=g)
 y = torch.tanh(2 * x[:, :1]) * x[:, 1:2]
