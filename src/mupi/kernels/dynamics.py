@@ -423,8 +423,11 @@ def _times(argument: str, times: int | float | Sequence[int | float] | Tensor) -
     Raises:
         ValueError: If there are none, or no numbers.
     """
-    listed = times.reshape(-1).tolist() if isinstance(times, Tensor) else times
-    listed = listed if isinstance(listed, Sequence) and not isinstance(listed, str) else [listed]
+    listed: Sequence[int | float]
+    if isinstance(times, Tensor):
+        listed = times.reshape(-1).tolist()
+    else:
+        listed = times if isinstance(times, Sequence) else [times]
     if not listed or not all(isinstance(t, Real) for t in listed):
         fail(argument, "a number, or a list of at least one", repr(times))
     return listed
