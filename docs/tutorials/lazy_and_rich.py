@@ -93,8 +93,8 @@ left.plot(epochs, [100 * a for _, a in curve], "s--", markersize=3, label="align
 left.axhline(lazy["NTK"], color="0.4", linestyle=":", label="NTK's accuracy")
 left.set(xlabel="epoch", ylim=(0, 103), xticks=range(0, 21, 5))
 left.legend(frameon=False, fontsize="small")
-right.bar(range(1, 21), first_layer(), label="after training")
-right.plot(range(1, 21), filters_before, "k_", markersize=9, label="before")
+right.bar(range(1, 21), first_layer().tolist(), label="after training")
+right.plot(range(1, 21), filters_before.tolist(), "k_", markersize=9, label="before")
 right.set(xlabel="input", ylabel="how far it moves the first layer", xticks=[1, 2, 3, 5, 10, 15, 20])
 right.legend(frameon=False, fontsize="small")
 assert set(first_layer().argsort(descending=True)[:3].tolist()) == {0, 1, 2} and alignment() > 5 * before
