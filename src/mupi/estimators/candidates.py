@@ -93,7 +93,7 @@ def candidates(
     Args:
         ensemble: π-limits, one for each part.
         metrics: By their names.
-        activation: φ.
+        activation: φ of the kernels.
         table: Rows; their targets are centered.
         part: To which part each row belongs.
         rows: Those that kernels are compared on.

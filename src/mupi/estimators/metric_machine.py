@@ -34,7 +34,7 @@ class MetricMachine:
     """Kernel regression on x P.
 
     Attributes:
-        root: P.
+        root: P, which rows are multiplied with.
         regression: What predicts.
         dtype: Of its inputs.
     """
@@ -82,7 +82,7 @@ def fit_metric_machine(kernel: Kernel, root: Root, ridge: float, table: Table) -
 
     Args:
         kernel: Of two matrices of rows.
-        root: P.
+        root: P, which rows are multiplied with.
         ridge: λ in units of the kernel's mean diagonal.
         table: Rows; their targets are centered.
     """

@@ -42,9 +42,9 @@ class PiSettings:
     """How π-limits are trained.
 
     Attributes:
-        rank: r.
+        rank: r of the π-limits.
         depth: Hidden layers.
-        activation: φ.
+        activation: φ of the π-limits.
         degree: Of the Hermite features.
         lr: Learning rate of hidden layers.
         first: Multiplier of the first layer's.
@@ -98,7 +98,7 @@ def learner(settings: PiSettings, d: int, k: int, rows: Int[np.ndarray, " m"], s
     Args:
         settings: How it is made and trained.
         d: Columns.
-        k: Outputs.
+        k: How many outputs there are.
         rows: What it may see.
         seed: Of its initial values and the order of rows.
     """

@@ -19,7 +19,7 @@ def log_probabilities(
     Args:
         f: Outputs, around 0.
         prior: Shares of the classes, each above 0.
-        sharpness: β.
+        sharpness: β, the inverse of a temperature.
     """
     return np.asarray(log_softmax(np.log(prior) + sharpness * f, axis=1))
 

@@ -15,7 +15,7 @@ def check_inputs(net: Description | None, x: Tensor, axes: tuple[int, ...] | Non
 
     Args:
         net: A description; None for a perceptron.
-        x: Inputs.
+        x: Training inputs.
         axes: The shape of an input at first; None before.
     """
     if net is not None:

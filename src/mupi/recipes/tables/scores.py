@@ -16,8 +16,8 @@ class Score(Record):
     """One method on one fold of one table.
 
     Attributes:
-        table: Its name.
-        method: Its name.
+        table: Name of the table.
+        method: Name of the method.
         repeat: Which partition of the rows.
         fold: Which part was the test.
         accuracy: On that part.
