@@ -1,6 +1,7 @@
 """`DirichletClassification`: class probabilities from Gaussian process regression."""
 
 from math import log, pi
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -171,5 +172,5 @@ def _best_scale(K: Tensor, targets: Tensor, noise: Tensor, dtype: torch.dtype) -
             total += float(half.square().sum() / 2 + L.diagonal().log().sum() + len(K) * log(2 * pi) / 2)
         return total
 
-    best = minimize_scalar(loss, bounds=SCALES, method="bounded", options={"xatol": 0.05})
+    best: Any = minimize_scalar(loss, bounds=SCALES, method="bounded", options={"xatol": 0.05})
     return float(torch.e**best.x / size)

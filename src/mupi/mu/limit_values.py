@@ -100,7 +100,8 @@ class LimitValues:
             space.families = []
             for sigma, ratio, *sides in one["families"]:
                 family = Family(space, sigma, ratio)
-                family.right, family.left = Side(*map(list, sides[:2])), Side(*map(list, sides[2:]))
+                right, left = sides[:2], sides[2:]
+                family.right, family.left = (Side(list(q), list(c)) for q, c in (right, left))
                 space.families.append(family)
             self.values[place] = {lines[name]: _unpacked(space, value) for name, value in one["values"].items()}
 
