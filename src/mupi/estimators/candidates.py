@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from mupi.activations import Activation
 from mupi.estimators.importances import gradient_outer_product
-from mupi.estimators.kernel_machine import SELECTION_ROWS
+from mupi.estimators.kernel_machine import SIGMA_B
 from mupi.estimators.metric_machine import (
     MetricMachine,
     Root,
@@ -20,9 +20,6 @@ from mupi.estimators.metric_machine import (
 from mupi.estimators.pi_ensemble import PiEnsemble
 from mupi.estimators.table import Table
 from mupi.nets import NNGP
-
-SIGMA_B = 0.3
-"""Of a kernel's biases, beside σ_w = √2."""
 
 KERNEL_DEPTHS = (1, 3)
 
@@ -100,7 +97,7 @@ def candidates(
         judge: How bad held-out predictions of these rows are.
     """
     found = [Candidate("π-limits", ensemble.held_out[rows], lambda: ensemble)]
-    few = Table(table.x[rows], table.y[rows], table.weight[rows])
+    few = table.take(rows)
     for name, metric in metrics.items():
         for depth in KERNEL_DEPTHS:
             kernel = NNGP(depth, activation, sigma_b=SIGMA_B)
@@ -111,13 +108,3 @@ def candidates(
 
             found.append(Candidate(f"{name}, depth {depth}", held_out, fit))
     return found
-
-
-def compared_rows(n: int, random: np.random.RandomState) -> Int[np.ndarray, " m"]:
-    """All rows, or as many as kernels are compared on.
-
-    Args:
-        n: How many rows there are.
-        random: Draws them.
-    """
-    return np.arange(n) if n <= SELECTION_ROWS else np.sort(random.permutation(n)[:SELECTION_ROWS])

@@ -11,15 +11,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mupi.activations import ReLU
 from mupi.checks import fail, positive_int
-from mupi.estimators.kernel_machine import Judge, Judged, fit_kernel_machine
+from mupi.estimators.kernel_machine import SIGMA_B, Judge, Judged, fit_kernel_machine
 from mupi.estimators.leave_one_out import LeftOut
 from mupi.estimators.probabilities import calibrate, log_probabilities
 from mupi.estimators.table import Table, checked_columns, checked_weight, dense, standardized
 from mupi.estimators.targets import read_classes, read_numbers
 from mupi.nets import NNGP, NTK
-
-SIGMA_B = 0.3
-"""Of biases, beside σ_w = √2."""
 
 
 class KernelEstimator(BaseEstimator):
@@ -66,7 +63,7 @@ class KernelEstimator(BaseEstimator):
         """Standardized rows and the machine's outputs for them."""
         check_is_fitted(self)
         x = np.asarray(self._scaler.transform(checked_columns(self, X)))
-        return x, self._machine.predict(x)
+        return x, self._machine.fitted.predict(x)
 
 
 class KernelClassifier(ClassifierMixin, KernelEstimator):
@@ -127,7 +124,8 @@ class KernelRegressor(RegressorMixin, MultiOutputMixin, KernelEstimator):
         Args:
             X: An array, data frame or sparse matrix of numbers, (n, d).
             y: Numbers (n,), or several outputs (n, k).
-            sample_weight: What each row counts: the noise of its target has variance λ/weight; None for 1.
+            sample_weight: What each row counts: the noise of its target has variance λ over its weight
+                in units of the mean one; None for 1.
 
         Raises:
             ValueError: For entries that are not finite.
@@ -152,7 +150,7 @@ class KernelRegressor(RegressorMixin, MultiOutputMixin, KernelEstimator):
         mean = self._units.own(f)
         if not return_std:
             return mean
-        std = self._machine.judged.detail * np.sqrt(self._machine.variance(x))[:, None] * self._units.std
+        std = self._machine.judged.detail * np.sqrt(self._machine.fitted.variance(x))[:, None] * self._units.std
         return mean, std[:, 0] if self._units.single else std
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mupi.estimators.leave_one_out import LeftOut, left_out
@@ -15,6 +15,9 @@ from mupi.kernels.given import Kernel
 
 SELECTION_ROWS = 2000
 """Rows on which networks and ridges are compared, at most: a few seconds each."""
+
+SIGMA_B = 0.3
+"""Of a kernel's biases, beside σ_w = √2."""
 
 DOUBLE_ROWS = 2000
 """Up to so many rows all is computed in float64, beyond in float32, with the residual taken in float64."""
@@ -37,36 +40,72 @@ Judge = Callable[[LeftOut, Table], Judged]
 
 
 @dataclass(frozen=True)
+class FittedRegression:
+    """A kernel regression that takes arrays.
+
+    Attributes:
+        regression: What predicts.
+        dtype: Of its inputs.
+    """
+
+    regression: KernelRegression
+    dtype: torch.dtype
+
+    @torch.no_grad()
+    def predict(self, x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m k"]:
+        """Outputs of rows."""
+        return self.regression.predict(_tensor(x, self.dtype)).double().numpy()
+
+    @torch.no_grad()
+    def variance(self, x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"]:
+        """Of a new target of the mean weight, its noise included, in units of the process's amplitude."""
+        _, std = self.regression.predict(_tensor(x, self.dtype), return_std=True)
+        return std.double().square().numpy() + self.regression.regularizer
+
+
+def fit_regression(kernel: Kernel, ridge: float, table: Table) -> FittedRegression:
+    """The regression on all rows, in as many digits as their number allows.
+
+    Args:
+        kernel: Of two matrices of rows.
+        ridge: λ in units of the kernel's mean diagonal.
+        table: Rows.
+    """
+    dtype = torch.float64 if len(table.x) <= DOUBLE_ROWS else torch.float32
+    regression = KernelRegression(kernel, ridge)
+    regression.fit(_tensor(table.x, dtype), _tensor(table.y, dtype), sample_weight=_tensor(table.weight, dtype))
+    return FittedRegression(regression, dtype)
+
+
+def compared_rows(n: int, random: np.random.RandomState) -> Int[np.ndarray, " m"]:
+    """All rows, or as many as kernels are compared on.
+
+    Args:
+        n: How many rows there are.
+        random: Draws them.
+    """
+    return np.arange(n) if n <= SELECTION_ROWS else np.sort(random.permutation(n)[:SELECTION_ROWS])
+
+
+def _tensor(x: np.ndarray, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(x)).to(dtype)
+
+
+@dataclass(frozen=True)
 class KernelMachine:
-    """A fitted regression.
+    """The best of several kernels, fitted.
 
     Attributes:
         candidate: Which of the kernels it has.
         ridge: λ in units of the mean diagonal.
         judged: Its leave-one-out predictions.
-        regression: What predicts.
-        dtype: Of its inputs.
+        fitted: What predicts.
     """
 
     candidate: int
     ridge: float
     judged: Judged
-    regression: KernelRegression
-    dtype: torch.dtype
-
-    def predict(self, x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m k"]:
-        """Outputs of standardized rows."""
-        with torch.no_grad():
-            return self.regression.predict(self._inputs(x)).double().numpy()
-
-    def variance(self, x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"]:
-        """Of a new target of weight 1, its noise included, in units of the process's amplitude."""
-        with torch.no_grad():
-            _, std = self.regression.predict(self._inputs(x), return_std=True)
-        return std.double().square().numpy() + self.regression.regularizer
-
-    def _inputs(self, x: Float[np.ndarray, "m d"]) -> Tensor:
-        return torch.from_numpy(x).to(self.dtype)
+    fitted: FittedRegression
 
 
 def fit_kernel_machine(
@@ -85,9 +124,7 @@ def fit_kernel_machine(
         judge: Of leave-one-out predictions.
         random: Draws the rows that are compared on, where there are more than `SELECTION_ROWS`.
     """
-    n = len(table.x)
-    rows = np.arange(n) if n <= SELECTION_ROWS else np.sort(random.permutation(n)[:SELECTION_ROWS])
-    few = Table(table.x[rows], table.y[rows], table.weight[rows])
+    few = table.take(compared_rows(len(table.x), random))
     x, y, weight = (torch.from_numpy(part) for part in (few.x, few.y, few.weight))
     best: tuple[Judged, int, float] | None = None
     for i, kernel in enumerate(kernels):
@@ -99,8 +136,4 @@ def fit_kernel_machine(
                 best = judged, i, found.ridge
     assert best is not None
     judged, i, ridge = best
-    dtype = torch.float64 if n <= DOUBLE_ROWS else torch.float32
-    regression = KernelRegression(kernels[i], ridge)
-    x, y, weight = (torch.from_numpy(part).to(dtype) for part in (table.x, table.y, table.weight))
-    regression.fit(x, y, sample_weight=weight)
-    return KernelMachine(i, ridge, judged, regression, dtype)
+    return KernelMachine(i, ridge, judged, fit_regression(kernels[i], ridge, table))

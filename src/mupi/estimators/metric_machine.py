@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from mupi.estimators.kernel_machine import DOUBLE_ROWS
+from mupi.estimators.kernel_machine import FittedRegression, fit_regression
 from mupi.estimators.table import Table
-from mupi.kernels import KernelRegression
 from mupi.kernels.given import Kernel
 
 RIDGES = tuple(10.0 ** (k / 2) for k in range(-8, 4))
@@ -35,18 +33,15 @@ class MetricMachine:
 
     Attributes:
         root: P, which rows are multiplied with.
-        regression: What predicts.
-        dtype: Of its inputs.
+        fitted: What predicts.
     """
 
     root: Root
-    regression: KernelRegression
-    dtype: torch.dtype
+    fitted: FittedRegression
 
-    @torch.no_grad()
     def predict(self, x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m k"]:
         """Outputs of standardized rows."""
-        return self.regression.predict(_tensor(x @ self.root, self.dtype)).double().numpy()
+        return self.fitted.predict(x @ self.root)
 
 
 @torch.no_grad()
@@ -86,10 +81,7 @@ def fit_metric_machine(kernel: Kernel, root: Root, ridge: float, table: Table) -
         ridge: λ in units of the kernel's mean diagonal.
         table: Rows; their targets are centered.
     """
-    dtype = torch.float64 if len(table.x) <= DOUBLE_ROWS else torch.float32
-    regression = KernelRegression(kernel, ridge)
-    regression.fit(_tensor(table.x @ root, dtype), _tensor(table.y, dtype), sample_weight=_tensor(table.weight, dtype))
-    return MetricMachine(root, regression, dtype)
+    return MetricMachine(root, fit_regression(kernel, ridge, Table(table.x @ root, table.y, table.weight)))
 
 
 def best_ridge(
@@ -103,7 +95,3 @@ def best_ridge(
     """
     j = min(range(len(held_out)), key=lambda j: judge(held_out[j]))
     return RIDGES[j], held_out[j]
-
-
-def _tensor(x: np.ndarray, dtype: torch.dtype) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(x)).to(dtype)

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from mupi.activations import ReLU
 from mupi.checks import fail, positive_int
-from mupi.estimators.candidates import LEAST_SHARE, candidates, compared_rows, metrics
+from mupi.estimators.candidates import LEAST_SHARE, candidates, metrics
 from mupi.estimators.held_out import average, mixture, parts
 from mupi.estimators.importances import gradient_outer_product
+from mupi.estimators.kernel_machine import compared_rows
 from mupi.estimators.pi_ensemble import Loss, PiSettings, learner, pass_once, train_pi_ensemble
 from mupi.estimators.probabilities import calibrate, log_probabilities
 from mupi.estimators.table import Table, checked_columns, checked_weight, dense, standardized
@@ -103,7 +104,7 @@ class PiEstimator(BaseEstimator):
         found, metric = metrics(ensemble, table, part)
         self._look(metric)
         rows = compared_rows(len(table.x), random)
-        few = Table(table.x[rows], table.y[rows], table.weight[rows])
+        few = table.take(rows)
         models = candidates(
             ensemble, found if self.kernels else {}, self._activation, table, part, rows, lambda f: judge(f, few)
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -24,6 +24,10 @@ class Table:
     x: Float[np.ndarray, "n d"]
     y: Float[np.ndarray, "n k"]
     weight: Float[np.ndarray, " n"]
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> "Table":
+        """Some of the rows."""
+        return Table(self.x[rows], self.y[rows], self.weight[rows])
 
 
 def checked_columns(estimator: Any, X: Any) -> Float[np.ndarray, "n d"]:
