@@ -5,21 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mupi.activations import ReLU
 from mupi.checks import fail, positive_int
+from mupi.estimators.conventions import TableClassifier, TableEstimator, TableRegressor
 from mupi.estimators.kernel_machine import SIGMA_B, Judge, Judged, fit_kernel_machine
 from mupi.estimators.leave_one_out import LeftOut
 from mupi.estimators.probabilities import calibrate, log_probabilities
-from mupi.estimators.table import Table, checked_columns, checked_weight, dense, standardized
-from mupi.estimators.targets import read_classes, read_numbers
+from mupi.estimators.table import Table, standardized
 from mupi.nets import NNGP, NTK
 
 
-class KernelEstimator(BaseEstimator):
+class KernelEstimator(TableEstimator):
     """What `NTKClassifier`, `NTKRegressor`, `NNGPClassifier` and `NNGPRegressor` have in common."""
 
     _kernel: type[NNGP | NTK]
@@ -37,11 +34,6 @@ class KernelEstimator(BaseEstimator):
         self.ridge = ridge
         self.random_state = random_state
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     def _fit_machine(self, X: Any, y: Any, weight: Any, judge: Judge) -> None:
         """Fit to numbers."""
         name = type(self).__name__
@@ -51,22 +43,15 @@ class KernelEstimator(BaseEstimator):
             fail(f"{name}(depth=...)", "a number of hidden layers, or several to choose from", self.depth)
         if self.ridge is not None and not (isinstance(self.ridge, int | float) and 0 < self.ridge < math.inf):
             fail(f"{name}(ridge=...)", "a finite number > 0, or None to choose it", self.ridge)
-        activation = ReLU() if self.activation is None else self.activation
-        kernels = [self._kernel(depth, activation, sigma_b=SIGMA_B) for depth in depths]
+        kernels = [self._kernel(depth, self._activation, sigma_b=SIGMA_B) for depth in depths]
         table, self._scaler = standardized(X, y, weight)
         machine = fit_kernel_machine(kernels, self.ridge, table, judge, check_random_state(self.random_state))
         self._machine = machine
         self.depth_, self.ridge_, self.kernel_ = depths[machine.candidate], machine.ridge, kernels[machine.candidate]
         self.leave_one_out_loss_ = machine.judged.loss
 
-    def _outputs(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Standardized rows and the machine's outputs for them."""
-        check_is_fitted(self)
-        x = np.asarray(self._scaler.transform(checked_columns(self, X)))
-        return x, self._machine.fitted.predict(x)
 
-
-class KernelClassifier(ClassifierMixin, KernelEstimator):
+class KernelClassifier(KernelEstimator, TableClassifier):
     """Regression on centered one-hot classes, with calibrated probabilities."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "KernelClassifier":
@@ -80,22 +65,20 @@ class KernelClassifier(ClassifierMixin, KernelEstimator):
         Raises:
             ValueError: For entries that are not finite, targets that are no labels, or one class only.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr")
-        weight = checked_weight(self, sample_weight, X)
-        classes = read_classes(self, y, weight)
-        self.classes_, self._prior = classes.labels, classes.prior
+        X, y, weight = self._labeled(X, y, sample_weight)
+        prior = self._prior
 
         def judge(found: LeftOut, rows: Table) -> Judged:
-            sharpness, loss = calibrate(found.mean.numpy(), classes.prior, rows.y + classes.prior, rows.weight)
+            sharpness, loss = calibrate(found.mean.numpy(), prior, rows.y + prior, rows.weight)
             return Judged(loss, sharpness)
 
-        self._fit_machine(dense(X), classes.one_hot - classes.prior, weight, judge)
+        self._fit_machine(X, y, weight, judge)
         return self
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of `predict_proba`."""
-        f = self._outputs(X)[1]
-        return log_probabilities(f, self._prior, self._machine.judged.detail)
+        x = self._rows(X)
+        return log_probabilities(self._machine.fitted.predict(x), self._prior, self._machine.judged.detail)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, in the order of ``classes_``: calibrated on leave-one-out predictions.
@@ -105,17 +88,8 @@ class KernelClassifier(ClassifierMixin, KernelEstimator):
         """
         return np.exp(self.predict_log_proba(X))
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row.
 
-        Args:
-            X: Rows with the columns of `fit`.
-        """
-        best = self.predict_log_proba(X).argmax(1)
-        return self.classes_[best]
-
-
-class KernelRegressor(RegressorMixin, MultiOutputMixin, KernelEstimator):
+class KernelRegressor(KernelEstimator, TableRegressor):
     """The posterior of a Gaussian process with the kernel as covariance."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "KernelRegressor":
@@ -130,10 +104,7 @@ class KernelRegressor(RegressorMixin, MultiOutputMixin, KernelEstimator):
         Raises:
             ValueError: For entries that are not finite.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr", y_numeric=True, multi_output=True)
-        weight = checked_weight(self, sample_weight, X)
-        values, self._units = read_numbers(y, weight)
-        self._fit_machine(dense(X), values, weight, log_density)
+        self._fit_machine(*self._numbers(X, y, sample_weight), log_density)
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
@@ -146,8 +117,8 @@ class KernelRegressor(RegressorMixin, MultiOutputMixin, KernelEstimator):
             X: Rows with the columns of `fit`.
             return_std: Whether to return standard deviations too, in the shape of the mean.
         """
-        x, f = self._outputs(X)
-        mean = self._units.own(f)
+        x = self._rows(X)
+        mean = self._units.own(self._machine.fitted.predict(x))
         if not return_std:
             return mean
         std = self._machine.judged.detail * np.sqrt(self._machine.fitted.variance(x))[:, None] * self._units.std

@@ -216,3 +216,23 @@ def pass_once(learners: Sequence[Learner], loss: Loss, table: Table, batch_size:
             one.step(loss, next(stream), x, y, weight)
         one.net.eval()
     return PiEnsemble(tuple(learners), np.empty((0, table.y.shape[1])), 0, ())
+
+
+def cross_entropy(prior: Float[np.ndarray, " k"]) -> Loss:
+    """−Σ_c y_c log p_c for p ∝ prior·e^f, of targets less the prior.
+
+    Args:
+        prior: Shares of the classes.
+    """
+    shares = torch.from_numpy(prior).float()
+    logs = shares.log()
+
+    def loss(f: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        return -(weight * ((y + shares) * torch.log_softmax(logs + f, 1)).sum(1)).sum()
+
+    return loss
+
+
+def half_square(f: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """½ |f − y|²."""
+    return 0.5 * (weight * (f - y).square().sum(1)).sum()

@@ -4,32 +4,37 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from rich.console import Console
-from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
+from sklearn.utils.validation import validate_data
 
-from mupi.activations import ReLU
 from mupi.checks import fail, positive_int
 from mupi.estimators.candidates import LEAST_SHARE, candidates, metrics
+from mupi.estimators.conventions import TableClassifier, TableEstimator, TableRegressor
 from mupi.estimators.held_out import average, mixture, parts
 from mupi.estimators.importances import gradient_outer_product
 from mupi.estimators.kernel_machine import compared_rows
-from mupi.estimators.pi_ensemble import Loss, PiSettings, learner, pass_once, train_pi_ensemble
+from mupi.estimators.pi_ensemble import (
+    Loss,
+    PiSettings,
+    cross_entropy,
+    half_square,
+    learner,
+    pass_once,
+    train_pi_ensemble,
+)
 from mupi.estimators.probabilities import calibrate, log_probabilities
-from mupi.estimators.table import Table, checked_columns, checked_weight, dense, standardized
-from mupi.estimators.targets import read_classes, read_numbers
+from mupi.estimators.table import Table, checked_weight, dense, standardized
+from mupi.estimators.targets import read_numbers
 
 Judge = Callable[[Float[np.ndarray, "n k"], Table], float]
 """Of held-out predictions and their rows: the less, the better."""
 
 
-class PiEstimator(BaseEstimator):
+class PiEstimator(TableEstimator):
     """What `PiClassifier` and `PiRegressor` have in common."""
 
     def __init__(
@@ -63,11 +68,6 @@ class PiEstimator(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     def _settings(self) -> PiSettings:
         name = type(self).__name__
         for argument in ("rank", "depth", "degree", "batch_size") + (("steps",) if self.steps is not None else ()):
@@ -79,17 +79,10 @@ class PiEstimator(BaseEstimator):
             self.batch_size,
         )  # fmt: skip
 
-    @property
-    def _activation(self) -> Any:
-        return ReLU() if self.activation is None else self.activation
-
     def _fit_models(
         self, X: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n k"], weight: np.ndarray, loss: Loss, judge: Judge
-    ) -> tuple[Table, list[np.ndarray]]:
-        """Train and compare; the rows that were compared on, and the held-out predictions of each model that is left.
-
-        Which are left, with what shares, is up to `_shares`.
-        """
+    ) -> None:
+        """Train, compare, and keep each model that has a share; which have, is up to `_shares`."""
         settings, random = self._settings(), check_random_state(self.random_state)
         table, self._scaler = standardized(X, y, weight)
         if len(table.x) < 2:
@@ -108,16 +101,16 @@ class PiEstimator(BaseEstimator):
         models = candidates(
             ensemble, found if self.kernels else {}, self._activation, table, part, rows, lambda f: judge(f, few)
         )
-        shares = self._shares([model.held_out for model in models], few)
+        shares, sharpness = self._shares([model.held_out for model in models], few)
         shares = np.where(shares < LEAST_SHARE, 0, shares) / shares[shares >= LEAST_SHARE].sum()
         self.shares_ = {model.name: float(share) for model, share in zip(models, shares, strict=True)}
-        kept = [(model, share) for model, share in zip(models, shares, strict=True) if share]
-        self._models = [(model.fit(), share) for model, share in kept]
-        return few, [model.held_out for model, _ in kept]
+        self._models = [
+            (model.fit(), share, β) for model, share, β in zip(models, shares, sharpness, strict=True) if share
+        ]
 
-    def _shares(self, held_out: list[np.ndarray], rows: Table) -> np.ndarray:
-        """Of each model, positive, of sum 1."""
-        raise NotImplementedError
+    def _shares(self, held_out: list[np.ndarray], rows: Table) -> tuple[np.ndarray, list[float]]:
+        """Of each model, positive, of sum 1; and how sharp its probabilities are, 1 where outputs are numbers."""
+        raise NotImplementedError  # of what is learned
 
     def _pass(self, X: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n k"], weight: np.ndarray, loss: Loss) -> None:
         """Train every π-limit on all these rows once, and leave out the kernels."""
@@ -130,7 +123,7 @@ class PiEstimator(BaseEstimator):
         kept = weight > 0
         table = Table(np.asarray(self._scaler.transform(X[kept])), y[kept], weight[kept])
         ensemble = pass_once(self._learners, loss, table, self.batch_size)
-        self._models, self.shares_ = [(ensemble, 1.0)], {"π-limits": 1.0}
+        self._models, self.shares_ = [(ensemble, 1.0, 1.0)], {"π-limits": 1.0}
         self._look(np.mean([gradient_outer_product(net, table.x, table.weight) for net in ensemble.nets], 0))
 
     def _look(self, metric: Float[np.ndarray, "d d"]) -> None:
@@ -138,12 +131,8 @@ class PiEstimator(BaseEstimator):
         self.metric_, importance = metric, metric.diagonal()
         self.feature_importances_ = importance / (importance.sum() or 1.0)
 
-    def _rows(self, X: Any) -> Float[np.ndarray, "m d"]:
-        check_is_fitted(self)
-        return np.asarray(self._scaler.transform(checked_columns(self, X)))
 
-
-class PiClassifier(ClassifierMixin, PiEstimator):
+class PiClassifier(PiEstimator, TableClassifier):
     """Classification by networks of infinite width that learn features.
 
     π-limits (Yang, Santacroce & Hu 2022) at constant memory, `networks` of them side by side, each on all rows but its
@@ -198,17 +187,12 @@ class PiClassifier(ClassifierMixin, PiEstimator):
             ValueError: For entries that are not finite, targets that are no labels, or one class only.
             FloatingPointError: If training diverges: lower ``lr``.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr")
-        weight = checked_weight(self, sample_weight, X)
-        classes = read_classes(self, y, weight)
-        self.classes_, self._prior = classes.labels, classes.prior
+        X, y, weight = self._labeled(X, y, sample_weight)
 
         def judge(f: np.ndarray, rows: Table) -> float:
             return calibrate(f, self._prior, rows.y + self._prior, rows.weight)[1]
 
-        y = classes.one_hot - classes.prior
-        rows, held_out = self._fit_models(dense(X), y, weight, cross_entropy(self._prior), judge)
-        self._sharpness = [calibrate(f, self._prior, rows.y + self._prior, rows.weight)[0] for f in held_out]
+        self._fit_models(X, y, weight, cross_entropy(self._prior), judge)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "PiClassifier":
@@ -240,14 +224,13 @@ class PiClassifier(ClassifierMixin, PiEstimator):
         one_hot = (np.asarray(y)[:, None] == self.classes_).astype(np.float64)
         weight = checked_weight(self, sample_weight, X)
         self._pass(dense(X), one_hot - self._prior, weight, cross_entropy(self._prior))
-        self._sharpness = [1.0]
         return self
 
-    def _shares(self, held_out: list[np.ndarray], rows: Table) -> np.ndarray:
+    def _shares(self, held_out: list[np.ndarray], rows: Table) -> tuple[np.ndarray, list[float]]:
         y = rows.y + self._prior
         sharpness = [calibrate(f, self._prior, y, rows.weight)[0] for f in held_out]
         logs = [log_probabilities(f, self._prior, β) for f, β in zip(held_out, sharpness, strict=True)]
-        return mixture(np.stack([(y * np.exp(log)).sum(1) for log in logs]), rows.weight)
+        return mixture(np.stack([(y * np.exp(log)).sum(1) for log in logs]), rows.weight), sharpness
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, in the order of ``classes_``: calibrated on rows that were left out.
@@ -257,26 +240,12 @@ class PiClassifier(ClassifierMixin, PiEstimator):
         """
         x = self._rows(X)
         probabilities = [
-            share * np.exp(log_probabilities(model.predict(x), self._prior, β))
-            for (model, share), β in zip(self._models, self._sharpness, strict=True)
+            share * np.exp(log_probabilities(model.predict(x), self._prior, β)) for model, share, β in self._models
         ]
         return np.sum(probabilities, 0)
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of `predict_proba`."""
-        return np.log(np.maximum(self.predict_proba(X), np.finfo(np.float64).tiny))
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row.
-
-        Args:
-            X: Rows with the columns of `fit`.
-        """
-        best = self.predict_proba(X).argmax(1)
-        return self.classes_[best]
-
-
-class PiRegressor(RegressorMixin, MultiOutputMixin, PiEstimator):
+class PiRegressor(PiEstimator, TableRegressor):
     """Regression by networks of infinite width that learn features: see `PiClassifier`.
 
     The shares of its models are of least squared error on left-out rows.
@@ -324,10 +293,7 @@ class PiRegressor(RegressorMixin, MultiOutputMixin, PiEstimator):
             ValueError: For entries that are not finite.
             FloatingPointError: If training diverges: lower ``lr``.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr", y_numeric=True, multi_output=True)
-        weight = checked_weight(self, sample_weight, X)
-        values, self._units = read_numbers(y, weight)
-        self._fit_models(dense(X), values, weight, half_square, mean_square)
+        self._fit_models(*self._numbers(X, y, sample_weight), half_square, mean_square)
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PiRegressor":
@@ -357,8 +323,8 @@ class PiRegressor(RegressorMixin, MultiOutputMixin, PiEstimator):
         self._pass(dense(X), (y - self._units.mean) / self._units.std, weight, half_square)
         return self
 
-    def _shares(self, held_out: list[np.ndarray], rows: Table) -> np.ndarray:
-        return average(np.stack(held_out), rows.y, rows.weight)
+    def _shares(self, held_out: list[np.ndarray], rows: Table) -> tuple[np.ndarray, list[float]]:
+        return average(np.stack(held_out), rows.y, rows.weight), [1.0] * len(held_out)
 
     def predict(self, X: Any) -> np.ndarray:
         """The mean of a target at each row.
@@ -367,27 +333,7 @@ class PiRegressor(RegressorMixin, MultiOutputMixin, PiEstimator):
             X: Rows with the columns of `fit`.
         """
         x = self._rows(X)
-        return self._units.own(np.sum([share * model.predict(x) for model, share in self._models], 0))
-
-
-def cross_entropy(prior: Float[np.ndarray, " k"]) -> Loss:
-    """−Σ_c y_c log p_c for p ∝ prior·e^f, of targets less the prior.
-
-    Args:
-        prior: Shares of the classes.
-    """
-    shares = torch.from_numpy(prior).float()
-    logs = shares.log()
-
-    def loss(f: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        return -(weight * ((y + shares) * torch.log_softmax(logs + f, 1)).sum(1)).sum()
-
-    return loss
-
-
-def half_square(f: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """½ |f − y|²."""
-    return 0.5 * (weight * (f - y).square().sum(1)).sum()
+        return self._units.own(np.sum([share * model.predict(x) for model, share, _ in self._models], 0))
 
 
 def mean_square(f: Float[np.ndarray, "n k"], rows: Table) -> float:
