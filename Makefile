@@ -31,11 +31,11 @@ test: env
 	$(BIN)/pytest $(PROCESSES)
 
 slow: env
-	$(BIN)/pytest -m slow $(PROCESSES)
+	HYPOTHESIS_PROFILE=default $(BIN)/pytest -m slow $(PROCESSES)
 
 # As users meet the library: without the shape checks of the other tests. In one process, which counts the outcomes.
 attack: env
-	$(BIN)/pytest -o addopts='-ra --strict-markers' -m attack tests/attacks
+	HYPOTHESIS_PROFILE=default $(BIN)/pytest -o addopts='-ra --strict-markers' -m attack tests/attacks
 
 check: env
 	$(BIN)/ruff check

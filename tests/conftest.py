@@ -6,12 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.presets import DIGITS
 from mupi.data import Dataset, data_directory, load_cifar10
 from mupi.features import Hermite
 from mupi.training.progress import EpochProgress
+
+# The default suite tries the same examples every time, so that a change is judged by what it changes; with
+# HYPOTHESIS_PROFILE=default (as in `make slow` and `make attack`) others are drawn in each run.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session")

@@ -58,12 +58,22 @@ class Cells:
         both = [(self.fine, FINE), (self.coarse, COARSE)]
         rules = [x * (w * t**power)[:, :, None] for x, n in both for t, w in [weighted(self.low, self.high, n)]]
         sizes = rules[0].abs().sum(1)
-        farthest = torch.maximum(self.low.abs(), self.high.abs())
-        # Both ends of a cell are known to a few digits less than all.
-        ends = farthest.clamp_min(1) / (self.high - self.low)
-        rounding = torch.finfo(self.fine.dtype).eps * (32 * sizes + 64 * ends[:, None] * rules[0].abs().amax(1))
-        doubt = (self.doubt * farthest**power)[:, None]
+        rounding = 32 * torch.finfo(self.fine.dtype).eps * sizes + self.misplaced(power)
+        doubt = (self.doubt * self._farthest**power)[:, None]
         return rules[0].sum(1), (rules[0].sum(1) - rules[1].sum(1)).abs() + doubt + rounding, sizes
+
+    def misplaced(self, power: int) -> Float[Tensor, "cells k"]:
+        """A bound of what ∫ t^power f φ dt owes to the rounding of both ends of each cell."""
+        t, w = weighted(self.low, self.high, FINE)
+        largest = (self.fine * (w * t**power)[:, :, None]).abs().amax(1)
+        # Both ends of a cell are known to a few digits less than all.
+        ends = self._farthest.clamp_min(1) / (self.high - self.low)
+        return 64 * torch.finfo(self.fine.dtype).eps * ends[:, None] * largest
+
+    @property
+    def _farthest(self) -> Float[Tensor, " cells"]:
+        """From 0, in each cell."""
+        return torch.maximum(self.low.abs(), self.high.abs())
 
 
 def density(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
