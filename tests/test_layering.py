@@ -38,6 +38,7 @@ PACKAGES = [
     "statistics",
     "conventions",
     "arrays",
+    "distributed",
     "progress",
     "checks",
     "compilers",

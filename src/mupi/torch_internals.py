@@ -4,6 +4,7 @@ Tried with PyTorch 2.13 on CPUs, by all tests, and with 2.11 on CUDA, by trainin
 one, this file is where the library breaks, at import or by an AttributeError that names it.
 """
 
+import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -95,6 +96,74 @@ def has_hooks(x: Tensor) -> bool:
 def version(x: Tensor) -> int:
     """How often x was changed in place: what autograd checks saved tensors by; grows with any optimizer's step."""
     return x._version
+
+
+def in_process_group() -> bool:
+    """Whether this process has been told of others; see `torch.distributed.init_process_group`."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def in_backward() -> bool:
+    """Whether autograd runs a backward pass in this thread."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def data_parallel_group() -> Any:
+    """The processes of the DistributedDataParallel or FSDP that runs a forward pass just now; None where none does.
+
+    Raises:
+        ValueError: If FSDP's mesh has more than one axis.
+    """
+    if not in_process_group():
+        return None
+    wrapper = nn.parallel.DistributedDataParallel._get_active_ddp_module()
+    if wrapper is not None:
+        return wrapper.process_group
+    for state in _sharding_states():
+        if state._training_state.name == "FORWARD":
+            for group in _parameter_groups(state):
+                mesh = group.mesh_info.mesh
+                if mesh.ndim != 1:
+                    raise ValueError(
+                        f"`fully_shard(mesh=...)` must be of one axis for mupi's layers; got {mesh.ndim} axes; "
+                        "use mupi.distributed.join(net) and reduce over all processes"
+                    )
+                return mesh.get_group()
+    return None
+
+
+def leave_to_the_module(module: nn.Module, names: list[str]) -> None:
+    """Have DistributedDataParallel leave parameters and buffers of these names alone."""
+    nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
+
+
+def sharded_parameter(module: nn.Module, name: str) -> Any:
+    """What an optimizer holds of a module's parameter that FSDP (`fully_shard`) manages; None where it does not."""
+    for state in _sharding_states():
+        for group in _parameter_groups(state):
+            for parameter in group.fsdp_params:
+                if parameter._module_info.module is module and parameter._module_info.param_name == name:
+                    return parameter.sharded_param
+    return None
+
+
+def _sharding_states() -> list[Any]:
+    """The states of all modules that `fully_shard` was called on."""
+    if "torch.distributed.fsdp._fully_shard" not in sys.modules:
+        return []
+    from torch.distributed._composable_state import _module_state_mapping
+    from torch.distributed.fsdp._fully_shard._fsdp_state import FSDPState
+
+    references = (reference() for reference in list(_module_state_mapping.values()))
+    return [state for state in references if isinstance(state, FSDPState)]
+
+
+def _parameter_groups(state: Any) -> list[Any]:
+    """Of one of them; versions before 2.10 or so had one group at most."""
+    groups = getattr(state, "_fsdp_param_groups", None)
+    if groups is None:
+        groups = [state._fsdp_param_group]
+    return [group for group in groups if group is not None]
 
 
 def assert_on_device(condition: Tensor, message: str) -> None:

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager
 from mupi.compilers import outside_graphs
 from mupi.conventions import KEY
+from mupi.distributed.joint_module import JointModule
+from mupi.distributed.states import is_collecting
+from mupi.distributed.together import Together
 from mupi.features.expansion import (
     Expansion,
     differentiable_sum,
@@ -33,7 +37,8 @@ class Atoms(Features):
     Gradients are lists of rows, complete whatever runs the backward passes: threads, checkpoints, passes inside of
     passes. Derivatives by inputs are right to any order, those after the first at the memory of batch × atoms. Their
     derivatives by the atoms are refused, as is whatever would take the parameter for a tensor: averages of models,
-    flat vectors, shared memory, `DistributedDataParallel`. In autocast the layers compute in their own dtype.
+    flat vectors, shared memory, `DistributedDataParallel`. `mupi.distributed.data_parallel` trains them in several
+    processes, each with its share of the atoms. In autocast the layers compute in their own dtype.
 
     >>> net = mupi.PiMLP(5, 2, rank=4, features=mupi.Atoms())
     >>> net(torch.randn(3, 5)).square().sum().backward()
@@ -76,7 +81,7 @@ class Block:
         return len(self.atoms) - self.used
 
 
-class AtomWeight(Weight, AtomList):
+class AtomWeight(Weight, AtomList, JointModule):
     """Σ_m c_m a_m κ_φ(b_m, g), with atoms in blocks that are never copied; each new block is 1/8 of all before it."""
 
     smallest_block = 256
@@ -104,6 +109,8 @@ class AtomWeight(Weight, AtomList):
                 f"differentiate by them; got {type(self.atoms).__name__} from elsewhere; leave them out, or use "
                 "constant-memory features such as `mupi.Hermite`"
             )
+        if self.joined is None and self.together() is not None:
+            self._refuse_shares("wrapped in DistributedDataParallel or FSDP")
         rows = g.reshape(-1, self.rank_in)
         with own_precision(g.device):
             if torch.is_autocast_enabled(g.device.type):
@@ -117,6 +124,8 @@ class AtomWeight(Weight, AtomList):
 
     def differentiable(self, g: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """The same, for transforms and to be differentiated twice; refuses to be differentiated by the atoms."""
+        if self.joined is not None:
+            self._refuse_shares("differentiated twice, or transformed")
         blocks = (
             Expansion(GuardedCoefficients.apply(block.c, self.atoms), block.a, block.b)  # pyright: ignore
             for block in self.expansion_blocks()
@@ -129,6 +138,8 @@ class AtomWeight(Weight, AtomList):
 
     def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """w(z) = Σ_m c_m a_m φ(⟨b_m, z⟩)."""
+        if self.joined is not None:
+            self._refuse_shares("sampled as a finite network")
         total = z.new_zeros(len(z), self.rank_out)
         for block in self.expansion_blocks():
             c, a, b = (t.to(z) for t in (block.c, block.a, block.b))
@@ -153,6 +164,12 @@ class AtomWeight(Weight, AtomList):
 
     def expansion(self) -> Expansion:
         """All atoms, copied into one piece."""
+        if self.joined is not None:
+            self._refuse_shares("read as a whole")
+        return self._own()
+
+    def _own(self) -> Expansion:
+        """Those of this process."""
         empty = self._empty(0)
         parts = [empty, *self.expansion_blocks()]
         return Expansion(*(torch.cat([getattr(p, name) for p in parts]) for name in ("c", "a", "b")))
@@ -194,6 +211,48 @@ class AtomWeight(Weight, AtomList):
         """See `AtomList`."""
         return kernel_norm_squared(self.kernel, a, b)
 
+    def own(self, m: int) -> slice:
+        """See `AtomList`."""
+        return slice(None) if self.joined is None else self.joined.slice_of(m)
+
+    def join(self, together: Together) -> None:
+        """Keep this process's share of the first one's atoms, and compute only that from now on."""
+        atoms, found = self._own(), torch.tensor([self.num_atoms], device=self.like.device)
+        together.from_first(found)
+        m = int(found)
+        parts = (atoms.c, atoms.a, atoms.b) if together.rank == 0 else self._sized(m)
+        for part in parts:
+            together.from_first(part)
+        super().join(together)
+        rows = together.slice_of(m)
+        self.blocks = []
+        self.append(*(part[rows] for part in parts))
+
+    def reduced_here(self) -> list[nn.Parameter]:
+        """The atoms."""
+        return [self.atoms]
+
+    def shared_out(self) -> list[nn.Parameter]:
+        """The atoms."""
+        return [self.atoms]
+
+    def _refuse_shares(self, use: str) -> NoReturn:
+        """Say what has to be done for several processes.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError(
+            f"`mupi.Atoms` in several processes cannot be {use}: wrap the network by "
+            "`mupi.distributed.data_parallel(net)` to train it, and load `mupi.distributed.state_dict(net)`, called in "
+            "all processes, into a network of one process for all else"
+        )
+
+    def _sized(self, m: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Room for m atoms."""
+        empty = self._empty(m)
+        return empty.c, empty.a, empty.b
+
     def _empty(self, size: int) -> Expansion:
         dtype = self.storage or self.like.dtype
         with torch.inference_mode(False):  # where atoms are loaded in that mode, training goes on outside of it
@@ -221,11 +280,18 @@ class AtomWeight(Weight, AtomList):
                 block.atoms = Expansion(*(t.clone() for t in (block.atoms.c, block.atoms.a, block.atoms.b)))
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
-        atoms = self.expansion()
+        together, sizes = self.joined, [len(block.atoms) for block in self.blocks]
+        atoms = self._own()
+        if together is not None:
+            if not is_collecting():
+                self._refuse_shares("saved by one of them")
+            counts = together.counts(atoms.c)
+            atoms = Expansion(*(together.in_first(part, counts) for part in (atoms.c, atoms.a, atoms.b)))
+            sizes = [len(atoms)] * (len(atoms) > 0)
         for name in ("c", "a", "b"):
             destination[prefix + name] = getattr(atoms, name)
         # Sums go block by block: a resumed run rounds as a whole one does only if it has the same blocks.
-        destination[prefix + "blocks"] = torch.tensor([len(block.atoms) for block in self.blocks], dtype=torch.int64)
+        destination[prefix + "blocks"] = torch.tensor(sizes, dtype=torch.int64)
         destination[prefix + KEY] = self.get_extra_state()
 
     def _load_from_state_dict(
@@ -251,6 +317,10 @@ class AtomWeight(Weight, AtomList):
         if min(sizes, default=1) < 1 or not sum(sizes[:-1]) <= m <= sum(sizes):
             error_msgs.append(f"{prefix}blocks must be sizes of blocks that {m} atoms fill; got {sizes}")
             return
+        if self.joined is not None:
+            rows = self.joined.slice_of(m)
+            c, a, b, m = c[rows], a[rows], b[rows], rows.stop - rows.start
+            sizes = [m] * (m > 0)
         self.blocks = []
         for size in sizes:
             block, start = Block(self._empty(size), 0), self.num_atoms
@@ -262,14 +332,21 @@ class AtomWeight(Weight, AtomList):
 
 
 class ExactSum(torch.autograd.Function):
-    """`exact_sum` with `exact_input_gradient`; the atoms' gradient is the rows (δ, g)."""
+    """`exact_sum` with `exact_input_gradient`; the atoms' gradient is the rows (δ, g).
+
+    Of several processes each computes its atoms' share for the rows of all; what is summed goes to whose row it is.
+    """
 
     @staticmethod
     def forward(ctx, g: Tensor, atoms: AtomParameter, weight: AtomWeight) -> Tensor:
         """Evaluate the sum tile by tile."""
+        ctx.weight, ctx.version, ctx.together = weight, weight.version, weight.joined
+        if ctx.together is not None:
+            ctx.counts = ctx.together.counts(g)
+            g = ctx.together.rows(g, ctx.counts)
         ctx.save_for_backward(g)
-        ctx.weight, ctx.version = weight, weight.version
-        return exact_sum(weight.activation, weight.expansion_blocks(), g, weight.rank_out)
+        out = exact_sum(weight.activation, weight.expansion_blocks(), g, weight.rank_out)
+        return out if ctx.together is None else ctx.together.own_sum(out, ctx.counts)
 
     @staticmethod
     def backward(ctx, delta: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -278,15 +355,23 @@ class ExactSum(torch.autograd.Function):
         weight: AtomWeight = ctx.weight
         if weight.version != ctx.version:
             raise RuntimeError("the atoms changed between this forward pass and its backward pass; run forward again")
-        d_g = d_atoms = None
+        d_g, d_atoms, together = None, None, ctx.together
+        if together is not None:
+            if torch.is_grad_enabled():
+                weight._refuse_shares("differentiated twice, or transformed")
+            delta = together.rows(delta, ctx.counts)
         with own_precision(g.device):
             if ctx.needs_input_grad[0] and torch.is_grad_enabled():
                 inputs = g.view_as(g)  # hooks on g are not for this
                 (d_g,) = torch.autograd.grad(weight.differentiable(inputs), inputs, delta, create_graph=True)
             elif ctx.needs_input_grad[0]:
                 d_g = exact_input_gradient(weight.activation, weight.expansion_blocks(), g, delta)
+                if together is not None:
+                    d_g = together.own_sum(d_g, ctx.counts)
         if asked_for(ctx, 1) != "nothing":
             # With create_graph the norm of this gradient, say, can be differentiated.
+            if together is not None:
+                delta = delta / together.size
             rows = (delta, g) if torch.is_grad_enabled() else (delta.detach(), g.detach())
             d_atoms = FactoredGradient(weight.atoms.shape, [rows])
         return d_g, d_atoms, None

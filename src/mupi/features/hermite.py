@@ -13,6 +13,7 @@ from mupi.activations import Activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager, positive_int
 from mupi.compilers import outside_graphs
+from mupi.distributed.sharded import overwrite, unsharded
 from mupi.features.average_pool import AveragePool
 from mupi.features.directions import Directions
 from mupi.features.expansion import Expansion
@@ -21,7 +22,7 @@ from mupi.features.recent import RecentAtoms
 from mupi.features.symmetric import hermite_tensor, power_size, rotate, symmetric_power
 from mupi.features.weight import Features, Weight
 from mupi.parameters import FactoredGradient, MatrixModule, matmul
-from mupi.torch_internals import version
+from mupi.torch_internals import sharded_parameter, version
 
 MOST_FEATURES = 2_000_000
 
@@ -228,7 +229,13 @@ class HermiteWeight(Weight, MatrixModule):
     def pass_by(self, inputs: int) -> None:
         """Count inputs that were trained on where Python sees no values, as in the replay of a CUDA graph."""
         self.recent.seen += inputs
-        self._weight_version, self._moved_unseen = version(self.weight), False
+        self._weight_version, self._moved_unseen = version(self._held), False
+
+    @property
+    def _held(self) -> Tensor:
+        """The parameter that an optimizer holds: FSDP puts another in its place while the layer computes."""
+        sharded = sharded_parameter(self, "weight")
+        return self.weight if sharded is None else sharded
 
     @torch.no_grad()
     def renew_directions(self) -> None:
@@ -240,13 +247,25 @@ class HermiteWeight(Weight, MatrixModule):
             return
         old = self._projected()
         new = self.tracker.renew(polar(self.recent.expansion().b)[1], self.recent.seen, old)
-        carried: list[Tensor] = [self.weight]
-        if self.weight.grad is not None and not isinstance(self.weight.grad, FactoredGradient):
-            carried.append(self.weight.grad)
+        together, held = self.together(), self._held
+        if together is not None:
+            for tensor in (
+                self.tracker.moment,
+                *new.values(),
+            ):  # of other machines than the first, which may round else
+                together.from_first(tensor)
+        carried: list[Tensor] = [held]
+        if held.grad is not None and not isinstance(held.grad, FactoredGradient):
+            carried.append(held.grad)
         for tensor in carried:
-            parts = dict(zip(self.sizes, tensor.split(list(self.sizes.values())), strict=True))
+            whole = unsharded(tensor).clone() if tensor is not self.weight else tensor
+            parts = dict(zip(self.sizes, whole.split(list(self.sizes.values())), strict=True))
             for k, p in new.items():
                 parts[k].copy_(rotate(parts[k].T, k, p.T @ old[k]).T)
+            if whole is not tensor:
+                overwrite(tensor, whole)
+            if tensor is held and held is not self.weight:
+                self.weight.copy_(whole)
         for k, p in new.items():
             old[k].copy_(p)
 
@@ -278,13 +297,15 @@ class HermiteWeight(Weight, MatrixModule):
 
     @outside_graphs
     def _before(self, g: Tensor) -> None:
+        if self.training:
+            self.together()  # also where gradients come later, as in a checkpointed pass
         if self._in_training(g):
             self._after_step()
 
     @outside_graphs
     def _after(self, g: Tensor, out: Tensor, spread: Callable[[Tensor], Tensor] | None = None) -> None:
         if self._in_training(g) and self.weight.requires_grad:
-            self.recent.watch(g, out, self.weight, spread)
+            self.recent.watch(g, out, self.weight, spread, self.together(), lambda: self._held)
 
     def _in_training(self, g: Tensor) -> bool:
         """Whether this pass trains the module; weights that are no parameter come from `functional_call`."""
@@ -298,11 +319,11 @@ class HermiteWeight(Weight, MatrixModule):
         Args:
             step_size: What a step by hand multiplied the gradient with.
         """
-        if step_size is not None or version(self.weight) != self._weight_version:
+        if step_size is not None or version(self._held) != self._weight_version:
             # Steps in which a compiler or `torch.func` hid the layer's inputs leave no atoms to measure an error on.
             self._moved_unseen = not self.recent.told
             self.recent.settle(step_size)
-            self._weight_version = version(self.weight)
+            self._weight_version = version(self._held)
 
     def _after_step(self) -> None:
         """Right after an optimiser's step, renew the directions when due; not in eval mode, which changes no function.
@@ -311,11 +332,11 @@ class HermiteWeight(Weight, MatrixModule):
         is pending all the same (torch's optimisers leave it) goes along; one that is kept as factors is waited for.
         """
         self.settle()
-        waits = isinstance(self.weight.grad, FactoredGradient)
-        if self.training and not waits and version(self.weight) != self._renewal_version:
+        waits = isinstance(self._held.grad, FactoredGradient)
+        if self.training and not waits and version(self._held) != self._renewal_version:
             if self.tracker is not None and self.tracker.due(self.recent.seen):
                 self.renew_directions()
-            self._weight_version = self._renewal_version = version(self.weight)
+            self._weight_version = self._renewal_version = version(self._held)
 
     def __getstate__(self) -> dict:
         """Settled, for copies and pickles, of which no optimiser has taken a step."""
@@ -326,7 +347,7 @@ class HermiteWeight(Weight, MatrixModule):
         """The copied weight counts its changes anew."""
         super().__setstate__(state)
         renewed = self._renewal_version == self._weight_version
-        self._weight_version = version(self.weight)
+        self._weight_version = version(self._held)
         self._renewal_version = self._weight_version if renewed else -1
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
@@ -337,7 +358,7 @@ class HermiteWeight(Weight, MatrixModule):
         """As of torch; the atoms that are loaded are those of the weight that is."""
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self.recent.forget_training()
-        self._weight_version, self._moved_unseen = version(self.weight), False
+        self._weight_version, self._moved_unseen = version(self._held), False
 
 
 def polar(g: Float[Tensor, "n r"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n r"]]:

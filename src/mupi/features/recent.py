@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mupi.distributed.together import Together
 from mupi.features.expansion import Expansion
 from mupi.optim import StepWatch, TakenStep
 from mupi.torch_internals import will_execute
@@ -55,6 +56,8 @@ class RecentAtoms(nn.Module):
         out: Float[Tensor, "rows rank_out"],
         leaf: Tensor,
         spread: Callable[[Tensor], Tensor] | None = None,
+        together: Together | None = None,
+        held: Callable[[], Tensor] | None = None,
     ) -> None:
         """Have the backward pass through ``out`` append its atoms, if it accumulates a gradient in ``leaf``.
 
@@ -63,17 +66,22 @@ class RecentAtoms(nn.Module):
             out: The layer's output, whose gradient is the atoms' a.
             leaf: The parameter that the backward pass must reach for the atoms to count.
             spread: From ∂loss/∂out to a row for each input, where these were pooled; None if they were not.
+            together: The processes whose atoms they are, in the order of their rows in the whole batch; None for one.
+            held: What the optimizer moves, asked after the pass, where that is not the leaf.
         """
         size = len(self.a)
         g, node = g.detach()[-size:], torch.autograd.graph.get_gradient_edge(leaf).node
 
         def keep(delta: Tensor | None) -> None:
             if delta is not None and _executes(node):  # gradcheck sends undefined gradients
-                delta = delta.detach() if spread is None else spread(delta.detach())
-                self.append(-delta[-size:], g)
-                self.unsettled += len(g)
+                delta, b = delta.detach() if spread is None else spread(delta.detach()), g
+                if together is not None:
+                    counts = together.counts(b)
+                    delta, b = together.last_rows((delta[len(delta) - len(b) :] / together.size, b), counts, size)
+                self.append(-delta[-size:], b)
+                self.unsettled += len(b)
                 self.told = True
-                self.step.wait(leaf)
+                self.step.wait(leaf if held is None else held())
 
         out.register_hook(keep)
 

@@ -2,22 +2,24 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import positive_int
+from mupi.distributed.joint_module import JointModule
 
 SLOWEST = 0.1
 """Share of the newest batch in the running mean, once there were ten."""
 
 
 @takes_numpy
-class Center(nn.Module):
+class Center(JointModule):
     """g ↦ g − E g, the mean over all inputs: images of the batch, and their positions.
 
     Channel z has the mean ⟨E g, z⟩ over the batch, so this is what subtracting each channel's mean is at every
-    width. As in batch normalisation, a running mean stands for the batch's when the module does not train. (Division
-    by each channel's deviation (zᵀ Cov(g) z)^{1/2} has no such form: the limit would no longer be Gaussian.)
+    width. Of several processes that train together the batch is that of all. As in batch normalisation, a running mean
+    stands for the batch's when the module does not train. (Division by each channel's deviation (zᵀ Cov(g) z)^{1/2} has
+    no such form: the limit would no longer be Gaussian.)
 
     Args:
         rank: Rank r of the junction.
@@ -38,9 +40,13 @@ class Center(nn.Module):
         """The same less its mean."""
         if not self.training:
             return g - self.mean
-        if g.numel() == 0:
+        together = self.together()
+        if together is not None:
+            mean = together.mean(g.reshape(-1, g.shape[-1]))
+        elif g.numel() == 0:
             return g  # no inputs have no mean
-        mean = g.mean(tuple(range(g.ndim - 1)))
+        else:
+            mean = g.mean(tuple(range(g.ndim - 1)))
         with torch.no_grad():
             # A batch whose mean is NaN or infinite shows in the output; it does not spoil all batches after it.
             counts = torch.isfinite(mean).all()

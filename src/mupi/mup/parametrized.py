@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from mupi.architecture.architecture import Architecture
 from mupi.checks import fail, non_negative
+from mupi.distributed.sharded import unsharded
 from mupi.mup.check import check
 from mupi.mup.check_result import Check
 from mupi.mup.depth_scaling import DepthScaling
@@ -261,9 +262,3 @@ class Parametrized:
             head += f"\ndepth {at.depth}, relative to depth {at.base}: branches times r^-{at.scaling.α}"
         table = explained(self.plan, named(self.model), groups)
         return f"{head}\n{table}\n\n{remarks(self.reason, self.faults)}"
-
-
-def unsharded(x: Tensor) -> Tensor:
-    """The tensor of what is sharded (FSDP2)."""
-    full: Any = getattr(x, "full_tensor", None)
-    return x if full is None else full()

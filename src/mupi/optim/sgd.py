@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager, non_negative
+from mupi.distributed.sharded import unsharded
 from mupi.optim.clipping import bad_entries, clip_factor, finiteness, gradient_norm, joint_norm
 from mupi.parameters.factored import FactoredGradient, FactoredParameter, Step
 
@@ -117,7 +118,7 @@ class SGD(torch.optim.Optimizer):
                 _descend(p, step, self.state[p])
             p.grad = None
         self._sizes = {
-            p: group["lr"] if factor is None else group["lr"] * factor
+            p: group["lr"] if factor is None else group["lr"] * unsharded(factor)
             for (group, p), factor in zip(moving, factors, strict=True)
         }
         return loss

@@ -31,6 +31,10 @@ class AtomList(ABC):
         """Add atoms at the end."""
 
     @abstractmethod
+    def own(self, m: int) -> slice:
+        """Which of m atoms that a step adds this process keeps: all, where it is the only one that trains them."""
+
+    @abstractmethod
     def squared_norm(self, a: Float[Tensor, "m rank_out"], b: Float[Tensor, "m rank_in"]) -> Float[Tensor, ""]:
         """‖Σ_m a_m ⊗ κ(b_m, ·)‖² = Σ_ij a_i·a_j κ(b_i, b_j)."""
 
@@ -106,6 +110,8 @@ class AtomParameter(FactoredParameter):
 
         Unit rows do not underflow in half-precision storage.
         """
+        rows = self.atoms.own(len(delta))
+        delta, x = delta[rows], x[rows]
         size = row_norms(delta)
         velocity = size if step.factor is None else size * step.factor
         if step.momentum or step.weight_decay:
@@ -145,8 +151,9 @@ def refuse_atoms(name: str) -> NoReturn:
     raise refusal(
         name,
         f"the parameter of `mupi.Atoms` is a list that grows, not a tensor, and cannot be computed with (`{name}`): "
-        "copy it by `copy.deepcopy` or `state_dict`; to average, share, regularise or train it in several processes "
-        "use constant-memory features such as `mupi.Hermite`",
+        "copy it by `copy.deepcopy` or `state_dict`; to train it in several processes use "
+        "`mupi.distributed.data_parallel(net)`; to average, share or regularise it constant-memory features such as "
+        "`mupi.Hermite`",
     )
 
 

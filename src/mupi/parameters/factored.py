@@ -141,7 +141,8 @@ def refuse_gradient(name: str) -> NoReturn:
         name,
         f"this gradient is kept as factors, not as a tensor, and cannot be computed with (`{name}`): the optimizer "
         "or clipping function cannot drive `mupi.Atoms` or `mupi.factor_gradients`; use `mupi.SGD(..., clip=...)`, "
-        "or constant-memory features such as `mupi.Hermite` as they come",
+        "in several processes with `mupi.distributed.data_parallel(net)`, or constant-memory features such as "
+        "`mupi.Hermite` as they come",
     )
 
 

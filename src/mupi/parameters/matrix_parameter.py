@@ -1,10 +1,14 @@
 """A weight matrix whose gradient stays in factors, so that a step is one rank-batch update in place."""
 
+from typing import NoReturn
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.checks import is_eager
+from mupi.distributed.joint_module import JointModule
+from mupi.distributed.together import Together
 from mupi.parameters.factored import FactoredGradient, FactoredParameter, Step, asked_for
 from mupi.parameters.precision import own_precision
 from mupi.torch_internals import has_hooks
@@ -16,6 +20,9 @@ class MatrixParameter(FactoredParameter):
     The gradient of a batch of 8 has as many entries as W but rank 8: writing it, measuring it and adding it are four
     passes over memory where one is enough. The result is that of an ordinary parameter up to rounding.
     """
+
+    together: Together | None = None
+    """The processes whose rows its gradient is of, where these are sent to each other; see `mupi.distributed.join`."""
 
     def squared_norm(self, delta: Float[Tensor, "m rank_out"], x: Float[Tensor, "m inputs"]) -> Float[Tensor, ""]:
         """Σ_ij δ_i·δ_j x_i·x_j."""
@@ -53,8 +60,14 @@ def _keeps_factors(x: Tensor, weight: MatrixParameter) -> bool:
 
     Transforms, compilers and hooks want to compute with gradients, and processes that train together to reduce them.
     """
-    if not (weight.requires_grad and torch.is_grad_enabled() and is_eager(x)) or has_hooks(weight):
+    if not (weight.requires_grad and torch.is_grad_enabled()):
         return False
+    if not is_eager(x) or has_hooks(weight):
+        if weight.together is not None:
+            refuse_dense()
+        return False
+    if weight.together is not None:
+        return True
     shared = torch.distributed.is_available() and torch.distributed.is_initialized()
     return not shared or torch.distributed.get_world_size() == 1
 
@@ -80,15 +93,45 @@ class FactoredMatmul(torch.autograd.Function):
             asked = asked_for(ctx, 1)
             if asked == "nothing":
                 return d_x, None
+            together = weight.together
             if asked == "sum" and not torch.is_grad_enabled():
-                return d_x, FactoredGradient(weight.shape, [(delta.detach(), x.detach())])
+                rows = delta.detach(), x.detach()
+                if together is not None:
+                    counts = together.counts(x)
+                    rows = together.rows(rows[0] / together.size, counts), together.rows(rows[1], counts)
+                return d_x, FactoredGradient(weight.shape, [rows])
+            if together is not None:
+                refuse_dense()
             return d_x, x.T @ delta
 
 
-class MatrixModule(nn.Module):
+def refuse_dense() -> NoReturn:
+    """Say that no wrapper would reduce an ordinary gradient of such a weight.
+
+    Raises:
+        RuntimeError: Always.
+    """
+    raise RuntimeError(
+        "gradients kept as factors in several processes must be of eager passes that add to `grad`, without "
+        "torch.compile, torch.func, create_graph, torch.autograd.grad or hooks on the weight: leave out "
+        "`mupi.factor_gradients`"
+    )
+
+
+class MatrixModule(JointModule):
     """A module that multiplies its inputs by ``weight``, of shape (inputs, rank_out), with `matmul`."""
 
     weight: nn.Parameter
+
+    def join(self, together: Together) -> None:
+        """See `JointModule`."""
+        super().join(together)
+        if isinstance(self.weight, MatrixParameter):
+            self.weight.together = together
+
+    def reduced_here(self) -> list[nn.Parameter]:
+        """The weight whose gradient is kept as factors, which processes send each other."""
+        return [self.weight] if isinstance(self.weight, MatrixParameter) else []
 
 
 def factor_gradients(module: nn.Module) -> nn.Module:
@@ -97,7 +140,8 @@ def factor_gradients(module: nn.Module) -> nn.Module:
     For speed: build the optimiser, which must then be `mupi.SGD`, after this. Values and state dict stay as they are.
     Where factors would not do, gradients are the ordinary ones: with ``create_graph``, in `torch.autograd.grad` and
     `torch.func`, under hooks on the weight, in a compiled network, and in a process group of several processes, where
-    `DistributedDataParallel` averages them. In autocast these layers compute in the dtype of their weight.
+    `DistributedDataParallel` averages them; under `mupi.distributed.data_parallel` processes send each other the
+    factors. In autocast these layers compute in the dtype of their weight.
 
     >>> net = mupi.factor_gradients(mupi.PiMLP(64, 10, rank=20, features=mupi.Hermite(2)))
     >>> net(torch.randn(3, 64)).sum().backward()

@@ -1,0 +1,346 @@
+"""One of two processes: trains networks together with the other, and by itself on whole batches, and compares."""
+
+import copy
+import json
+import pickle
+import sys
+import time
+import traceback
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+import mupi
+from mupi.distributed import (
+    Together,
+    data_parallel,
+    join,
+    load_optimizer_state_dict,
+    optimizer_state_dict,
+    state_dict,
+)
+from mupi.layers import Center
+
+STEPS, ROWS = 9, 24
+FEATURES = {
+    "hermite": mupi.Hermite(3, subspace=2, window=50, renew_every=40),
+    "random": mupi.RandomFeatures(16),
+    "atoms": mupi.Atoms(),
+}
+OPTIMIZERS: dict[str, Any] = {
+    "plain": dict(lr=0.5),
+    "clipped with momentum and decay": dict(lr=0.5, clip=0.1, momentum=0.9, weight_decay=0.01),
+    "clipped jointly": dict(lr=1.0, clip=0.05, clip_jointly=True),
+}
+
+
+def data(dtype):
+    g = torch.Generator().manual_seed(1)
+    x, y = (torch.randn(STEPS, ROWS, n, generator=g, dtype=torch.float64) for n in (6, 2))
+    return x.to(dtype), y.to(dtype)
+
+
+def network(features, seed=0, dtype=torch.float64, factored=False) -> Any:
+    g = torch.Generator().manual_seed(seed)
+    net = mupi.PiMLP(6, 2, rank=5, depth=3, features=FEATURES[features], generator=g).to(dtype)
+    return mupi.factor_gradients(net) if factored else net
+
+
+def train(net, run, rows, options, steps=range(STEPS), optimizer=None, parts=1, share=1.0):
+    """Steps of the mean squared error over some rows of each batch."""
+    dtype = next(net.parameters()).dtype
+    x, y = data(dtype)
+    optimizer = optimizer or mupi.SGD(net.parameters(), **OPTIMIZERS[options])
+    for k in steps:
+        optimizer.zero_grad()
+        for part in torch.arange(ROWS)[rows].split(-(-len(range(ROWS)[rows]) // parts)):
+            loss = (run(x[k][part]) - y[k][part]).square().mean() / parts
+            (loss * share).backward()
+        optimizer.step()
+    return optimizer
+
+
+def own_rows():
+    return slice(0, ROWS // 2) if dist.get_rank() == 0 else slice(ROWS // 2, ROWS)
+
+
+@torch.no_grad()
+def outputs(net):
+    net.eval()
+    return net(data(next(net.parameters()).dtype)[0][0])
+
+
+def assert_equal(net, reference, tolerance):
+    assert_near(outputs(net), outputs(reference), tolerance)
+
+
+def assert_near(a, b, tolerance):
+    error = float((a - b).abs().max() / b.abs().max())
+    assert error <= tolerance, f"off by {error:.1e}"
+
+
+def without_buffers(net):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of its new name
+        return DistributedDataParallel(net, broadcast_buffers=False)
+
+
+def sharded(net) -> Any:
+    return fully_shard(net)
+
+
+WRAPPERS: dict[str, Any] = {
+    "DDP": DistributedDataParallel,
+    "DDP without buffers": without_buffers,
+    "FSDP": sharded,
+    "data_parallel": data_parallel,
+}
+
+
+def whole_batch(features, wrapper, options, factored=False, dtype=torch.float64):
+    """Trained by two processes on halves of each batch it is what one makes of whole ones, atoms and directions too."""
+    reference = network(features, dtype=dtype, factored=factored)
+    train(reference, reference, slice(None), options)
+    # DDP and join send what the first process has; of FSDP each process keeps its part of what it has.
+    net = network(features, 0 if wrapper == "FSDP" else dist.get_rank(), dtype, factored)
+    run = WRAPPERS[wrapper](net)
+    train(net, run, own_rows(), options)
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-6
+    assert_equal(run if wrapper == "FSDP" else net, reference, tolerance)
+    if features == "hermite":
+        a, b = net.readout.weight, reference.readout.weight
+        assert a.inputs_seen == b.inputs_seen and a.tracker.next_renewal == b.tracker.next_renewal
+        assert_near(a.directions_2, b.directions_2, 100 * tolerance)
+        assert_near(a.sample_atoms().b, b.sample_atoms().b, 100 * tolerance)
+        assert_near(a.sample_atoms().a, b.sample_atoms().a, 100 * tolerance)
+
+
+def unequal_rows(features):
+    """Processes have 10 and 14 rows of each batch, and weigh their losses."""
+    factored = features != "atoms"
+    reference = network(features, factored=factored)
+    train(reference, reference, slice(None), "clipped jointly")
+    net = network(features, factored=factored)
+    rows = slice(0, 10) if dist.get_rank() == 0 else slice(10, 24)
+    train(net, data_parallel(net), rows, "clipped jointly", share=2 * len(range(ROWS)[rows]) / ROWS)
+    assert_equal(net, reference, 1e-12)
+
+
+def in_parts(features):
+    """A batch goes through the network in two parts."""
+    reference, net = network(features), network(features)
+    train(reference, reference, slice(None), "plain", range(3), parts=2)
+    train(net, data_parallel(net), own_rows(), "plain", range(3), parts=2)
+    assert_equal(net, reference, 1e-12)
+
+
+def checkpointed(reentrant):
+    """The forward pass is run again in the backward pass, where no wrapper is."""
+
+    class Recomputed(torch.nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            return checkpoint(self.net, x.requires_grad_(), use_reentrant=reentrant)
+
+    reference, net = network("hermite"), network("hermite")
+    train(reference, Recomputed(reference), slice(None), "plain")
+    train(net, DistributedDataParallel(Recomputed(net)), own_rows(), "plain")
+    assert_near(net.readout.weight.directions_2, reference.readout.weight.directions_2, 1e-10)
+    assert_equal(net, reference, 1e-12)
+
+
+def memory_is_shared_out():
+    """Each process has half of the atoms."""
+    reference, net = network("atoms"), network("atoms")
+    train(reference, reference, slice(None), "plain")
+    train(net, data_parallel(net), own_rows(), "plain")
+    assert abs(net.num_atoms - reference.num_atoms / 2) <= 3, (net.num_atoms, reference.num_atoms)
+
+
+def factors_are_less_to_send():
+    """Rows of inputs and outputs of six samples are fewer numbers than the matrices that they make."""
+    sent = []
+    rows = Together.rows
+
+    def counted(self, own, counts):
+        sent.append(own.numel())
+        return rows(self, own, counts)
+
+    net: Any = mupi.factor_gradients(mupi.PiMLP(300, 10, rank=40, features=mupi.Hermite(2)))
+    run = data_parallel(net)
+    x = torch.randn(6, 300)
+    Together.rows = counted
+    try:
+        run(x).sum().backward()
+    finally:
+        Together.rows = rows
+    matrices = sum(m.weight.numel() for m in net.modules() if hasattr(m, "reduced_here") and m.reduced_here())
+    assert 0 < sum(sent) < matrices / 4, (sum(sent), matrices)
+
+
+def whole_states():
+    """The state of two processes goes on in one, and that of one in two."""
+    reference = network("atoms")
+    optimizer = train(reference, reference, slice(None), "clipped with momentum and decay")
+    net = network("atoms")
+    run = data_parallel(net)
+    own = train(net, run, own_rows(), "clipped with momentum and decay", range(5))
+    saved = [state_dict(net), optimizer_state_dict(net, own)]
+    dist.broadcast_object_list(saved)
+    alone = network("atoms", seed=5)
+    alone.load_state_dict(saved[0])
+    options = OPTIMIZERS["clipped with momentum and decay"]
+    lone = mupi.SGD(alone.parameters(), **options)
+    lone.load_state_dict(copy.deepcopy(saved[1]))  # of which torch keeps the tensors
+    train(alone, alone, slice(None), "", range(5, STEPS), lone)
+    assert_equal(alone, reference, 1e-12)
+    again = network("atoms", seed=6)
+    run = data_parallel(again)
+    second = mupi.SGD(again.parameters(), **options)
+    again.load_state_dict(saved[0])
+    load_optimizer_state_dict(again, second, saved[1])
+    train(again, run, own_rows(), "", range(5, STEPS), second)
+    assert_equal(again, reference, 1e-12)
+    assert len(optimizer.state) == len(second.state)
+
+
+def a_copy_is_of_the_same_processes():
+    net, reference = network("atoms"), network("atoms")
+    train(net, data_parallel(net), own_rows(), "plain", range(3))
+    train(reference, reference, slice(None), "plain", range(3))
+    assert_equal(copy.deepcopy(net), reference, 1e-12)
+
+
+def centered():
+    """The mean that a layer subtracts is that of the whole batch, and is differentiated through."""
+    x = data(torch.float64)[0][0]
+    layer: Any = Center(6).double()
+    weight: Any = torch.ones(6, dtype=torch.float64, requires_grad=True)
+    (layer(x * weight) ** 3).mean().backward()
+    net: Any = torch.nn.Sequential(torch.nn.Linear(6, 6, bias=False), Center(6)).double()
+    net[0].weight.data = torch.eye(6, dtype=torch.float64)
+    run = DistributedDataParallel(net)
+    (run(x[own_rows()]) ** 3).mean().backward()
+    assert_near(net[0].weight.grad.diagonal(), weight.grad, 1e-12)
+    assert_near(net[1].mean, layer.mean, 1e-12)
+
+
+def refused(words, do):
+    """It is, in one line with these words."""
+    try:
+        do()
+    except (TypeError, ValueError, RuntimeError) as error:
+        message = str(error).strip()
+        assert words in message and "\n" not in message, message
+        return
+    raise AssertionError("it was not refused")
+
+
+def joined(features, factored=False) -> Any:
+    net = network(features, factored=factored)
+    join(net)
+    return net
+
+
+def one_backward(net, **options):
+    net(data(torch.float64)[0][0][own_rows()]).square().sum().backward(**options)
+
+
+def hooked():
+    net = joined("hermite", True)
+    net.readout.weight.weight.register_hook(lambda gradient: gradient)
+    one_backward(net)
+
+
+def behind_a_wrapper_that_was_told_nothing():
+    net = network("atoms")
+    net.readout.weight.atoms.requires_grad_(False)
+    for module in net.modules():
+        if hasattr(module, "atoms"):
+            module.atoms.requires_grad_(False)
+    names = [name for name, _ in net.named_parameters() if "atoms" in name]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(net, names)
+    DistributedDataParallel(net)(data(torch.float64)[0][0])
+
+
+together = "mupi.distributed.data_parallel(net)"
+CHECKS = {
+    **{
+        f"{features}, {wrapper}, {options}": partial(whole_batch, features, wrapper, options)
+        for features, wrapper, options in [
+            ("hermite", "DDP", "plain"),
+            ("hermite", "DDP without buffers", "clipped with momentum and decay"),
+            ("hermite", "FSDP", "clipped with momentum and decay"),
+            ("hermite", "FSDP", "clipped jointly"),
+            ("random", "FSDP", "clipped jointly"),
+            ("random", "DDP", "clipped jointly"),
+            ("atoms", "data_parallel", "clipped with momentum and decay"),
+            ("atoms", "data_parallel", "clipped jointly"),
+        ]
+    },
+    "hermite, factored": partial(whole_batch, "hermite", "data_parallel", "clipped with momentum and decay", True),
+    "random, factored": partial(whole_batch, "random", "data_parallel", "clipped jointly", True),
+    "atoms, factored": partial(whole_batch, "atoms", "data_parallel", "plain", True),
+    "hermite, float32": partial(whole_batch, "hermite", "data_parallel", "plain", True, torch.float32),
+    "atoms, float32": partial(whole_batch, "atoms", "data_parallel", "plain", False, torch.float32),
+    "unequal rows, hermite": partial(unequal_rows, "hermite"),
+    "unequal rows, atoms": partial(unequal_rows, "atoms"),
+    "in parts, hermite": partial(in_parts, "hermite"),
+    "in parts, atoms": partial(in_parts, "atoms"),
+    "checkpointed, reentrant": partial(checkpointed, True),
+    "checkpointed": partial(checkpointed, False),
+    "memory is shared out": memory_is_shared_out,
+    "factors are less to send": factors_are_less_to_send,
+    "whole states": whole_states,
+    "a copy is of the same processes": a_copy_is_of_the_same_processes,
+    "centered": centered,
+    "refused: Atoms in DDP": partial(refused, together, lambda: DistributedDataParallel(network("atoms"))),
+    "refused: Atoms in FSDP": partial(refused, together, lambda: sharded(network("atoms"))(torch.ones(1, 6))),
+    "refused: Atoms ignored by DDP": partial(refused, together, behind_a_wrapper_that_was_told_nothing),
+    "refused: joined twice": partial(refused, "join it once", lambda: join(joined("atoms"))),
+    "refused: a share saved": partial(refused, "state_dict(net)", lambda: joined("atoms").state_dict()),
+    "refused: a share sampled": partial(
+        refused, together, lambda: joined("atoms").readout.weight.at_neurons(torch.ones(3, 5, dtype=torch.float64))
+    ),
+    "refused: pickled": partial(refused, "state_dict(net)", lambda: pickle.dumps(joined("hermite"))),
+    "refused: differentiated twice": partial(
+        refused, together, lambda: one_backward(joined("atoms"), create_graph=True)
+    ),
+    "refused: factors under a hook": partial(refused, "leave out", hooked),
+    "refused: factors differentiated twice": partial(
+        refused, "leave out", lambda: one_backward(joined("hermite", True), create_graph=True)
+    ),
+}
+
+
+def main(folder, rank):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    found = {}
+    for name, check in CHECKS.items():
+        start = time.perf_counter()
+        try:
+            check()
+            found[name] = ""
+        except Exception as error:
+            traceback.print_exc()
+            found[name] = f"{type(error).__name__}: {error}"
+        dist.barrier()
+        print(f"{time.perf_counter() - start:.2f} s  {name}", flush=True)
+    with open(f"{folder}/{rank}.json", "w") as file:
+        json.dump(found, file)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
