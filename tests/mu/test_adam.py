@@ -187,7 +187,7 @@ BAD = {
     ),
     "the kernel regime": (
         lambda p, x: MuLimit(2, parametrization=Roles.ntk(), optimizer=Adam(0.1)),
-        r"must be SGD with lr and momentum alone in the kernel regime",
+        r"must be SGD without weight decay in the kernel regime",
     ),
     "betas": (lambda p, x: Adam(0.1, betas=(1.0, 0.9)), r"`Adam\(betas=...\)` must be two numbers from 0 to 1"),
     "eps": (lambda p, x: Adam(0.1, eps=0.0), r"`Adam\(eps=...\)` must be a positive number; got 0.0"),

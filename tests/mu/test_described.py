@@ -245,10 +245,6 @@ BAD = {
         lambda: MuLimit(describe((3,), chain(Dense(n), TANH, Dense(2))), sigma_b=1.0).fit(X, Y, 1),
         r"a random bias of outputs",
     ),
-    "the kernel regime": (
-        lambda: MuLimit(perceptron(3, 2), parametrization=Roles.ntk()),
-        r"`MuLimit\(parametrization=...\)` must be μP, up to shift, for a description; got one that is not",
-    ),
     "an activation of its own": (
         lambda: MuLimit(perceptron(3, 2), TANH),
         r"`MuLimit\(activation=...\)` must be None for a description",

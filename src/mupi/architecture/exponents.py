@@ -7,7 +7,7 @@ from mupi.parametrization import Parametrization, Roles
 
 
 def place_layers(
-    net: Description, parametrization: Parametrization | Roles | None
+    net: Description, parametrization: Parametrization | Roles | None, reading: str = "finite"
 ) -> tuple[Parametrization, dict[int, int]]:
     """A perceptron's parametrization, and for each weight which layer of it its exponents are those of.
 
@@ -18,6 +18,7 @@ def place_layers(
     Args:
         net: The network.
         parametrization: The exponents; None for μP.
+        reading: Who asks, for messages.
 
     Raises:
         ValueError: If it does not say which exponents the hidden weights have.
@@ -26,7 +27,7 @@ def place_layers(
     if p is None:
         p = Roles.mup()
     if not isinstance(p, Parametrization | Roles):
-        fail("finite(parametrization=...)", "a Parametrization or Roles", type(p).__name__)
+        fail(f"{reading}(parametrization=...)", "a Parametrization or Roles", type(p).__name__)
     p = p.parametrization if isinstance(p, Roles) else p
     weights = [i for i, node in enumerate(net) if isinstance(node.operation, WeightOperation)]
     own = [i for i in weights if not net.nodes[i].weights or net.nodes[i].weights == net.nodes[i].name]
@@ -34,7 +35,7 @@ def place_layers(
     uniform = len(set(zip(p.a[1:-1], p.b[1:-1], strict=True))) == 1
     if len(hidden) != p.depth - 1 and not (uniform or not hidden):
         fail(
-            "finite(parametrization=...)",
+            f"{reading}(parametrization=...)",
             f"one for {len(hidden)} hidden weights, of depth {len(hidden) + 1}, or the same for all",
             f"depth {p.depth}",
             "take Roles, such as mupi.Roles.mup()",

@@ -72,15 +72,20 @@ class Place:
         m is the product of all finite sizes: channels of data, positions of a flattened layer, sides of a kernel, and
         the multiple of n that the channels of a layer are.
         """
-        channels = read.channels.times if isinstance(read.channels, Width) else read.channels
-        assert channels is not None
-        m, s = float(channels * prod(read.flat) * prod(kernel)), self.scaling
+        m, s = finite_fan_in(read, kernel), self.scaling
         s = s if bias else replace(s, bias_scale=0.0)
         if s.role == "input" and self.input_std is not None:
             return replace(s, std=self.input_std)
         if self.fan_in_multiplier:
             return replace(s, scale=s.scale / m**0.5, bias_scale=s.bias_scale * m**0.5)
         return replace(s, std=s.std / m**0.5)
+
+
+def finite_fan_in(read: Shape, kernel: tuple[int, ...] = ()) -> float:
+    """m, for a fan-in of m, or of m·n: see `Place.weighing`."""
+    channels = read.channels.times if isinstance(read.channels, Width) else read.channels
+    assert channels is not None
+    return float(channels * prod(read.flat) * prod(kernel))
 
 
 @finite.register(Dense)

@@ -1,18 +1,24 @@
 """What `MuLimit` is a limit of: a description or a perceptron of some depth, its exponents, its start and its rates."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
+import torch
 from torch import Tensor
 
 from mupi.activations import Activation
 from mupi.architecture.description import Description
 from mupi.architecture.start import Start
+from mupi.architecture.weights import Conv, Dense
 from mupi.architecture.zoo import perceptron
 from mupi.checks import fail, positive_int
 from mupi.conventions import without_address
+from mupi.mu.initial_functions import InitialFunctions
+from mupi.mu.kernel_descent import KernelDescent
 from mupi.mu.optimizers import SGD, Optimizer
-from mupi.mu.reaching import reaching
-from mupi.mu.tangent import TangentPerceptron
+from mupi.mu.regime import Regime
+from mupi.mu.tangent_kernels import tangent_kernels
 from mupi.mu.trained_network import TrainedNetwork
 from mupi.parametrization import Parametrization, Roles
 
@@ -29,6 +35,7 @@ class Plan:
         given: The parametrization that was asked for; None for μP.
         start: Multipliers and standard deviations.
         optimizer: The rule of steps.
+        centered: Whether f_0 is left out, where it is random.
     """
 
     net: int | Description
@@ -36,18 +43,18 @@ class Plan:
     given: Parametrization | Roles | None
     start: Start
     optimizer: Optimizer
+    centered: bool = True
 
     @property
     def description(self) -> Description | None:
         """The description, if it is one."""
         return self.net if isinstance(self.net, Description) else None
 
-    @property
-    def parametrization(self) -> Parametrization:
-        """The exponents."""
-        if self.given is None:
-            return Parametrization.mup(self.net) if isinstance(self.net, int) else Roles.mup().parametrization
-        return self.given.parametrization if isinstance(self.given, Roles) else self.given
+    def described(self, inputs: int = 1, outputs: int = 1) -> Description:
+        """The description, or that of a perceptron with as many inputs and outputs."""
+        if isinstance(self.net, Description):
+            return self.net
+        return perceptron(inputs, outputs, self.net, self.activation, bias=False)
 
     def conventions(self) -> list[str]:
         """What a state must have been made with to be one of this network's; rates may be others."""
@@ -55,7 +62,12 @@ class Plan:
             network = [f"perceptron of depth {self.net}, {self.activation}"]
         else:
             network = [f"{node.name} = {node.operation}" for node in self.description]
-        return [*map(without_address, network), *(f"{name} = {value}" for name, value in vars(self.start).items())]
+        p = Regime.of(self.described(), self.given).parametrization
+        other = (
+            [] if p.is_maximal else [f"a = {_shown(p.a)}, b = {_shown(p.b)}, c = {p.c}", f"centered={self.centered}"]
+        )
+        start = (f"{name} = {value}" for name, value in vars(self.start).items())
+        return [*map(without_address, network), *start, *other]
 
     def checked(self) -> "Plan":
         """Itself.
@@ -63,43 +75,74 @@ class Plan:
         Raises:
             ValueError: If there is no such limit.
         """
-        if isinstance(self.net, Description):
-            p = self.parametrization
-            if not p.is_maximal:
-                hint = "for lazy training take net.ntk() in mupi.KernelDynamics"
-                fail(PARAMETRIZATION, "μP, up to shift, for a description", f"one that is not: {p.verdict}", hint)
-            TrainedNetwork(self.net, self.start, self.optimizer)  # which says what has no limit
-            return self
-        positive_int("MuLimit(depth=...)", self.net)
-        p = self.parametrization
-        if p.depth != self.net:
-            fail(PARAMETRIZATION, f"of depth {self.net}", f"depth {p.depth}")
-        if not (p.learns_features or p.kernel_regime):
-            fail(PARAMETRIZATION, "stable and nontrivial", f"one that is not: {p.verdict}")
-        if p.kernel_regime:
-            plain = SGD(self.optimizer.lr, momentum=getattr(self.optimizer, "momentum", 0.0))
-            if not isinstance(self.optimizer, SGD) or self.optimizer != plain:
-                must = "SGD with lr and momentum alone in the kernel regime, where the kernel stays"
+        if isinstance(self.net, int):
+            positive_int("MuLimit(depth=...)", self.net)
+            depth = self.net if self.given is None or isinstance(self.given, Roles) else self.given.depth
+            if depth != self.net:
+                fail(PARAMETRIZATION, f"of depth {self.net}", f"depth {depth}")
+        net = self.described()
+        regime = Regime.of(net, self.given)
+        p = regime.parametrization
+        if regime.in_kernel_regime:
+            if not isinstance(self.optimizer, SGD) or self.optimizer.weight_decay:
+                must = "SGD without weight decay in the kernel regime, where the kernel stays"
                 fail("MuLimit(optimizer=...)", must, self.optimizer)
+            tangent_kernels(regime, self.start, self.optimizer)  # which says what has no kernel
         elif not isinstance(self.optimizer, SGD) and not p.is_maximal:
             fail(PARAMETRIZATION, f"μP, up to shift, for {type(self.optimizer).__name__}", f"another: {p.verdict}")
+        self._network(net, regime)  # which says what has no limit
         return self
 
-    def made(self, x: Tensor, outputs: int) -> TrainedNetwork | TangentPerceptron:
-        """The network, for inputs and outputs of such sizes, with the lines of its parameters."""
-        if isinstance(self.net, Description):
-            return TrainedNetwork(self.net, self.start, self.optimizer).begun(x[:1])
-        p, start, d = self.parametrization, self.start, x.shape[1]
-        if p.kernel_regime:
-            first = start.sigma_w / d**0.5 if start.input_std is None else start.input_std
-            last = start.sigma_w if start.readout_std is None else start.readout_std
-            stds = first, start.sigma_w, last
-            momentum = getattr(self.optimizer, "momentum", 0.0)
-            return TangentPerceptron(
-                d, outputs, self.net, self.activation, stds, self.optimizer.lr, momentum, reaching(p)
-            )
-        # An initial readout smaller than 1/n is not seen in the limit.
-        start = start if p.readout_maximally_initialized else replace(start, readout_std=0.0)
-        net = perceptron(d, outputs, self.net, self.activation, bias=False)
-        still = {f"layers.{i}.weight" for i, learns in enumerate(reaching(p)) if not learns}
-        return TrainedNetwork(net, start, self.optimizer, frozenset(still)).begun(x[:1])
+    def made(self, x: Tensor, outputs: int) -> TrainedNetwork:
+        """The network, for inputs and outputs of such sizes, with the lines of its parameters.
+
+        In the kernel regime it is the network as it starts, with its features, and without random biases of outputs.
+        """
+        net = self.described(x.shape[-1], outputs)
+        return self._network(net, Regime.of(net, self.given)).begun(x[:1])
+
+    def descent(
+        self, x: Tensor, outputs: int, draws: int, generator: torch.Generator | None, dtype: torch.dtype
+    ) -> KernelDescent | None:
+        """How f is trained in the kernel regime, for inputs and outputs of such sizes; None elsewhere.
+
+        Args:
+            x: Inputs.
+            outputs: How many outputs there are, at each position.
+            draws: How many functions f_0.
+            generator: Draws these.
+            dtype: Of outputs.
+        """
+        net = self.described(x.shape[-1], outputs)
+        regime = Regime.of(net, self.given)
+        if not regime.in_kernel_regime:
+            return None
+        assert isinstance(self.optimizer, SGD)
+        kernels, positions = tangent_kernels(regime, self.start, self.optimizer), net.output.positions
+        start = None
+        if not self.centered:
+            start = InitialFunctions(kernels.start, torch.Size(positions).numel(), outputs, draws, generator)
+        return KernelDescent(kernels.tangent, (*positions, outputs), self.optimizer, start, dtype)
+
+    def _network(self, net: Description, regime: Regime) -> TrainedNetwork:
+        start = self.start
+        if regime.in_kernel_regime:
+            return TrainedNetwork(_without_output_biases(net), start, self.optimizer)
+        if not regime.parametrization.readout_maximally_initialized:
+            start = replace(start, readout_std=0.0)  # smaller than 1/n, so not seen in the limit
+        return TrainedNetwork(net, start, self.optimizer, regime.still, regime.vectors_move)
+
+
+def _shown(exponents: Sequence[Fraction]) -> str:
+    return f"({', '.join(map(str, exponents))})"
+
+
+def _without_output_biases(net: Description) -> Description:
+    """The same features, of a network whose outputs do not matter."""
+    nodes = [
+        replace(node, operation=replace(node.operation, bias=False))
+        if net.role(place) == "readout" and isinstance(node.operation, Dense | Conv)
+        else node
+        for place, node in enumerate(net)
+    ]
+    return Description(tuple(nodes))

@@ -17,11 +17,11 @@ from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
 from mupi.mu.fit_inputs import check_inputs, read_targets
 from mupi.mu.fit_records import FitRecord, summarized
+from mupi.mu.kernel_descent import KernelDescent
 from mupi.mu.limit_values import LimitValues
 from mupi.mu.losses import Loss, squared_distance
 from mupi.mu.making import Plan
 from mupi.mu.optimizers import SGD, Optimizer
-from mupi.mu.tangent import TangentPerceptron
 from mupi.mu.trained_network import TrainedNetwork
 from mupi.parametrization import Parametrization, Roles
 from mupi.programs.line import Line
@@ -34,17 +34,20 @@ from mupi.progress import progress_display
 class MuLimit:
     """The limit n → ∞ of a network, trained by SGD or Adam (Yang & Hu 2021; Yang & Littwin 2023, the Master Theorem).
 
-    In μP, and wherever else features are learned, the Tensor Program of the whole training is written step by step
-    (`TrainedNetwork`: forward by the rules of the description, backward by `mupi.gradients`) and its random variables
-    are sampled, all at once (`Samples`). It is the limit of ``net.finite(width)`` with the same arguments, trained by
-    `torch.optim.SGD` on its ``parameter_groups(lr, first, last, bias, weight_decay)``.
+    Where features are learned, in μP and in every other parametrization with r = 0, the Tensor Program of the whole
+    training is written step by step (`TrainedNetwork`: forward by the rules of the description, backward by
+    `mupi.gradients`) and its random variables are sampled, all at once (`Samples`); weights whose updates do not reach
+    the limit stay. It is the limit of ``net.finite(width)`` with the same arguments, trained by `torch.optim.SGD` on
+    its ``parameter_groups(lr, first, last, bias, weight_decay)``.
 
-    In the kernel regime (of perceptrons) it is that of the tangent kernel (`TangentPerceptron`), and the network is
-    centred inside the loss: with f̃ the perceptron's output, f = f̃ − f̃_0 is what the loss takes and what is given here,
-    so that SGD descends L(f̃ − f̃_0, y). That is not the change f̃ − f̃_0 of a network trained on L(f̃, y), whose gradients
-    depend on f̃_0, a Gaussian process in the limit. Only with the squared distance are the two alike: there the change
-    is f for the targets y − f̃_0(x), and f̃ a Gaussian process at all times, whose mean and covariance are those of
-    ``mupi.KernelDynamics(net.ntk(), initial=net.nngp())``.
+    In the kernel regime, as in NTP, features stay, and f descends by the tangent kernel, in closed form
+    (`KernelDescent`; samples are of the features alone). There f_0 is random in the limit, a Gaussian process. By
+    default (``centered``) the network is centred inside the loss: with f̃ its output, f = f̃ − f̃_0 is what the loss
+    takes and what is given here, so that SGD descends L(f̃ − f̃_0, y). That is not the change f̃ − f̃_0 of a network
+    trained on L(f̃, y), whose gradients depend on f̃_0. With ``centered=False`` each replicate is such a network, with an
+    f_0 drawn from the Gaussian process: ``outputs`` are then means over these, ``output_errors`` their standard errors,
+    and ``predict(x, each=True)`` and `step` give them all. With the squared distance f is a Gaussian process at all
+    times, whose mean and covariance are those of ``mupi.KernelDynamics(net.ntk(), initial=net.nngp())``.
 
     With S samples, B inputs (times positions) a step and T steps a hidden matrix has a basis of rank K ≤ TB each way:
     memory is 4 S K numbers for each hidden matrix and replicate, and a step takes about 20 S K B multiplications.
@@ -70,7 +73,8 @@ class MuLimit:
     Args:
         net: A description (`mupi.trace`, `mupi.architecture`); or the depth L ≥ 1 of a perceptron without biases.
         activation: φ of that perceptron; None for tanh.
-        parametrization: A stable and nontrivial one; None for μP. Of a description μP, up to shift.
+        parametrization: A stable and nontrivial one, `mupi.Roles` or, where hidden weights have exponents of their
+            own, `mupi.Parametrization`; None for μP.
         lr: Learning rate η.
         momentum: Momentum μ.
         weight_decay: λ; every parameter shrinks by 1 − ηλ a step.
@@ -90,6 +94,7 @@ class MuLimit:
         hidden_scale: α of the hidden weights.
         output_scale: α of the readout.
         bias_scale: α_b of the biases; 0 leaves them out.
+        centered: Whether f_0 is left out where it is random, which is in the kernel regime: see above.
         samples: Number S of samples of the limit, in each replicate.
         replicates: Independent repetitions, for standard errors.
         tolerance: Relative size below which directions are dropped.
@@ -97,8 +102,9 @@ class MuLimit:
         dtype: Floating dtype of the samples.
 
     Raises:
-        ValueError: For an unstable or trivial parametrization, one of another depth, numbers out of range, and an
-            operation that has no Tensor Program.
+        ValueError: For an unstable or trivial parametrization, one of another depth, numbers out of range, an
+            operation that has no Tensor Program, and in the kernel regime one that has no kernel in closed form, weight
+            decay, and Adam.
     """
 
     outputs: Float[Tensor, "times batch *axes"]
@@ -132,6 +138,7 @@ class MuLimit:
         hidden_scale: float = 1.0,
         output_scale: float = 1.0,
         bias_scale: float = 1.0,
+        centered: bool = True,
         samples: int = 4096,
         replicates: int = 4,
         tolerance: float = 1e-3,
@@ -157,10 +164,12 @@ class MuLimit:
             fail("MuLimit(activation=...)", "None for a description, which has its own", activation)
         φ = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
         optimizer = SGD(**sgd, nesterov=nesterov) if optimizer is None else optimizer
-        self.plan = Plan(net, φ, parametrization, start, optimizer).checked()
+        self.plan = Plan(net, φ, parametrization, start, optimizer, centered).checked()
         self.loss = squared_distance if loss is None else loss
         self.limits = LimitValues([Samples(samples, generator, dtype, tolerance) for _ in range(replicates)])
-        self.net: TrainedNetwork | TangentPerceptron | None = None
+        self.net: TrainedNetwork | None = None
+        self.descent: KernelDescent | None = None
+        self._still: tuple[Tensor, Tensor] | None = None
         self._outputs_known: int | None = None
         self._records: list[FitRecord] = []
 
@@ -224,23 +233,30 @@ class MuLimit:
         return self._step(x, self._begin(x, y, classes))
 
     def _step(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if self.descent is not None:
+            kernel = self._still_kernel(x)
+            return self._all(self.descent.step(self._read(x), targets, self.loss)), kernel
         with self._tried(keep=True) as net:
             at = net.step(x, targets, self.loss)
             kernel = mean(at.features, at.features)
             self.limits.advance(net.program.lines[self._written :], net.state)
         found = self.limits.stack(at.f), self.limits.stack(kernel)
-        if isinstance(net, TrainedNetwork):
-            self.limits.rename(net.restart())
+        self.limits.rename(net.restart())
         self._written = self._begun = len(net.program.lines)
         return found
 
-    def predict(self, x: Tensor) -> Tensor:
+    def predict(self, x: Tensor, *, each: bool = False) -> Tensor:
         """f(x) of shape (batch, *axes), the mean over replicates.
+
+        Args:
+            x: Inputs.
+            each: Whether to give the replicates one by one, (replicates, batch, *axes).
 
         Raises:
             ValueError: Before the first step, or for inputs of another shape or with NaN.
         """
-        return self._outputs(x).mean(0)
+        f = self._outputs(x)
+        return f if each else f.mean(0)
 
     def feature_kernel(self, x1: Tensor, x2: Tensor) -> Float[Tensor, "n m"]:
         """E φ(h)φ(h') of the last hidden layer.
@@ -250,9 +266,18 @@ class MuLimit:
         """
         self._check(x1)
         self._check(x2)
+        return self._kernel(x1, x2).mean(0)
+
+    def _kernel(self, x1: Tensor, x2: Tensor) -> Float[Tensor, "replicates n m"]:
         with self._tried(keep=False) as net:
             one, other = net.forward(x1), net.forward(x2)
-            return self._glimpse(net, [mean(one.features, other.features)])[0].mean(0)
+            return self._glimpse(net, [mean(one.features, other.features)])[0]
+
+    def _still_kernel(self, x: Tensor) -> Tensor:
+        """The feature kernel of inputs, where features stay; sampled once for inputs that are those of before."""
+        if self._still is None or self._still[0].shape != x.shape or not torch.equal(self._still[0], x):
+            self._still = x.clone(), self._kernel(x, x)
+        return self._still[1]
 
     def hidden(self, x: Tensor) -> list[Float[Tensor, "samples columns"]]:
         """Samples of Z^{h^1}, …, Z^{h^L}: rows are neurons, those of all replicates one below the other.
@@ -284,13 +309,13 @@ class MuLimit:
         """Everything from which training goes on, as tensors: for `torch.save`.
 
         Raises:
-            ValueError: Before the first step, and in the kernel regime.
+            ValueError: Before the first step.
         """
-        if not isinstance(self.net, TrainedNetwork):
-            got = "one in the kernel regime" if self.net else "no step"
-            fail("MuLimit.state_dict()", "of a network that learns features, after a step", got)
+        if self.net is None:
+            fail("MuLimit.state_dict()", "asked for after a step", "no step")
         generator = self.limits.spaces[0].generator
-        return {
+        descent = {} if self.descent is None else {"descent": self.descent.state_dict()}
+        return descent | {
             "network": self.plan.conventions(),
             "limit": self.limits.state_dict(self.net.named_state),
             "steps": self.net.steps,
@@ -311,12 +336,13 @@ class MuLimit:
             mine, theirs = next((a, b) for a, b in zip_longest(own, other, fillvalue="nothing more") if a != b)
             fail("load_state_dict(state)", f"of a network with {mine}", theirs)
         x = torch.zeros(1, *state["inputs"], dtype=torch.int64 if self._tokens else self.limits.spaces[0].dtype)
-        net = self.plan.made(x, state["width"])
-        assert isinstance(net, TrainedNetwork)
+        net, descent = self.plan.made(x, state["width"]), self._descent(x, state["width"])
         net.remember(sorted(set(state["limit"][0]["values"]) - set(net.named_state)), state["steps"])
         net.restart()
+        if descent is not None:
+            descent.load_state_dict(state["descent"])
         self.limits.load_state_dict(state["limit"], net.named_state)
-        self.net = net
+        self.net, self.descent, self._still = net, descent, None
         self._written = self._begun = len(net.program.lines)
         self._outputs_known, self._inputs = state["width"], tuple(state["inputs"])
         self._records = [FitRecord(**record) for record in state["records"]]
@@ -335,7 +361,8 @@ class MuLimit:
         dtype = self.limits.spaces[0].dtype
         targets, width = read_targets(self.plan.description, len(x), y, classes, self._outputs_known, self.loss, dtype)
         if self.net is None:
-            self.net, self._outputs_known, self._inputs = self.plan.made(x, width), width, tuple(x.shape[1:])
+            self.net, self.descent = self.plan.made(x, width), self._descent(x, width)
+            self._outputs_known, self._inputs = width, tuple(x.shape[1:])
             self._written, self._begun = 0, len(self.net.program.lines)
         return targets
 
@@ -368,8 +395,22 @@ class MuLimit:
     def _outputs(self, x: Tensor) -> Float[Tensor, "replicates batch *axes"]:
         """f(x) in each replicate."""
         self._check(x)
+        if self.descent is not None:
+            return self._all(self.descent.outputs(self._read(x)))
         with self._tried(keep=False) as net:
             return self._glimpse(net, [net.forward(x).f])[0]
+
+    def _descent(self, x: Tensor, outputs: int) -> KernelDescent | None:
+        space = self.limits.spaces[0]
+        return self.plan.descent(x, outputs, len(self.limits.spaces), space.generator, space.dtype)
+
+    def _read(self, x: Tensor) -> Tensor:
+        assert self.net is not None
+        return self.net.read(x)
+
+    def _all(self, f: Tensor) -> Float[Tensor, "replicates batch *axes"]:
+        """Each replicate's, of outputs that may be those of all."""
+        return f.expand(len(self.limits.spaces), *f.shape[1:])
 
     def _glimpse(self, net: Any, wanted: Sequence[Line]) -> list[Tensor]:
         """What lines come to that are not to be kept; initial ones stay."""

@@ -57,16 +57,21 @@ class TrainedNetwork:
         net: The description.
         start: Multipliers and standard deviations, as for a finite network.
         optimizer: The rule of steps.
-        still: Names of parameters whose updates do not reach the limit; they only decay.
+        still: Names of nodes whose weights' updates do not reach the limit; they only decay.
+        vectors_move: Whether those of biases, gains and shifts of layers do.
     """
 
-    def __init__(self, net: Description, start: Start, optimizer: Optimizer, still: frozenset[str] = frozenset()):
+    def __init__(
+        self, net: Description, start: Start, optimizer: Optimizer, still: frozenset[str] = frozenset(),
+        vectors_move: bool = True,
+    ):  # fmt: skip
         for node in net:
             if isinstance(node.operation, Dropout) and node.operation.p:
                 fail("MuLimit(net)", "a network without dropout", str(node), "trace it with p=0")
         if net.output.is_layer or not any(net.role(i) == "readout" for i in range(len(net))):
             fail("MuLimit(net)", "a network whose outputs a weight reads from a layer", f"{net.nodes[-1]}")
-        self.net, self.start, self.optimizer, self.still = net, start, optimizer, still
+        self.net, self.start, self.optimizer = net, start, optimizer
+        self.still, self.vectors_move = still, vectors_move
         self.program = Program()
         self.parameters = Parameters(self.program)
         self.memory: dict[str, dict[str, Any]] = {}
@@ -86,21 +91,22 @@ class TrainedNetwork:
     def begun(self, x: Tensor) -> "TrainedNetwork":
         """Itself, with the first lines of all parameters, before any other: a trial pass finds which there are."""
         trial = Parameters(Program())
-        self._forward(self._read(x), trial)
+        self._forward(self.read(x), trial)
         for name, kind in trial.kinds.items():
             self.parameters.find(name, kind)
         return self
 
     def forward(self, x: Tensor) -> Pass:
         """Write the lines of a forward pass."""
-        inputs = self._read(x)
+        inputs = self.read(x)
         if not self.parameters.lines:
             self.begun(x[:1])
         at = self._forward(inputs, self.parameters)
         self.passes += 1
         return at
 
-    def _read(self, x: Tensor) -> Tensor:
+    def read(self, x: Tensor) -> Tensor:
+        """Inputs (batch, *axes): integers, or numbers in float64."""
         inputs, _ = read_inputs(self.net, x, None)
         return inputs.detach() if self.net.input.integers else inputs.detach().double()
 
@@ -108,15 +114,21 @@ class TrainedNetwork:
         """Write the lines of a step of SGD; returns its forward pass."""
         at = self.forward(x)
         weights = self.parameters.lines
-        moving = [name for name in weights if name not in self.still]
+        moving = [name for name in weights if self._moves(name)]
         found = gradients(apply(loss, at.f, y, name="loss"), [weights[name] for name in moving])
         for name, gradient in zip(moving, found, strict=True):
             kind, memory = self.parameters.kinds[name], self.memory.setdefault(name, {})
             weights[name] = self.optimizer.step(weights[name], gradient, kind, memory, self.steps)
-        for name in self.still & weights.keys():
+        for name in weights.keys() - set(moving):
             weights[name] = self.optimizer.shrunk(weights[name])
         self.steps += 1
         return at
+
+    def _moves(self, name: str) -> bool:
+        """Whether the update of a parameter reaches the limit."""
+        if self.parameters.kinds[name].role == "vector":
+            return self.vectors_move
+        return name.rpartition(".weight")[0] not in self.still
 
     def restart(self) -> dict[Line, Line]:
         """Go on in a program of its own from the lines of now; which new line stands for which old one.

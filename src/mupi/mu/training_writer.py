@@ -103,8 +103,7 @@ class TrainingWriter(Writer):
             scaling = replace(self.place.scaling, std=self.place.embed_std)
         else:
             scaling = self._weighing(operation)
-        role = "vector" if isinstance(operation, Table) and not operation.positions else "input"
-        U = self.parameters.vector(f"{self.owner}.weight", role, scaling.std, rows.shape[1], self.size)
+        U = self.parameters.vector(f"{self.owner}.weight", "input", scaling.std, rows.shape[1], self.size)
         return self._biased(operation, scaling, U @ rows.T.contiguous(), columns)
 
     def next(self, operation: Dense | Conv, x: Layer) -> Layer:
