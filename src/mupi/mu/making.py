@@ -1,7 +1,7 @@
 """What `MuLimit` is a limit of: a description or a perceptron of some depth, its exponents, its start and its rates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 
 import torch
@@ -44,6 +44,16 @@ class Plan:
     start: Start
     optimizer: Optimizer
     centered: bool = True
+
+    def __str__(self) -> str:
+        regime = Regime.of(self.described(), self.given)
+        scaling = "μP" if regime.parametrization.is_maximal else regime.parametrization.verdict.split(":")[0].lower()
+        if regime.in_kernel_regime:
+            scaling += ", centered" if self.centered else ", from a random f_0"
+        net = f"perceptron of depth {self.net}" if isinstance(self.net, int) else f"{len(self.net)} operations"
+        other = (f"{field.name}={getattr(self.optimizer, field.name)}" for field in fields(self.optimizer)
+                 if getattr(self.optimizer, field.name) != field.default)  # fmt: skip
+        return f"{net}, {scaling}, {type(self.optimizer).__name__}({', '.join(other)})"
 
     @property
     def description(self) -> Description | None:

@@ -22,6 +22,7 @@ from mupi.mu.limit_values import LimitValues
 from mupi.mu.losses import Loss, squared_distance
 from mupi.mu.making import Plan
 from mupi.mu.optimizers import SGD, Optimizer
+from mupi.mu.summary import StepSummary, Summary
 from mupi.mu.trained_network import TrainedNetwork
 from mupi.parametrization import Parametrization, Roles
 from mupi.programs.line import Line
@@ -64,7 +65,7 @@ class MuLimit:
     Attributes:
         outputs: f_0 … f_{T−1} of all calls of `fit`, each on the inputs that its step took; f_T is `predict`.
         output_errors: Their standard errors, from the replicates.
-        losses: Of these outputs, with the targets that the step took.
+        losses: Of these outputs, the means over replicates, with the targets that the step took.
         loss_errors: Their standard errors.
         test_outputs: f_0 … f_{T−1} on the test inputs; NaN for steps of a `fit` without, None if all were.
         feature_kernels: E φ(h^L)φ(h^L)' of the inputs of `fit` (and of their positions, where the readout reads
@@ -234,8 +235,11 @@ class MuLimit:
 
     def _step(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if self.descent is not None:
+            assert self.net is not None
             kernel = self._still_kernel(x)
-            return self._all(self.descent.step(self._read(x), targets, self.loss)), kernel
+            f = self._all(self.descent.step(self._read(x), targets, self.loss))
+            self.net.steps += 1
+            return f, kernel
         with self._tried(keep=True) as net:
             at = net.step(x, targets, self.loss)
             kernel = mean(at.features, at.features)
@@ -304,6 +308,26 @@ class MuLimit:
         """
         families = zip(*(space.families for space in self.limits.spaces), strict=True)
         return [(max(f.right.missed for f in fs) ** 0.5, max(f.left.missed for f in fs) ** 0.5) for fs in families]
+
+    def __repr__(self) -> str:
+        return str(self._summary())
+
+    def _repr_html_(self) -> str:
+        return self._summary().html
+
+    def _summary(self) -> Summary:
+        space, steps, hidden = self.limits.spaces[0], [], []
+        if self.net is not None and self.descent is None and self.ranks:
+            hidden = [name for name, kind in self.net.parameters.kinds.items() if kind.role == "hidden"]
+        if self._records:
+            sizes = (x.flatten(1).square().mean(1).sqrt() for x in (self.outputs, self.output_errors))
+            columns = (x.tolist() for x in (self.losses, self.loss_errors, *sizes))
+            steps = [StepSummary(*row) for row in zip(*columns, strict=True)]
+        found = list(zip(hidden, self.ranks, self.missed, strict=True)) if hidden else []
+        return Summary(
+            f"{self.plan}, {len(self.limits.spaces)} × {space.n:,} samples", self.net.steps if self.net else 0, steps,
+            {name: rank for name, rank, _ in found}, {name: missed for name, _, missed in found},
+        )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """Everything from which training goes on, as tensors: for `torch.save`.

@@ -63,13 +63,20 @@ def latex(line: Line) -> str:
 def table(lines: Sequence[Line], columns: dict[str, Sequence[str]] | None = None) -> str:
     """An HTML table: a row for each line, with its number, its formula and more columns of text."""
     columns = columns or {}
-    head = _row("th", ["", "line", *map(escape, columns)])
     rows: Iterable[tuple[str, ...]] = zip(*columns.values(), strict=True) if columns else [()] * len(lines)
-    body = "".join(
-        _row("td", [str(line.index + 1), f"${escape(latex(line))}$", *map(escape, row)])
-        for line, row in zip(lines, rows, strict=True)
+    return html_table(
+        ["", "line", *map(escape, columns)],
+        [
+            [str(line.index + 1), f"${escape(latex(line))}$", *map(escape, row)]
+            for line, row in zip(lines, rows, strict=True)
+        ],
     )
-    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells in HTML."""
+    body = "".join(_row("td", row) for row in rows)
+    return f"<table><thead>{_row('th', head)}</thead><tbody>{body}</tbody></table>"
 
 
 def symbol(name: str) -> str:
