@@ -117,7 +117,9 @@ def run(args: Sequence[str]) -> None:
             config = read_form(kind, args, prog, command.examples)
     result: Any = do(config)
     if name == "train":
-        print(f"{config.directory}: test accuracy {result[-1].test_accuracy:.2%} after epoch {result[-1].epoch}")
+        from mupi.commands.train.train import result as come_to
+
+        print(f"{config.directory}: {come_to(result[-1])} after epoch {result[-1].epoch}")
 
 
 def overview() -> Any:
@@ -160,6 +162,7 @@ def pretraining(args: Sequence[str], prog: str, command: Command) -> Any:
     """What `mupi transfer pretrain` is read as; its defaults depend on data set, model and architecture."""
     from mupi.commands.train.form import read_train
     from mupi.commands.train.networks import ArchName
+    from mupi.data import DatasetName
     from mupi.recipes.transfer.config import Model, PretrainConfig, pretraining_protocol
 
     model = named(args, "--model", "pi-limit", get_args(Model))
@@ -172,5 +175,6 @@ def pretraining(args: Sequence[str], prog: str, command: Command) -> Any:
         partial(pretraining_protocol, model, arch=named(args, "--arch", "mlp", get_args(ArchName))),
         "imagenet32",
         [Option("model", Model, model, "Whose protocol the defaults are.")],
+        get_args(DatasetName),
     )
     return PretrainConfig(model=model, training=config)

@@ -40,7 +40,17 @@ COMMANDS = {
         "train",
         (
             "mupi train --features atoms --rank 32 --epochs 3",
-            "mupi train --network mup --width 256 --lr 0.2",
+            "mupi train --data table.csv --target label",
+        ),
+    ),
+    "predict": Command(
+        "Write what a trained network says of new rows or images.",
+        "mupi.commands.train.predict",
+        "PredictConfig",
+        "predict",
+        (
+            "mupi predict runs/a new.csv",
+            "mupi predict runs/a images --out predictions.csv",
         ),
     ),
     "plot": Command(

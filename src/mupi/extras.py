@@ -10,6 +10,10 @@ PACKAGES = {
     "PIL": ("pillow", "recipes"),
     "tensorboard": ("tensorboard", "log"),
     "gpytorch": ("gpytorch", "gpytorch"),
+    "pyarrow": ("pyarrow", "tables"),
+    "datasets": ("datasets", "datasets"),
+    "onnx": ("onnx", "onnx"),
+    "onnxscript": ("onnxscript", "onnx"),
 }
 """By the name that is imported: the name that is installed, and the extra in pyproject.toml that has it."""
 

@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "replicates", "draws", "folds", "repeats", "tolerance", "level",
     ),
     "run": (
-        "seed", "seeds", "wide_seeds", "name", "out", "map", "runs_dir", "resume", "overwrite", "save_minutes",
+        "seed", "seeds", "wide_seeds", "name", "onnx", "out", "map", "runs_dir", "resume", "overwrite", "save_minutes",
         "device", "threads",
     ),
 }  # fmt: skip

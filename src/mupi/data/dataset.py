@@ -1,13 +1,14 @@
-"""A classification data set as tensors in memory."""
+"""A data set as tensors in memory."""
 
 from dataclasses import dataclass, replace
 from math import prod
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from mupi.checks import fail, finite
+from mupi.data.targets import Numbers
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,18 @@ class Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Flattened, standardised images with their labels.
+    """Flattened, standardised images or rows of a table, with their labels or with numbers.
 
     Args:
         name: The name it is chosen by.
         train_x: Training images, float32.
-        train_y: Their classes, 0 … len(classes) − 1.
+        train_y: Their classes, 0 … len(classes) − 1; or standardised numbers, float32.
         test_x: Test images, standardised with the constants of the training images.
-        test_y: Classes of the test images.
-        image_shape: Channels, height and width; their product is d.
-        classes: The classes' names.
+        test_y: Classes of the test images, or numbers.
+        image_shape: Channels, height and width; their product is d. (1, 1, d) for a table.
+        classes: The classes' names; none where numbers are learned.
         pixels: How its pixels were standardised.
+        numbers: The units of the numbers that are learned; None for classes.
 
     Raises:
         ValueError: If images and labels are not equally many, of other sizes than ``image_shape`` says, or not
@@ -46,25 +48,35 @@ class Dataset:
 
     name: str
     train_x: Float[Tensor, "train d"]
-    train_y: Int64[Tensor, " train"]
+    train_y: Int64[Tensor, " train"] | Float32[Tensor, "train 1"]
     test_x: Float[Tensor, "test d"]
-    test_y: Int64[Tensor, " test"]
+    test_y: Int64[Tensor, " test"] | Float32[Tensor, "test 1"]
     image_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     pixels: Pixels = Pixels()
+    numbers: Numbers | None = None
 
     def __post_init__(self):
         for part, x, y in (("train", self.train_x, self.train_y), ("test", self.test_x, self.test_y)):
-            size = prod(self.image_shape)
-            if x.ndim != 2 or x.shape[1] != size or y.shape != x.shape[:1]:
+            size, each = prod(self.image_shape), () if self.numbers is None else (1,)
+            if x.ndim != 2 or x.shape[1] != size or y.shape != (*x.shape[:1], *each):
                 shapes = f"shapes {tuple(x.shape)} and {tuple(y.shape)}"
-                fail(f"Dataset({part}_x=..., {part}_y=...)", f"of shapes (n, {size}) and (n,)", shapes)
+                wanted = "(n,)" if self.numbers is None else "(n, 1)"
+                fail(f"Dataset({part}_x=..., {part}_y=...)", f"of shapes (n, {size}) and {wanted}", shapes)
             finite(f"Dataset({part}_x=...)", x)
+            if self.numbers is not None:
+                finite(f"Dataset({part}_y=...)", y)
+                continue
             if y.dtype != torch.int64:
                 fail(f"Dataset({part}_y=...)", "of dtype int64", y.dtype, "use y.long() if these are classes")
             if len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(self.classes):
                 labels = f"labels from {int(y.min())} to {int(y.max())}"
                 fail(f"Dataset({part}_y=...)", f"from 0 to {len(self.classes) - 1}, one of the classes", labels)
+
+    @property
+    def outputs(self) -> int:
+        """Of a network: one for each class, or one for a number."""
+        return len(self.classes) if self.numbers is None else 1
 
     def raw(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n channels height width"]:
         """The pixels of standardised images."""

@@ -6,11 +6,11 @@ from pathlib import Path
 from mupi.figures.cost import plot_cost
 from mupi.figures.curves import plot_curves
 from mupi.training.atomic import write_figure
-from mupi.training.epoch_metrics import EpochMetrics
+from mupi.training.epoch_metrics import EpochMeasures
 from mupi.training.records import columns
 
 
-def save_figures(runs: Mapping[str, Sequence[EpochMetrics]], directory: Path) -> list[Path]:
+def save_figures(runs: Mapping[str, Sequence[EpochMeasures]], directory: Path) -> list[Path]:
     """Write ``curves.png`` and ``cost.png`` of some runs, side by side in each.
 
     Args:

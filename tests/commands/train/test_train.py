@@ -237,7 +237,10 @@ def test_a_device_that_is_not_there_is_refused(small):
 
 
 def test_the_line_of_an_epoch_fits_a_screen():
-    long = EpochMetrics(99, 2.3036, 0.9999, 2.3026, 0.9999, 3600.4, 12_345.6, 20_000.0, 654_321)
+    long = EpochMetrics(
+        epoch=99, train_loss=2.3036, train_accuracy=0.9999, test_loss=2.3026, test_accuracy=0.9999,
+        seconds=3600.4, stored_mb=12_345.6, peak_mb=20_000.0, atoms=654_321,
+    )  # fmt: skip
     assert line(long).endswith("%  3600 s 12346 MB 654k atoms")
     assert len(f"epoch 99/99  {line(long)}") == 80
     assert line(replace(long, seconds=0.04, stored_mb=1.25, atoms=88)).endswith("%  0.0 s 1.2 MB 88 atoms")

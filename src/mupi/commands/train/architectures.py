@@ -33,7 +33,7 @@ def build_architecture(config: TrainConfig, data: Dataset, generator: torch.Gene
         return build_network(config, data, generator)
     options = dict[str, Any](
         image_shape=data.image_shape,
-        d_out=len(data.classes),
+        d_out=data.outputs,
         depth=network.depth,
         activation=network.activation,
         output_scale=network.output_scale,

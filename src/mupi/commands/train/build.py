@@ -8,6 +8,7 @@ from mupi.commands.machine import require_device
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import MuPerceptron, PiPerceptron, StandardPerceptron
 from mupi.data import Dataset, load
+from mupi.data.own.load import OwnData
 from mupi.nets import MLP, Network, PiMLP
 from mupi.optim import SGD
 from mupi.parameters import factor_gradients
@@ -27,8 +28,13 @@ def independent_generators(seed: int, n: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(int(s)) for s in seeds]
 
 
-def build_data(config: TrainConfig, generator: torch.Generator) -> Dataset:
+def build_data(config: TrainConfig, generator: torch.Generator, own: OwnData | None = None) -> Dataset:
     """The data set, or the part of it that is asked for, on the device.
+
+    Args:
+        config: Says which.
+        generator: Draws the part.
+        own: What was made of a user's file; None for another data set.
 
     Raises:
         ValueError: If torch has no such device, or the data set not as many images.
@@ -36,7 +42,10 @@ def build_data(config: TrainConfig, generator: torch.Generator) -> Dataset:
     require_device(config.device)
     if config.data_seed is not None:
         (generator,) = independent_generators(config.data_seed, 1)
-    data = load(config.dataset, config.data_dir, classes=config.classes, files=config.files, generator=generator)
+    if own is None:
+        data = load(config.dataset, config.data_dir, classes=config.classes, files=config.files, generator=generator)
+    else:
+        data = own.data
     if config.validation is not None:
         data = data.split_validation(config.validation, generator)
     if config.train_size is not None:
@@ -50,7 +59,7 @@ def build_network(config: TrainConfig, data: Dataset, generator: torch.Generator
     assert isinstance(network, PiPerceptron | MuPerceptron | StandardPerceptron)
     common = dict[str, Any](
         d_in=data.train_x.shape[1],
-        d_out=len(data.classes),
+        d_out=data.outputs,
         depth=network.depth,
         activation=network.activation,
         input_scale=network.input_scale,

@@ -1,14 +1,15 @@
 """What a training run is made of."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 
 from mupi.checks import fail, non_negative, positive_int
-from mupi.commands.options import SET, DataFolder, Name, Only, Seed, WrittenFolder
+from mupi.commands.options import SET, UNSET, DataFolder, Name, Only, Seed, WrittenFolder
 from mupi.commands.train.networks import (
     NAMES,
     Network,
@@ -20,6 +21,7 @@ from mupi.commands.train.networks import (
 )
 from mupi.commands.train.plain_fields import run_fields
 from mupi.data import DatasetName
+from mupi.data.own.targets import TaskName
 from mupi.features import Features
 
 PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET))
@@ -27,7 +29,19 @@ PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET))
 FLOATS = ("lr", "lr_first", "lr_last", "lr_bias", "drop", "weight_decay", "momentum")
 
 # Where and for how long a run goes on: it may be resumed with other values, since no epoch depends on them.
-FREE_ON_RESUME = frozenset({"epochs", "name", "runs_dir", "data_dir", "device", "threads", "keep_epochs"})
+FREE_ON_RESUME = frozenset({
+    "epochs", "name", "runs_dir", "data_dir", "device", "threads", "keep_epochs",
+    "data", "test",  # whose contents a run knows, wherever they are
+})  # fmt: skip
+
+OWN = "own"
+"""The data set that is a user's file."""
+
+OF_OWN = ("data", "target", "task", "ignore", "test", "test_share", "image_size")
+"""The options that only that one has."""
+
+OF_OTHERS = ("classes", "files")
+"""Those that it has not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +51,9 @@ class TrainConfig:
     There are no defaults but those of a protocol: start from one of `mupi.commands.train.presets` with `changed`.
     """
 
-    dataset: DatasetName
-    """The data; `digits` needs no download. The defaults below are those of its protocol."""
+    dataset: Literal[DatasetName, "own"]
+    """The data; `digits` needs no download, `own` is a file of yours, see --data. The defaults below are those of its
+    protocol."""
     train_size: int | None
     """Train on a random subset of this many images; None for all."""
     validation: int | None
@@ -82,6 +97,22 @@ class TrainConfig:
     """Keep this many classes, drawn at random; None for all."""
     files: Annotated[int | None, Only(dataset=("imagenet32",))] = None
     """imagenet32: read this many of the ten training files; None for all."""
+    data: str | None = None
+    """The file: a table (.csv, .tsv, .parquet), arrays x and y (.npz; .pt of torch.save), a folder with a folder of
+    images for each class, or hf:NAME, a data set of Hugging Face or a folder that its save_to_disk has written."""
+    target: str | None = None
+    """The column of a table to be learned."""
+    task: TaskName | None = None
+    """What the target is: classes or numbers; None to find out: words are classes, and what whole numbers were taken
+    for is printed."""
+    ignore: tuple[str, ...] = ()
+    """Columns of a table to leave out, such as names."""
+    test: str | None = None
+    """Another file, with the rows to test on; None for a share of the rows."""
+    test_share: Annotated[float, Only(test=UNSET)] = 0.2
+    """The share of rows to test on, of each class alike."""
+    image_size: int | None = None
+    """Scale images to this many pixels a side; None for images of one size."""
     label_smoothing: float = 0.0
     """ε: of the label, 1 − ε stays with the class and the rest is shared by all classes, in training only."""
     anneal: int = 0
@@ -115,12 +146,13 @@ class TrainConfig:
         """
         for field in ("epochs", "batch_size"):
             positive_int(field, getattr(self, field))
-        for field in ("drop_epoch", "threads", "classes", "files"):
+        for field in ("drop_epoch", "threads", "classes", "files", "image_size"):
             if getattr(self, field) is not None:
                 positive_int(field, getattr(self, field))
         for field in FLOATS:
             non_negative(field, getattr(self, field))
         check_network(self.network)
+        self._check_data()
         if not self.momentum < 1:
             fail("momentum", "less than 1", self.momentum)
         for field in ("lr_first", "lr_last", "lr_bias"):
@@ -135,10 +167,29 @@ class TrainConfig:
         if self.resume and self.overwrite:
             fail("resume", "without overwrite", "both", "leave one of them out")
 
+    def _check_data(self) -> None:
+        if self.dataset == OWN and self.data is None:
+            fail("data", "given for --dataset own: a file, a folder of images, or hf:NAME", None)
+        for field in OF_OTHERS if self.dataset == OWN else OF_OWN:
+            default = type(self).__dataclass_fields__[field].default
+            if getattr(self, field) != default:
+                fail(field, f"left out for {self.dataset}", getattr(self, field))
+        if not 0 < self.test_share < 1:
+            fail("test_share", "between 0 and 1", self.test_share)
+        if self.task == "regression" and self.label_smoothing:
+            fail("label_smoothing", "0 for numbers, which are no labels", self.label_smoothing)
+
+    @property
+    def stem(self) -> str:
+        """What is trained on, for a file's name."""
+        if self.data is None:
+            return self.dataset
+        return re.sub(r"[^\w-]+", "_", self.data.rstrip("/").rpartition("/")[2].partition(".")[0]).strip("_") or OWN
+
     @property
     def directory(self) -> Path:
         """The run's folder."""
-        return self.runs_dir / (self.name or f"{self.dataset}-{self.kind}-seed{self.seed}")
+        return self.runs_dir / (self.name or f"{self.stem}-{self.kind}-seed{self.seed}")
 
     @property
     def kind(self) -> str:
@@ -186,6 +237,7 @@ class TrainConfig:
         if own.get("data_dir") is not None:
             own["data_dir"] = Path(own["data_dir"])
         own["runs_dir"] = Path(own["runs_dir"])
+        own["ignore"] = tuple(own.get("ignore", ()))
         return cls(network=network_of(plain), **own)
 
     def identity(self) -> dict[str, Any]:

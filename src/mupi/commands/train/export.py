@@ -3,28 +3,27 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
-from jaxtyping import Float
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 from tyro.conf import Positional
 
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_room
 from mupi.commands.options import SET, File, Only, Seed
 from mupi.commands.train.networks import PiPerceptron
-from mupi.commands.train.restore import restore, restore_epoch
+from mupi.commands.train.of_raw import OfRaw, about, examples
+from mupi.commands.train.onnx_file import write_onnx
+from mupi.commands.train.restore import restore_with_meaning
 from mupi.commands.train.run import read_config
 from mupi.commands.train.size import perceptron_bytes
-from mupi.data import Dataset
 from mupi.features import Atoms, RandomFeatures
 from mupi.nets import plain, sample
-from mupi.torch_internals import assert_on_device
 from mupi.training.atomic import replacing
 
-CHECKED_IMAGES = 64
+CHECKED_ROWS = 64
 ABOUT = "about.json"
 """In the exported file: see `about`."""
 
@@ -37,9 +36,11 @@ class ExportConfig:
     network of that width which it describes, in ordinary linear layers. It is read by
     `torch.export.load(FILE).module()` and takes images as they are, any number at a time: floats of shape (batch,
     channels, height, width), whose pixels are the data set's (digits: 0 to 16; photographs: 0 to 255; drawings: 0 for
-    paper, 255 for ink). It standardises them as in training, refuses others, and gives a logit for each class.
-    Shape, range and the classes' names are in the file too: `about = {"about.json": ""}; torch.export.load(FILE,
-    extra_files=about); json.loads(about["about.json"])`.
+    paper, 255 for ink). It standardises them as in training, refuses others, and gives a logit for each class. Of a
+    table it takes float64 of shape (batch, columns): numbers as they are, words as their places in the list of their
+    column, NaN for what is missing; where numbers were learned it gives these. Shape, range, columns and the classes'
+    names are in the file too: `about = {"about.json": ""}; torch.export.load(FILE, extra_files=about);
+    json.loads(about["about.json"])`.
     """
 
     run: Positional[Path]
@@ -50,6 +51,9 @@ class ExportConfig:
     """Neurons a layer of the finite network; None for the trained network itself."""
     seed: Annotated[Seed, Only(width=SET)] = 0
     """Draws the neurons."""
+    onnx: bool = False
+    """Write it as ONNX too, beside the file and under its name, for other runtimes; pixels out of range are not refused
+    there."""
     out: Annotated[Path | None, File()] = None
     """The file; None for `net.pt2`, or `net-epochEPOCH-WIDTH.pt2` of those given, in the run's directory."""
 
@@ -66,75 +70,44 @@ def export(config: ExportConfig) -> Path:
     """
     # On the CPU, wherever it was trained: there it can be read everywhere.
     run = replace(read_config(config.run), device="cpu")
-    net, data = restore(run)
-    if config.epoch is not None:
-        net, _ = restore_epoch(run, config.epoch)
+    net, meaning, data = restore_with_meaning(run, config.epoch)
     module: nn.Module = net
     if config.width is not None:
         positive_int("--width", config.width)
         if not isinstance(run.network, PiPerceptron) or isinstance(run.features, RandomFeatures):
             fail("--width", "left out for a finite network, and for other architectures than mlp", config.width)
-        depth = run.network.depth
-        require_room("--width", perceptron_bytes(data.train_x.shape[1], config.width, depth, len(data.classes)))
+        depth, sizes = run.network.depth, meaning.description
+        require_room("--width", perceptron_bytes(sizes.train_x.shape[1], config.width, depth, sizes.outputs))
         module = plain(sample(net, config.width, generator=torch.Generator().manual_seed(config.seed)))
     elif isinstance(run.features, Atoms):
         fail("--width", "given for a network with atoms, which is no finite program", "none", "try --width 2048")
-    whole, pixels = OfPixels(module, data), data.raw(data.test_x)
-    x = pixels[:CHECKED_IMAGES]
+    raw = examples(meaning, CHECKED_ROWS) if data is None else data.raw(data.test_x)
+    whole = OfRaw(module, meaning)
+    x = raw[:CHECKED_ROWS]
     program = export_module(whole, x)
-    torch.testing.assert_close(program.module()(x), module(data.test_x[:CHECKED_IMAGES]).detach())
+    with torch.no_grad():
+        expected = whole.answers(module(whole.inputs(x)))
+    torch.testing.assert_close(program.module()(x), expected)
     given = {"-epoch": config.epoch, "-": config.width}
     name = "net" + "".join(f"{label}{number}" for label, number in given.items() if number is not None)
     path = config.run / f"{name}.pt2" if config.out is None else config.out
+    known = json.dumps(about(meaning), indent=1)
     with replacing(path) as partial:
-        torch.export.save(program, partial, extra_files={ABOUT: json.dumps(about(data), indent=1)})
-    with torch.no_grad():
-        right = (whole(pixels).argmax(1) == data.test_y).double().mean()
-    Console().print(f"wrote {path}: {100 * float(right):.2f} % on the test images", highlight=False, soft_wrap=True)
+        torch.export.save(program, partial, extra_files={ABOUT: known})
+    right = ""
+    if data is not None:
+        with torch.no_grad():
+            right = f": {(whole(raw).argmax(1) == data.test_y).double().mean():.2%} on the test images"
+    wrote(f"{path}{right}")
+    if config.onnx:
+        write_onnx(OfRaw(module, meaning, checked=False), x, expected, path.with_suffix(".onnx"), known)
+        wrote(str(path.with_suffix(".onnx")))
     return path
 
 
-class OfPixels(nn.Module):
-    """A network of standardised images as a function of their pixels.
-
-    Args:
-        net: The network.
-        data: What it was trained on.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, net: nn.Module, data: Dataset):
-        super().__init__()
-        self.net = net
-        self.largest = data.pixels.largest
-        for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(getattr(data.pixels, name))[:, None, None])
-
-    def forward(self, pixels: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """The logits; pixels out of range, such as those of standardised images, are refused."""
-        if self.largest is not None:
-            in_range = ((pixels >= 0) & (pixels <= self.largest)).all()
-            assert_on_device(in_range, f"pixels must be numbers from 0 to {self.largest}, not standardised")
-        return self.net(((pixels - self.mean) / self.std).flatten(1))
-
-
-def about(data: Dataset) -> dict[str, Any]:
-    """What a file's user has to know, as JSON has it."""
-    return {
-        "dataset": data.name,
-        "input": {
-            "shape": ["batch", *data.image_shape],
-            "dtype": "float32",
-            "smallest": None if data.pixels.largest is None else 0,
-            "largest": data.pixels.largest,
-        },
-        "mean": data.pixels.mean,
-        "std": data.pixels.std,
-        "output": "logits",
-        "classes": data.classes,
-    }
+def wrote(what: str) -> None:
+    """Say so."""
+    Console().print(f"wrote {what}", highlight=False, markup=False, soft_wrap=True)
 
 
 def export_module(module: nn.Module, x: torch.Tensor) -> torch.export.ExportedProgram:

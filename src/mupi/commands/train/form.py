@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Annotated, Any, cast, get_args, get_type_hints
 
@@ -12,7 +12,7 @@ from mupi.commands.naming import differences, run_directory
 from mupi.commands.options import applying, check_options, named, option
 from mupi.commands.reading import Directions, read
 from mupi.commands.train.architectures import default_config, of_kind, with_features
-from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.config import OF_OTHERS, OF_OWN, OWN, TrainConfig
 from mupi.commands.train.networks import (
     FEATURES,
     NAMES,
@@ -28,8 +28,8 @@ from mupi.features import Features, Hermite, RandomFeatures
 
 GROUPS = {
     "data": (
-        "dataset", "train_size", "validation", "classes", "files", "data_seed", "data_dir", "flip", "shift",
-        "label_smoothing",
+        "dataset", "data", "target", "task", "ignore", "test", "test_share", "image_size", "train_size", "validation",
+        "classes", "files", "data_seed", "data_dir", "flip", "shift", "label_smoothing",
     ),
     "network": (
         "model", "network", "arch", "features", "activation", "rank", "width", "degree", "subspace", "depth",
@@ -112,7 +112,8 @@ class Form:
             for name, (hint, does) in OF_FEATURES.get(type(config.features), {}).items():
                 found.append(Option(name, hint, getattr(config.features, name), does))
         order = [name for group in GROUPS.values() for name in group]
-        known = [o for o in found if o.name != "files" or config.dataset == "imagenet32"]
+        absent = OF_OTHERS if config.dataset == OWN else OF_OWN
+        known = [o for o in found if o.name not in absent and (o.name != "files" or config.dataset == "imagenet32")]
         return sorted(known, key=lambda o: order.index(o.name))
 
     def read(self, args: Sequence[str], prog: str) -> tuple[TrainConfig, dict[str, Any]]:
@@ -146,6 +147,7 @@ def read_train(
     base: Callable[[Any], TrainConfig] = PROTOCOLS.__getitem__,
     dataset: str = "digits",
     extra: Sequence[Option] = (),
+    datasets: Collection[str] = PROTOCOLS,
 ) -> tuple[TrainConfig, dict[str, Any]]:
     """The configuration that a command line asks for, and the values of the extra options.
 
@@ -157,13 +159,14 @@ def read_train(
         base: The defaults, by the data set.
         dataset: The one of a command line that names none.
         extra: Options beside those of `mupi train`.
+        datasets: Those that there are.
 
     Raises:
         ValueError: In one line, if there is no such option or value.
         SystemExit: With status 0, once help is printed.
     """
     args = spelled(args)
-    preset = base(dataset := named(args, "--dataset", dataset, PROTOCOLS))
+    preset = base(dataset := named(args, "--dataset", dataset, datasets))
     form = Form(chosen(args, replace(preset, dataset=dataset)), tuple(extra))
     if {"-h", "--help", "--help-all"} & set(args):
         shown = applying(form.options, args)
@@ -180,15 +183,20 @@ def read_train(
 def default_name(config: TrainConfig) -> str:
     """What a run is called that was given no name: what it trains, and the options that differ from the defaults."""
     options = differences(config.identity(), default_config(config).identity(), TOLD)
-    stem = f"{config.dataset}-{config.kind}"
+    stem = f"{config.stem}-{config.kind}"
     return run_directory(config.runs_dir, stem, options, f"-seed{config.seed}", resume=config.resume).name
 
 
 def spelled(args: Sequence[str]) -> list[str]:
-    """Arguments as options: `cifar10` first for `--dataset cifar10`, `features:atoms`, `--features.degree 4`."""
+    """Arguments as options: `cifar10` first for `--dataset cifar10`, `features:atoms`, `--features.degree 4`.
+
+    A file that is named is the data set `own`.
+    """
     args = list(args)
     if args and args[0] in PROTOCOLS:
         args[:1] = ["--dataset", args[0]]
+    if any(arg.partition("=")[0] == "--data" for arg in args) and "--dataset" not in args:
+        args[:0] = ["--dataset", OWN]
     found = []
     for arg in args:
         if choice := re.fullmatch(rf"({'|'.join(CHOICES)}):([a-z0-9-]+)", arg):
@@ -217,7 +225,7 @@ def refuse_what_does_not_apply(args: Sequence[str], form: Form) -> None:
     known = {o.name for o in form.options}
     for arg in args:
         name = arg[2:].partition("=")[0].replace("-", "_")
-        if arg[:2] != "--" or name in known or name not in NAMES | {"files"}:
+        if arg[:2] != "--" or name in known or name not in NAMES.union(OF_OWN, OF_OTHERS):
             continue
         choices = plain_network(form.default.network) | {"dataset": form.default.dataset}
         beside = " ".join(f"--{n} {choices[n]}" for n in ("dataset", *CHOICES) if n in choices)

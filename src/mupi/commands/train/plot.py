@@ -8,10 +8,11 @@ from tyro.conf import Positional
 from mupi.checks import fail
 from mupi.commands.options import WrittenFolder
 from mupi.commands.train.run import WRITER
-from mupi.training.epoch_metrics import EpochMetrics
+from mupi.training.epoch_metrics import EpochMeasures, EpochMetrics, RegressionMetrics
 from mupi.training.figures import save_figures
 from mupi.training.records import read_records
-from mupi.training.run_folder import METRICS
+from mupi.training.run_folder import CONFIG, METRICS
+from mupi.training.sealed import read_sealed
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,13 @@ def plot(config: PlotConfig) -> list[Path]:
     if not config.runs:
         fail("plot", "given the directories of runs", "none", "try `mupi plot runs/*`")
     advice = f"name other directories that `{WRITER}` has written"
-    metrics = {str(run): read_records(run / METRICS, EpochMetrics, WRITER, advice) for run in config.runs}
+    metrics = {str(run): read_records(run / METRICS, record_of(run), WRITER, advice) for run in config.runs}
     paths = save_figures(metrics, config.out)
     print(*(f"wrote {path}" for path in paths), sep="\n")
     return paths
+
+
+def record_of(run: Path) -> type[EpochMeasures]:
+    """What the lines of a run's metrics are: of numbers where its configuration says so."""
+    numbers = (run / CONFIG).is_file() and read_sealed(run / CONFIG).get("task") == "regression"
+    return RegressionMetrics if numbers else EpochMetrics

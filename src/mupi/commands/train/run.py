@@ -3,10 +3,11 @@
 import os
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 from mupi.commands.train.config import TrainConfig, current
 from mupi.training.damaged import understood
-from mupi.training.epoch_metrics import EpochMetrics
+from mupi.training.epoch_metrics import EpochMetrics, RegressionMetrics
 from mupi.training.folder_name import folder_name
 from mupi.training.records import check_fields
 from mupi.training.run_folder import CONFIG, RunFolder
@@ -15,7 +16,7 @@ from mupi.training.sealed import read_sealed
 WRITER = "mupi train"
 
 
-def run_folder(config: TrainConfig) -> RunFolder[EpochMetrics]:
+def run_folder(config: TrainConfig) -> RunFolder[Any]:
     """Where a configuration's run is.
 
     Raises:
@@ -26,11 +27,11 @@ def run_folder(config: TrainConfig) -> RunFolder[EpochMetrics]:
         directory=config.directory,
         settings=config.as_plain(),
         identity=config.identity(),
-        record=EpochMetrics,
+        record=RegressionMetrics if config.task == "regression" else EpochMetrics,
         counted_by="epoch",
         current=current,
         writer=WRITER,
-        outputs=("curves.png", "cost.png"),
+        outputs=("curves.png", "cost.png", "importances.png"),
         defaults={
             f.name: f.default for f in fields(config) if f.default is not MISSING and f.name in config.identity()
         },

@@ -16,7 +16,7 @@ def size(config: TrainConfig, data: Dataset) -> tuple[str, int]:
 
     Of another architecture than perceptrons, whose layers look at several positions at once, it takes more.
     """
-    network, d, classes = config.network, data.train_x.shape[1], len(data.classes)
+    network, d, classes = config.network, data.train_x.shape[1], data.outputs
     depth = network.depth
     if not isinstance(network, PiPerceptron | FinitePerceptron):
         d = data.image_shape[0]

@@ -1,24 +1,26 @@
 """`mupi train`: train a network on a data set, from the data to the figures."""
 
-from functools import partial
-from typing import NoReturn
-
-from torch.nn.functional import cross_entropy
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, cast
 
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_data, build_optimizer, independent_generators
+from mupi.commands.train.column_importances import save_importances
 from mupi.commands.train.config import TrainConfig
+from mupi.commands.train.objective import Objective, objective_of
+from mupi.commands.train.own_data import kept_with_net, read_own, refuse_if_changed, tell
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.size import size
 from mupi.commands.train.warm_up import warm_up
 from mupi.data import Dataset
+from mupi.data.own.load import OwnData
 from mupi.features import Hermite
 from mupi.nets import error_report
 from mupi.training.augmentation import Augmentation
 from mupi.training.damaged import understood
-from mupi.training.epoch import EVALUATION_BATCH, evaluate, require_finite
-from mupi.training.epoch_metrics import EpochMetrics
+from mupi.training.epoch import EVALUATION_BATCH, require_finite
+from mupi.training.epoch_metrics import EpochMeasures, EpochMetrics, RegressionMetrics
 from mupi.training.examples import Examples
 from mupi.training.figures import save_figures
 from mupi.training.loop import train_epochs
@@ -35,18 +37,21 @@ ERROR_REPORT_IMAGES = 16
 MB = 1e6
 
 
-def train(config: TrainConfig) -> list[EpochMetrics]:
-    """`train_network`, and draw the figures."""
+def train(config: TrainConfig) -> Sequence[EpochMeasures]:
+    """`train_network` on any data, and draw the figures."""
     config.check()
+    config, own = read_own(config)
     run = run_folder(config)
     with run.held():
-        metrics = _train(config, run)
+        metrics = _train(config, run, own)
         save_figures({config.directory.name: metrics}, config.directory)
+        if own is not None:
+            save_importances(config, own)
     return metrics
 
 
 def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMetrics]:
-    """Train as the configuration says; the results are in its ``directory``.
+    """Train as the configuration says, on a data set of classes; the results are in its ``directory``.
 
     The numbers depend on the configuration only, not on whether and where the run was interrupted and resumed.
     Runs that differ in nothing but the features start as the same function, as far as each can represent it, and
@@ -68,18 +73,26 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
     config.check()
     run = run_folder(config)
     with run.held():
-        return _train(config, run, title)
+        return cast(list[EpochMetrics], _train(config, run, None, title))
 
 
-def _train(config: TrainConfig, run: RunFolder[EpochMetrics], title: str | None = None) -> list[EpochMetrics]:
+def _train(
+    config: TrainConfig, run: RunFolder[Any], own: OwnData | None, title: str | None = None
+) -> Sequence[EpochMeasures]:
     """`train_network` in a folder that is held."""
     set_threads(config.threads)
     if not (config.resume or config.overwrite):
         run.refuse_if_present()
     saved = run.load() if config.resume else None
+    if own is not None:
+        if saved is not None:
+            refuse_if_changed(config, own, saved)
+        tell(own)
+    beside = kept_with_net(own)
 
     for_data, for_net, for_order, for_views = independent_generators(config.seed, 4)
-    data = build_data(config, for_data)
+    data = build_data(config, for_data, own)
+    objective = objective_of(data, config.label_smoothing)
     require_room(*size(config, data), config.device)
     warm_up(config, data)
     memory = PeakMemory(data.train_x.device)
@@ -89,12 +102,12 @@ def _train(config: TrainConfig, run: RunFolder[EpochMetrics], title: str | None 
     augmentation = Augmentation(config.flip, config.shift, data.image_shape)
     state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
     if saved is None:
-        run.start(state.state_dict())
+        run.start(state.state_dict() | beside)
     else:
         with understood(run.checkpoint_path):
             state.load_state_dict(saved)
     if (state.epoch, state.step) == (0, 0):
-        keep(config, run, state, data)
+        keep(config, run, state, data, beside)
 
     with epoch_progress(config.epochs, title) as progress:
 
@@ -103,13 +116,14 @@ def _train(config: TrainConfig, run: RunFolder[EpochMetrics], title: str | None 
             memory.restart()
 
         def show(tally: Tally, steps: int) -> None:
-            progress.advance(steps, tally.mean_loss, tally.accuracy, memory.growth() / MB, stored_atoms(net))
+            accuracy = tally.accuracy if objective.labels else None
+            progress.advance(steps, tally.mean_loss, accuracy, memory.growth() / MB, stored_atoms(net))
 
-        def finish(metrics: EpochMetrics) -> bool:
+        def finish(metrics: EpochMeasures) -> bool:
             run.append(metrics)
             # Before the checkpoint: an epoch that the checkpoint has is then never without its network.
-            keep(config, run, state, data)
-            run.save(state.state_dict())
+            keep(config, run, state, data, beside)
+            run.save(state.state_dict() | beside)
             progress.finish(metrics.epoch, line(metrics))
             return False
 
@@ -117,46 +131,61 @@ def _train(config: TrainConfig, run: RunFolder[EpochMetrics], title: str | None 
             state,
             config.epochs,
             Examples(data.train_x, data.train_y),
-            Procedure(config.batch_size, partial(cross_entropy, label_smoothing=config.label_smoothing)),
+            Procedure(config.batch_size, objective.loss, labels=objective.labels),
             begin=begin,
             after_steps=show,
-            measure=lambda: measure(config, state, data, memory),
+            measure=lambda: measure(config, state, data, memory, objective),
             finish=finish,
-            stop=lambda: stop(run, state, data),
+            stop=lambda: stop(run, state, data, objective, beside),
         )
     return run.metrics()
 
 
-def line(m: EpochMetrics) -> str:
+def line(m: EpochMeasures) -> str:
     """What is printed of an epoch."""
     seconds, mb = (f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in (m.seconds, m.stored_mb))
     atoms = str(m.atoms) if m.atoms < 10_000 else f"{m.atoms / 1000:.0f}k"
-    return (
-        f"train {m.train_loss:.4f} {m.train_accuracy:.2%}  test {m.test_loss:.4f} {m.test_accuracy:.2%}  "
-        f"{seconds} s {mb} MB" + (f" {atoms} atoms" if m.atoms else "")
+    train, test = scores(m)
+    return f"train {m.train_loss:.4f} {train}  test {m.test_loss:.4f} {test}  {seconds} s {mb} MB" + (
+        f" {atoms} atoms" if m.atoms else ""
     )
 
 
-def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: PeakMemory) -> EpochMetrics:
+def scores(m: EpochMeasures) -> tuple[str, str]:
+    """How good an epoch is in training and in the test."""
+    if isinstance(m, EpochMetrics):
+        return f"{m.train_accuracy:.2%}", f"{m.test_accuracy:.2%}"
+    assert isinstance(m, RegressionMetrics)
+    return f"R² {m.train_r2:.3f}", f"R² {m.test_r2:.3f}"
+
+
+def result(m: EpochMeasures) -> str:
+    """What a run has come to."""
+    if isinstance(m, RegressionMetrics):
+        return f"test R² {m.test_r2:.4f}, root mean squared error {m.test_rmse:.4g}"
+    assert isinstance(m, EpochMetrics)
+    return f"test accuracy {m.test_accuracy:.2%}"
+
+
+def measure(
+    config: TrainConfig, state: TrainingState, data: Dataset, memory: PeakMemory, objective: Objective
+) -> EpochMeasures:
     """The metrics of an epoch, after its last step.
 
     Raises:
         FloatingPointError: If the loss on the test images is not finite.
     """
     net = state.net
-    test_loss, test_accuracy = evaluate(net, data.test_x, data.test_y)
-    require_finite(test_loss, f"the test after epoch {state.epoch + 1}")
+    measured = objective.measured(net, state.tally, data)
+    require_finite(measured["test_loss"], f"the test after epoch {state.epoch + 1}")
     peak = memory.growth()
     errors = []
     # The other feature maps have no error, which would take long to find out with many atoms.
     if isinstance(config.features, Hermite):
         errors = error_report(net, data.test_x[:ERROR_REPORT_IMAGES])
-    return EpochMetrics(
+    return objective.record(
         epoch=state.epoch + 1,
-        train_loss=state.tally.mean_loss,
-        train_accuracy=state.tally.accuracy,
-        test_loss=test_loss,
-        test_accuracy=test_accuracy,
+        **measured,
         seconds=state.tally.seconds,
         stored_mb=stored_bytes(net) / MB,
         peak_mb=peak / MB,
@@ -166,14 +195,18 @@ def measure(config: TrainConfig, state: TrainingState, data: Dataset, memory: Pe
     )
 
 
-def keep(config: TrainConfig, run: RunFolder[EpochMetrics], state: TrainingState, data: Dataset) -> None:
+def keep(
+    config: TrainConfig, run: RunFolder[Any], state: TrainingState, data: Dataset, beside: Mapping[str, Any]
+) -> None:
     """Keep the network as it is, if the configuration asks for it."""
     if config.keep_epochs:
         made_for = {"image_shape": list(data.image_shape), "classes": list(data.classes)}
-        run.keep(state.epoch, {"net": state.net.state_dict(), **made_for})
+        run.keep(state.epoch, {"net": state.net.state_dict(), **made_for, **beside})
 
 
-def stop(run: RunFolder[EpochMetrics], state: TrainingState, data: Dataset) -> NoReturn:
+def stop(
+    run: RunFolder[Any], state: TrainingState, data: Dataset, objective: Objective, beside: Mapping[str, Any]
+) -> NoReturn:
     """Save the state between two steps, unless the last of them has ruined it.
 
     Raises:
@@ -181,6 +214,6 @@ def stop(run: RunFolder[EpochMetrics], state: TrainingState, data: Dataset) -> N
         KeyboardInterrupt: Once the state is saved.
     """
     epoch, few = state.epoch + 1, slice(EVALUATION_BATCH)
-    loss, _ = evaluate(state.net, data.test_x[few], data.test_y[few])
+    loss = objective.test_loss(state.net, data.test_x[few], data.test_y[few])
     require_finite(loss, f"epoch {epoch}, step {state.step}")
-    run.stop(state.state_dict(), f"in epoch {epoch} after {state.step} steps")
+    run.stop({**state.state_dict(), **beside}, f"in epoch {epoch} after {state.step} steps")

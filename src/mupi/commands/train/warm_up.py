@@ -1,12 +1,12 @@
 """Loading what a training run needs before it is timed and its memory measured."""
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_optimizer
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import narrowed
+from mupi.commands.train.objective import objective_of
 from mupi.data import Dataset
 
 
@@ -23,6 +23,6 @@ def warm_up(config: TrainConfig, data: Dataset) -> None:
     smallest = narrowed(config.network, 1) | ({} if config.features is None else {"rank": 1})
     net = build_architecture(config.changed(**smallest), data, torch.Generator().manual_seed(0))
     optimizer = build_optimizer(config, net)
-    cross_entropy(net(data.train_x[:2]), data.train_y[:2]).backward()
+    objective_of(data).loss(net(data.train_x[:2]), data.train_y[:2]).backward()
     optimizer.step()
     net.error_report(data.test_x[:2])
