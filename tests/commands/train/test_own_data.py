@@ -59,10 +59,11 @@ def test_a_table_is_trained_on_and_raw_rows_are_predicted(table, capsys):
     assert "3 columns of numbers, 1 of words" in capsys.readouterr().out
     # Without the target, in another order, with an unknown word and another column.
     with open("new.csv", "w") as file:
-        file.write("city,price,when,age,more\nOslo,180,1700000005,60,1\nParis,60,1700000005,20,2\n,9,1700000001,,3\n")
+        file.write("city,price,when,age,more\nOslo,180,1700000005,60,1\nParis,60,1700000005,20,2\n,9e3,1700000001,,3\n")
     assert main(["predict", "runs/a", "new.csv"]) == 0
     said = capsys.readouterr().out
     assert "`more`" in said and "in `city`, taken as missing: `Paris`" in said and "`age` (1)" in said
+    assert "in other units?: `price` by " in said
     first, *rows = predictions("a")
     assert first == ["label", "p(no)", "p(yes)"] and [row[0] for row in rows[:2]] == ["yes", "no"]
     assert all(sum(map(float, row[1:])) == pytest.approx(1, abs=1e-5) for row in rows)

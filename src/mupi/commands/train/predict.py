@@ -16,7 +16,7 @@ from mupi.commands.options import File
 from mupi.commands.train.of_raw import OfRaw
 from mupi.commands.train.restore import restore_with_meaning
 from mupi.commands.train.run import read_config
-from mupi.data.own.columns import Columns
+from mupi.data.own.columns import Category, Columns
 from mupi.data.own.load import filled_in
 from mupi.data.own.meaning import Meaning, pixels_as_trained
 from mupi.data.own.raw import Raw, RawImages, RawTable
@@ -27,6 +27,9 @@ from mupi.training.atomic import replacing
 
 ROWS = 1000
 """That go through the network at a time."""
+
+FAR = 20
+"""Standard deviations from the mean of training that are said, since most likely something is in other units."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def predict(config: PredictConfig) -> Path:
     path = config.run / "predictions.csv" if config.out is None else config.out
     write_predictions(path, answers, raw, meaning)
     say = Console()
+    notes += far_off(whole.inputs(x), meaning)
     for note in (*raw.notes, *notes, f"wrote {path}: {len(x)} rows{compared(answers, raw, meaning)}"):
         say.print(note, highlight=False, markup=False, soft_wrap=True)
     return path
@@ -91,6 +95,20 @@ def raw_rows(raw: Raw, meaning: Meaning) -> tuple[Tensor, list[str]]:
             return pixels_as_trained(pixels, images, raw.source, "data"), []
         case _:
             fail("data", "images, as in training", f"a table in `{raw.source}`")
+
+
+def far_off(inputs: Tensor, meaning: Meaning) -> list[str]:
+    """What is to be said of numbers, or of pixels, that are nothing like those of training."""
+    names, words = ["pixels"], set[str]()
+    if isinstance(meaning.inputs, Columns):
+        names = meaning.inputs.inputs
+        words = {column.name for column in meaning.inputs.columns if isinstance(column, Category)}
+    else:
+        inputs = inputs.flatten()[:, None]
+    largest = dict(zip(names, inputs.abs().amax(0).tolist(), strict=True))
+    found = {name: size for name, size in largest.items() if name not in words and size > FAR}
+    each = ", ".join(f"`{name}` by {size:.3g}" for name, size in list(found.items())[:6])
+    return [f"up to so many standard deviations from the mean of training, in other units?: {each}"] if found else []
 
 
 def write_predictions(path: Path, answers: Tensor, raw: Raw, meaning: Meaning) -> None:

@@ -78,7 +78,8 @@ def _raw(path: Path, found: dict[str, np.ndarray], names: list[str], wanted: Wan
         fail(wanted.argument, "a file with arrays x and y", f"`{path}` with {', '.join(names)}")
     inputs = as_inputs(x, str(path), wanted)
     if isinstance(inputs, RawImages):
-        refuse_columns(wanted, str(path), "y")
+        if wanted.only is None:
+            refuse_columns(wanted, str(path), "y")
         return Raw(str(path), inputs, y)
     names = list(inputs.columns)
     if wanted.only is None:
