@@ -49,7 +49,7 @@ def small(tmp_path: Path) -> TrainConfig:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take longer than such a run."""
-    monkeypatch.setattr("mupi.commands.train.train.save_figures", lambda runs, directory: [])
+    monkeypatch.setattr("mupi.commands.train.train.report_runs", lambda *_: [])
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ PACKAGES = [
     "command_list",
     "recipes",
     "commands",
+    "reports",
     "mup",
     "estimators",
     "training",

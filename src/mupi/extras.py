@@ -5,6 +5,7 @@ from importlib import import_module
 PACKAGES = {
     "tyro": ("tyro", "cli"),
     "matplotlib": ("matplotlib", "cli"),
+    "plotly": ("plotly", "cli"),
     "sklearn": ("scikit-learn", "cli"),
     "pooch": ("pooch", "cli"),
     "PIL": ("pillow", "recipes"),

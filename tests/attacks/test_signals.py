@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (root / "text8").write_text(" ".join(draw.choices([f"word{i}" for i in range(20)], k=3000)))
         (root / "questions-words.txt").write_text(": some\nword0 word1 word2 word3\n")
         monkeypatch.setattr("mupi.recipes.word2vec.sampling.PASSAGE", 300)
-        monkeypatch.setattr("mupi.commands.train.train.save_figures", lambda *_: [])
+        monkeypatch.setattr("mupi.commands.train.train.report_runs", lambda *_: [])
         for name in (
             "word2vec.word2vec.plot_analogies",
             "omniglot.few_shot.plot_classes",

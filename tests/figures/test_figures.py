@@ -1,6 +1,5 @@
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
 from mupi.recipes.comparison.results import Result, summarize
 from mupi.training.epoch_metrics import EpochMetrics
 from mupi.training.epoch_record import EpochRecord
-from mupi.training.figures import save_figures
 from mupi.training.records import columns, read_records
 
 FIRST = EpochMetrics(
@@ -76,12 +74,6 @@ def test_all_axes_are_labelled_and_say_which_line_is_which(plot):
         assert axes.get_ylabel()
         labels = [text.get_text() for text in axes.get_legend().get_texts()]
         assert labels[:2] == ["exact", "hermite"]
-
-
-def test_figures_are_written_as_png(tmp_path: Path):
-    paths = save_figures(RUNS, tmp_path / "new")
-    assert [path.name for path in paths] == ["curves.png", "cost.png"]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
 def test_a_comparison_shows_a_bar_for_each_model_and_kernels_as_lines_across():

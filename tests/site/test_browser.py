@@ -11,6 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from mupi.reports import Report
 
 ROOT = Path(__file__).parents[2]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -62,13 +66,28 @@ def test_nothing_is_fetched_from_elsewhere(site):
         assert not fetched.search(page.read_text(encoding="utf-8")), page
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium")
-@pytest.mark.parametrize("page", OPENED)
-def test_a_browser_has_no_complaints(page, address, tmp_path):
+def look(url, folder):
+    """The size of a picture of a page; a browser must have no complaints."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=3000"]
-    shot = tmp_path / "page.png"
-    command = [BROWSER, *options, f"--user-data-dir={tmp_path}/profile", f"--screenshot={shot}", f"{address}/{page}"]
+    shot = folder / "page.png"
+    command = [BROWSER, *options, f"--user-data-dir={folder}/profile", f"--screenshot={shot}", url]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     complaints = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
     assert not complaints
-    assert shot.stat().st_size > 10_000
+    return shot.stat().st_size
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium")
+@pytest.mark.parametrize("page", OPENED)
+def test_a_browser_has_no_complaints(page, address, tmp_path):
+    assert look(f"{address}/{page}", tmp_path) > 10_000
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium")
+def test_a_browser_has_no_complaints_about_the_page_of_a_run(tmp_path):
+    page = Report("A run", {}, Console(quiet=True))
+    figure = Figure()
+    figure.subplots().plot([1, 10], [3, 4], label="gap")
+    page.figure(tmp_path / "gaps.png", figure)
+    page.write(tmp_path / "report.html")
+    assert look((tmp_path / "report.html").as_uri(), tmp_path) > 10_000

@@ -21,7 +21,7 @@ from mupi.commands.options import SET, UNSET, Only, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.figures.coordinate_checks import plot_coordinate_checks
 from mupi.mup import Check, check, check_scaling, parametrize
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.lock import held
 
 
@@ -120,13 +120,13 @@ def _check_module(config: CheckConfig, console: Console) -> Check:
         result = check(p, x, y, loss, optimizer=kind, lr=config.lr, console=console, **options)
     table = result.table(config.factory)
     table.caption = None
-    console.print(table, highlight=False)
-    console.print(result.explain(), highlight=False, markup=False, soft_wrap=False)
-    write_json(config.out / "check.json", {"config": plain_fields(config), **result.to_json()})
+    report = Report(f"{config.factory} in μP", plain_fields(config), console)
+    report.table(table)
+    report.say(*result.explain().splitlines())
+    report.json(config.out / "check.json", {"config": plain_fields(config), **result.to_json()})
     laws = [c.law for c in result.compared if "w" not in c.law.quantity]
-    write_figure(config.out / "check.png", plot_coordinate_checks({config.factory: laws}))
-    for file in ("check.json", "check.png"):
-        console.print(f"wrote {config.out / file}", highlight=False)
+    report.figure(config.out / "check.png", plot_coordinate_checks({config.factory: laws}))
+    report.write(config.out / "report.html")
     console.print("[green]passed[/]" if result.passed else "[red]not passed[/]")
     return result
 

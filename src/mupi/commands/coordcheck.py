@@ -22,7 +22,7 @@ from mupi.nets import MLP, parameter_groups
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization, Scalings
 from mupi.parametrization.coordinate_check import CoordinateCheck, coordinate_check
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.lock import held
 
 
@@ -95,6 +95,7 @@ def _coordcheck(config: CoordCheckConfig, console: Console) -> dict[str, Coordin
     x = data.train_x.double() / data.train_x.shape[1] ** 0.5
     needed = perceptron_bytes(x.shape[1], config.widths[-1], config.depth, len(data.classes), x.itemsize)
     require_room("--max-width", needed)
+    report = Report("Coordinate check", plain_fields(config), console)
     checks: dict[str, CoordinateCheck] = {}
     titles: dict[str, str] = {}
     for name, p in config.by_name().items():
@@ -102,15 +103,14 @@ def _coordcheck(config: CoordCheckConfig, console: Console) -> dict[str, Coordin
         steps, lr, _ = protocol(p, config)
         φ, several = activation_name(config.activation), "s" if steps > 1 else ""
         titles[name] = f"L = {p.depth}, {φ}, {steps} step{several} at η = {lr:.2g}"
-        console.print(checks[name].table(f"{name}: {titles[name]}"), p.verdict, "", highlight=False)
-    path = config.out / "coordcheck.json"
+        report.table(checks[name].table(f"{name}: {titles[name]}"))
+        report.say(str(p.verdict))
     settings = plain_fields(config)
     results = {name: result.to_json() for name, result in checks.items()}
-    write_json(path, {"config": settings, "checks": results})
-    figure = config.out / "coordcheck.png"
+    report.json(config.out / "coordcheck.json", {"config": settings, "checks": results})
     laws = {f"{name}\n{titles[name]}": result.laws for name, result in checks.items()}
-    write_figure(figure, plot_coordinate_checks(laws))
-    console.print(f"wrote {path}", f"wrote {figure}", sep="\n", highlight=False)
+    report.figure(config.out / "coordcheck.png", plot_coordinate_checks(laws))
+    report.write(config.out / "report.html")
     failed = [name for name, result in checks.items() if not result.passed]
     verdict = f"[red]differ from the predictions: {', '.join(failed)}[/]" if failed else "[green]all as predicted[/]"
     console.print(f"measured exponents: {verdict} (± {config.tolerance})", highlight=False)

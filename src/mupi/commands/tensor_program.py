@@ -17,7 +17,7 @@ from mupi.figures.program_convergence import plot_convergence
 from mupi.programs import Program
 from mupi.programs.demos import DEMOS
 from mupi.programs.limit_gaps import Convergence
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.lock import held
 
 
@@ -87,13 +87,14 @@ def _program(config: ProgramConfig, console: Console) -> dict[str, Convergence]:
         if len(names) <= 3:
             explain(name, config, console)
         results[name] = converge(name, config, console)
-    console.print(averages(results), slopes(results))
-    settings = plain_fields(config)
+    report = Report("Tensor Programs beside networks", plain_fields(config), console)
+    report.table(averages(results))
+    report.table(slopes(results))
     measured = {name: asdict(result) for name, result in results.items()}
-    write_json(config.out / "program.json", {"config": settings, "demos": measured})
-    write_figure(config.out / "program.png", plot_convergence({k: (v.widths, v.gaps) for k, v in results.items()}))
-    for file in ("program.json", "program.png"):
-        console.print(f"wrote {config.out / file}")
+    report.json(config.out / "program.json", {"config": plain_fields(config), "demos": measured})
+    figure = plot_convergence({k: (v.widths, v.gaps) for k, v in results.items()})
+    report.figure(config.out / "program.png", figure)
+    report.write(config.out / "report.html")
     return results
 
 

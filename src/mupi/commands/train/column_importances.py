@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.restore import restore_with_meaning
 from mupi.data.own.columns import Columns
 from mupi.data.own.load import OwnData
 from mupi.figures.importances import plot_importances
-from mupi.training.atomic import write_figure
 
 FIGURE = "importances.png"
 MOST_ROWS = 2000
@@ -38,8 +38,9 @@ def column_importances(config: TrainConfig, own: OwnData) -> dict[str, float]:
     return found
 
 
-def save_importances(config: TrainConfig, own: OwnData) -> None:
-    """Draw them; of images there are none."""
-    if isinstance(own.meaning.inputs, Columns):
-        found = column_importances(config, own)
-        write_figure(config.directory / FIGURE, plot_importances(list(found.values()), list(found)))
+def importances_figure(config: TrainConfig, own: OwnData) -> dict[str, Figure]:
+    """Their figure by its name; of images there is none."""
+    if not isinstance(own.meaning.inputs, Columns):
+        return {}
+    found = column_importances(config, own)
+    return {FIGURE: plot_importances(list(found.values()), list(found))}

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
 from tyro.conf import Positional
 
 from mupi.checks import fail
 from mupi.commands.options import WrittenFolder
+from mupi.commands.train.report import report_runs
 from mupi.commands.train.run import WRITER
 from mupi.training.epoch_metrics import EpochMeasures, EpochMetrics, RegressionMetrics
-from mupi.training.figures import save_figures
 from mupi.training.records import read_records
 from mupi.training.run_folder import CONFIG, METRICS
 from mupi.training.sealed import read_sealed
@@ -22,7 +23,7 @@ class PlotConfig:
     runs: Positional[tuple[Path, ...]]
     """The runs' directories."""
     out: WrittenFolder = Path("runs/figures")
-    """Where to write `curves.png` and `cost.png`."""
+    """Where to write `curves.png`, `cost.png` and `report.html`."""
 
 
 def plot(config: PlotConfig) -> list[Path]:
@@ -39,9 +40,7 @@ def plot(config: PlotConfig) -> list[Path]:
         fail("plot", "given the directories of runs", "none", "try `mupi plot runs/*`")
     advice = f"name other directories that `{WRITER}` has written"
     metrics = {str(run): read_records(run / METRICS, record_of(run), WRITER, advice) for run in config.runs}
-    paths = save_figures(metrics, config.out)
-    print(*(f"wrote {path}" for path in paths), sep="\n")
-    return paths
+    return report_runs(metrics, config.out, {"runs": " ".join(metrics)}, Console())
 
 
 def record_of(run: Path) -> type[EpochMeasures]:

@@ -10,6 +10,7 @@ from mupi.training.damaged import understood
 from mupi.training.epoch_metrics import EpochMetrics, RegressionMetrics
 from mupi.training.folder_name import folder_name
 from mupi.training.records import check_fields
+from mupi.reports import page_files
 from mupi.training.run_folder import CONFIG, RunFolder
 from mupi.training.sealed import read_sealed
 
@@ -31,7 +32,7 @@ def run_folder(config: TrainConfig) -> RunFolder[Any]:
         counted_by="epoch",
         current=current,
         writer=WRITER,
-        outputs=("curves.png", "cost.png", "importances.png"),
+        outputs=page_files("curves.png", "cost.png", "importances.png"),
         defaults={
             f.name: f.default for f in fields(config) if f.default is not MISSING and f.name in config.identity()
         },

@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
+from rich.console import Console
+
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_data, build_optimizer, independent_generators
-from mupi.commands.train.column_importances import save_importances
+from mupi.commands.train.column_importances import importances_figure
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.objective import Objective, objective_of
 from mupi.commands.train.own_data import kept_with_net, read_own, refuse_if_changed, tell
+from mupi.commands.train.plain_fields import run_fields
+from mupi.commands.train.report import report_runs
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.size import size
 from mupi.commands.train.warm_up import warm_up
@@ -22,7 +26,6 @@ from mupi.training.damaged import understood
 from mupi.training.epoch import EVALUATION_BATCH, require_finite
 from mupi.training.epoch_metrics import EpochMeasures, EpochMetrics, RegressionMetrics
 from mupi.training.examples import Examples
-from mupi.training.figures import save_figures
 from mupi.training.loop import train_epochs
 from mupi.training.memory_use import PeakMemory, stored_atoms, stored_bytes
 from mupi.training.procedure import Procedure
@@ -38,15 +41,14 @@ MB = 1e6
 
 
 def train(config: TrainConfig) -> Sequence[EpochMeasures]:
-    """`train_network` on any data, and draw the figures."""
+    """`train_network` on any data, and write figures and the page that has them."""
     config.check()
     config, own = read_own(config)
     run = run_folder(config)
     with run.held():
         metrics = _train(config, run, own)
-        save_figures({config.directory.name: metrics}, config.directory)
-        if own is not None:
-            save_importances(config, own)
+        others = {} if own is None else importances_figure(config, own)
+        report_runs({run.directory.name: metrics}, run.directory, run_fields(config), Console(), others)
     return metrics
 
 

@@ -11,12 +11,13 @@ from rich.table import Table
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import set_threads
 from mupi.commands.options import DataFolder, Within, WrittenFolder
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.figures.forecast import plot_forecasts
 from mupi.mup.forecast import curves
 from mupi.mup.kept_runs import RUNS, Run
 from mupi.mup.width_law import WidthLaw
 from mupi.recipes.any_module.tasks import Task, image_task, text_task
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.lock import held
 from mupi.training.records import read_records
 
@@ -167,13 +168,14 @@ def forecast_recipe(config: ForecastConfig) -> dict[str, Held]:
         for name in config.tasks:
             console.print(f"{name} …", highlight=False)
             found[name] = held_against_wide(config, name, console)
-        console.print(table(config, found))
+        report = Report("Loss curves of wide networks, forecast from narrow ones", plain_fields(config), console)
+        report.table(table(config, found))
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-        path, figure = config.out / "forecast.json", config.out / "forecast.png"
-        write_json(path, {"config": settings, "tasks": {name: h.to_json() for name, h in found.items()}}, indent=None)
+        saved = {"config": settings, "tasks": {name: h.to_json() for name, h in found.items()}}
+        report.json(config.out / "forecast.json", saved, indent=None)
         panels = {name: h.law.panel(config.steps, h.runs) for name, h in found.items()}
-        write_figure(figure, plot_forecasts(panels, columns=3))
-        console.print(f"wrote {path}", f"wrote {figure}", sep="\n", highlight=False)
+        report.figure(config.out / "forecast.png", plot_forecasts(panels, columns=3))
+        report.write(config.out / "report.html")
     return found
 
 

@@ -11,13 +11,14 @@ from rich.table import Table
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import set_threads
 from mupi.commands.options import DataFolder, Within, WrittenFolder
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.figures.rate_sweep import plot_rate_sweeps
 from mupi.mup.rate_sweep import RateSweep, TransferVerdict
 from mupi.mup.sweep import Procedure
 from mupi.mup.transfer_check import sweep_rates
 from mupi.recipes.any_module.tasks import Task, image_task, text_task
 from mupi.recipes.any_module.ways import OptimizerName, Way, builder, microsoft_is_there
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.lock import held
 from mupi.training.settings import plain
 
@@ -122,12 +123,14 @@ def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
                     name = f"{network}, {optimizer}, {way}"
                     console.print(f"{name} …", highlight=False)
                     found[name] = swept(config, task, network, optimizer, way, console)
-        console.print(table(config, found))
-        path, figure = config.out / "rate_transfer.json", config.out / "rate_transfer.png"
+        report = Report("Learning rates across widths", plain_fields(config), console)
+        report.table(table(config, found))
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-        write_json(path, {"config": settings, "sweeps": {k: s.to_json() for k, s in found.items()}}, indent=None)
-        write_figure(figure, plot_rate_sweeps({name: sweep.panel for name, sweep in found.items()}))
-        console.print(f"wrote {path}", f"wrote {figure}", sep="\n", highlight=False)
+        saved = {"config": settings, "sweeps": {k: s.to_json() for k, s in found.items()}}
+        report.json(config.out / "rate_transfer.json", saved, indent=None)
+        figure = plot_rate_sweeps({name: sweep.panel for name, sweep in found.items()})
+        report.figure(config.out / "rate_transfer.png", figure)
+        report.write(config.out / "report.html")
     return found
 
 

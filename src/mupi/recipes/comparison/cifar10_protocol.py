@@ -10,6 +10,7 @@ from rich.table import Table
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import PiPerceptron
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.restore import restore
 from mupi.kernels import centered_alignment
 from mupi.nets import PiMLP
@@ -21,7 +22,8 @@ from mupi.recipes.comparison.learned_kernel import ALIGNMENT_IMAGES, last_featur
 from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
 from mupi.recipes.comparison.results import Summary, summarize
 from mupi.recipes.comparison.truncation import plot_truncation
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
+from mupi.training.atomic import write_json
 from mupi.training.lock import held
 
 
@@ -47,16 +49,17 @@ def _cifar10(config: Cifar10Config, console: Console) -> None:
         if isinstance(part, Kernel):
             report_kernel(part, next(iter(found.values())), directory, console)
             continue
-        summaries = train_all(found, part.seeds if isinstance(part, Repeated) else 1, directory, console)
         titles = f"CIFAR-10, {name}"
-        write_figure(directory / "accuracy.png", plot_comparison(list(summaries.values()), titles))
-        write_figure(directory / "curves.png", plot_learning_curves(list(summaries.values()), titles))
+        report = Report(titles, plain_fields(config), console)
+        summaries = train_all(found, part.seeds if isinstance(part, Repeated) else 1, directory, report)
+        report.figure(directory / "accuracy.png", plot_comparison(list(summaries.values()), titles))
+        report.figure(directory / "curves.png", plot_learning_curves(list(summaries.values()), titles))
         if isinstance(part, Truncation):
             features = {label: feature_count(run) for label, run in found.items()}
-            write_figure(directory / "truncation.png", plot_truncation(summaries, features))
+            report.figure(directory / "truncation.png", plot_truncation(summaries, features))
         if isinstance(part, Exact):
-            report_alignment(found, directory, console)
-        console.print(f"wrote {directory}", highlight=False)
+            report_alignment(found, directory, report)
+        report.write(directory / "report.html")
 
 
 def placed(run: TrainConfig, label: str, directory: Path) -> TrainConfig:
@@ -65,19 +68,19 @@ def placed(run: TrainConfig, label: str, directory: Path) -> TrainConfig:
     return replace(run, runs_dir=directory, name=name)
 
 
-def train_all(found: Mapping[str, TrainConfig], seeds: int, directory: Path, console: Console) -> dict[str, Summary]:
+def train_all(found: Mapping[str, TrainConfig], seeds: int, directory: Path, report: Report) -> dict[str, Summary]:
     """Train each with every seed; print a line for each, a table for all, and write `results.json`."""
     results = []
     for label, run in found.items():
         for result in NetContestant(label, placed(run, label, directory)).results(seeds, overwrite=False):
             results.append(result)
-            console.print(line(result), highlight=False, soft_wrap=True)
+            report.console.print(line(result), highlight=False, soft_wrap=True)
     summaries = summarize(results)
-    console.print(table(summaries, directory.name))
+    report.table(table(summaries, directory.name))
     if any(s.layer_errors() for s in summaries):
-        console.print(error_table(summaries))
+        report.table(error_table(summaries))
     saved = {"summaries": [s.to_json() for s in summaries], "results": [asdict(r) for r in results]}
-    write_json(directory / "results.json", saved)
+    report.json(directory / "results.json", saved)
     return {s.model: s for s in summaries}
 
 
@@ -88,7 +91,7 @@ def feature_count(run: TrainConfig) -> int:
     return sum(p.numel() for p in weight.parameters())
 
 
-def report_alignment(found: Mapping[str, TrainConfig], directory: Path, console: Console) -> None:
+def report_alignment(found: Mapping[str, TrainConfig], directory: Path, report: Report) -> None:
     """Centred alignment of the feature kernels with that of the exact limit, on test images."""
     kernels = {}
     for label, run in found.items():
@@ -98,9 +101,9 @@ def report_alignment(found: Mapping[str, TrainConfig], directory: Path, console:
         kernels[label] = net.readout.kernel(features, features).detach()
     exact = kernels.pop("Atoms")
     alignments = {label: float(centered_alignment(kernel, exact)) for label, kernel in kernels.items()}
-    write_json(directory / "alignment.json", alignments)
+    report.json(directory / "alignment.json", alignments)
     for label, alignment in alignments.items():
-        console.print(f"{label}: alignment of the feature kernel with that of Atoms {alignment:.5f}", highlight=False)
+        report.say(f"{label}: alignment of the feature kernel with that of Atoms {alignment:.5f}")
 
 
 def report_kernel(part: Kernel, run: TrainConfig, directory: Path, console: Console) -> None:

@@ -35,7 +35,7 @@ from mupi.recipes.comparison.models import (
 )
 from mupi.recipes.comparison.plots import plot_comparison, plot_learning_curves
 from mupi.recipes.comparison.results import Result, Summary, summarize
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.folder_name import folder_name
 from mupi.training.lock import held
 
@@ -162,11 +162,11 @@ def _compare(config: CompareConfig, console: Console) -> list[Summary]:
             "on from there"
         ) from error
     summaries = summarize(results)
-    console.print(table(summaries, config.title))
+    report = Report(config.title, plain_fields(config), console)
+    report.table(table(summaries, config.title))
     if any(s.layer_errors() for s in summaries):
-        console.print(error_table(summaries))
-    for path in save(config, summaries, results):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        report.table(error_table(summaries))
+    save(config, summaries, results, report)
     return summaries
 
 
@@ -230,13 +230,12 @@ def error_table(summaries: Sequence[Summary]) -> Table:
     return shown
 
 
-def save(config: CompareConfig, summaries: Sequence[Summary], results: Sequence[Result]) -> list[Path]:
-    """Write `compare.json`, `accuracy.png` and `curves.png`."""
-    names = ("compare.json", "accuracy.png", "curves.png")
-    path, accuracy, curves = (config.directory / name for name in names)
-    settings = plain_fields(config)
+def save(config: CompareConfig, summaries: Sequence[Summary], results: Sequence[Result], report: Report) -> None:
+    """Write `compare.json`, `accuracy.png`, `curves.png` and `report.html`."""
     found = {"summaries": [s.to_json() for s in summaries], "results": [asdict(r) for r in results]}
-    write_json(path, {"config": settings, **found})
-    write_figure(accuracy, plot_comparison(summaries, config.title))
-    write_figure(curves, plot_learning_curves(summaries, config.title))
-    return [path, accuracy, curves]
+    report.json(config.directory / "compare.json", {"config": plain_fields(config), **found})
+    bars = plot_comparison(summaries, config.title)
+    report.figure(config.directory / "accuracy.png", bars, "Bars of error: one standard deviation over seeds.")
+    curves = plot_learning_curves(summaries, config.title)
+    report.figure(config.directory / "curves.png", curves, "Lines: means over seeds; bands: least to greatest.")
+    report.write(config.directory / "report.html")

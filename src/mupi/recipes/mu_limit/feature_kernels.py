@@ -23,7 +23,8 @@ from mupi.recipes.mu_limit.beside_networks import (
     limit_curves,
     refuse_if_too_large,
 )
-from mupi.training.atomic import replacing, write_figure, write_json
+from mupi.reports import Report
+from mupi.training.atomic import replacing
 from mupi.training.lock import held
 
 
@@ -103,13 +104,15 @@ def feature_kernels(config: FeatureKernelsConfig) -> dict[str, Tensor]:
                 kernels[name] = job()["kernels"]
         with replacing(config.out / "feature_kernels.gif") as partial:
             animate_kernels(partial, kernels)
-        write_figure(config.out / "feature_kernels.png", plot_kernels(kernels))
+        report = Report("Feature kernels in training", plain_fields(config), console)
         limit = kernels["n = ∞"]
         gaps = {name: float((k - limit).norm() / limit.norm()) for name, k in kernels.items() if k is not limit}
         moved = {name: float((k[-1] - k[0]).norm() / k[0].norm()) for name, k in kernels.items()}
         summary = {"config": plain_fields(config), "relative_gaps": gaps, "relative_change_in_training": moved}
-        write_json(config.out / "feature_kernels.json", summary)
-    for name, gap in gaps.items():
-        console.print(f"{name}: kernels are {gap:.1%} from the limit's; training moves them by {moved[name]:.0%}")
-    console.print(f"written: {config.out}/feature_kernels.gif, .png, .json", highlight=False)
+        for name, gap in gaps.items():
+            report.say(f"{name}: kernels are {gap:.1%} from the limit's; training moves them by {moved[name]:.0%}.")
+        report.figure(config.out / "feature_kernels.png", plot_kernels(kernels))
+        report.json(config.out / "feature_kernels.json", summary)
+        report.write(config.out / "report.html")
+    console.print(f"wrote {config.out / 'feature_kernels.gif'}", highlight=False)
     return kernels

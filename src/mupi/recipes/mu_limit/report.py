@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mupi.recipes.mu_limit.plots import plot_mu_limit
 from mupi.recipes.mu_limit.trained_curves import Curve, Curves
-from mupi.training.atomic import write_figure, write_json, write_text
+from mupi.reports import Report
+from mupi.training.atomic import write_text
 
 
 def write_progress(out: Path, results: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -25,7 +26,7 @@ def write_progress(out: Path, results: Mapping[str, Mapping[str, Tensor]]) -> No
 
 
 def report(out: Path, config: Mapping[str, Any], curves: Curves, console: Console) -> None:
-    """Print the table; write ``mu_limit.json`` and ``mu_limit.png``.
+    """Print the table; write ``mu_limit.json``, ``mu_limit.png`` and ``report.html``.
 
     Args:
         out: The folder to write to.
@@ -44,7 +45,8 @@ def report(out: Path, config: Mapping[str, Any], curves: Curves, console: Consol
     last, error = float(curves.limit["losses"][-1]), float(curves.limit["loss_errors"][-1])
     spent = map("{:.1f}".format, costs["∞"])
     table.add_row("∞", f"± {curves.limit_error:.4f}", f"{last:.4f} ± {error:.4f}", "", *spent)
-    console.print(table)
+    page = Report("Networks of growing width beside their μ-limit", config, console)
+    page.table(table)
     summary = {
         "config": config,
         "gaps": {str(n): gap for n, gap in curves.gaps.items()},
@@ -58,10 +60,9 @@ def report(out: Path, config: Mapping[str, Any], curves: Curves, console: Consol
         "seconds_and_peak_mb": costs,
         "ranks": curves.limit["ranks"].tolist(),
     }
-    write_json(out / "mu_limit.json", summary)
-    write_figure(out / "mu_limit.png", plot_mu_limit(curves))
-    for name in ("mu_limit.json", "mu_limit.png"):
-        console.print(f"wrote {out / name}", highlight=False)
+    page.json(out / "mu_limit.json", summary)
+    page.figure(out / "mu_limit.png", plot_mu_limit(curves))
+    page.write(out / "report.html")
 
 
 def mean_cost(networks: Sequence[Curve]) -> tuple[float, float]:

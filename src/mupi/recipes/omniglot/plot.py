@@ -15,8 +15,8 @@ from mupi.commands.options import WrittenFolder
 from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
 from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves, plot_width
 from mupi.recipes.omniglot.run import KERNELS, RESULT, WRITER
+from mupi.reports import Report
 from mupi.statistics import spread
-from mupi.training.atomic import write_figure
 from mupi.training.damaged import understood
 from mupi.training.records import columns, of_fields, read_records
 from mupi.training.run_folder import CONFIG, METRICS
@@ -89,7 +89,8 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
     )
     for label in tests:
         table.add_row(label, _spread(tests[label]), _spread(validations[label]), str(len(tests[label])))
-    console.print(table)
+    report = Report("Omniglot, one image a class", {"runs": " ".join(map(str, config.runs))}, console)
+    report.table(table)
     figures = {}
     if curves:
         figures["curves.png"] = plot_few_shot_curves(curves)
@@ -100,9 +101,8 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
         figures["width.png"] = plot_width(widths, limits)
     config.out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
-        write_figure(config.out / name, figure)
-        console.print(f"wrote {config.out / name}", highlight=False)
-    return [config.out / name for name in figures]
+        report.figure(config.out / name, figure)
+    return report.write(config.out / "report.html")
 
 
 def _read(path: Path) -> dict:

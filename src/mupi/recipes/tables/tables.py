@@ -17,13 +17,14 @@ from sklearn.model_selection import StratifiedKFold
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import set_threads
 from mupi.commands.options import DataFolder, Seed, Within, WrittenFolder
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.data import data_directory
 from mupi.data.keel import KeelTable, keel_names, load_keel
 from mupi.figures.critical_difference import plot_critical_difference
 from mupi.progress import counted
 from mupi.recipes.tables.methods import SHOWN, MethodName, pipeline, xrfm_is_there
 from mupi.recipes.tables.scores import Comparison, Score, compare
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.lock import held
 from mupi.training.records import read_records, write_records
 
@@ -54,7 +55,7 @@ class TablesConfig:
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
     out: WrittenFolder = Path("runs/tables")
-    """Where `scores.jsonl`, `tables.json` and `tables.png` are kept."""
+    """Where `scores.jsonl`, `tables.json`, `tables.png` and `report.html` are kept."""
 
     def __post_init__(self):
         for name in ("most_rows", "repeats"):
@@ -96,9 +97,13 @@ def tables(config: TablesConfig) -> Comparison:
                 known[score.key] = score
                 write_records(path, known.values())
         found = compare(known[key] for key in wanted)
-        console.print(shown(found), f"most memory at a time: {peak_megabytes():,.0f} MB", highlight=False)
-        write_json(config.out / "tables.json", as_json(found))
-        write_figure(config.out / "tables.png", plot_critical_difference(found_ranks(found), found.critical_difference))
+        report = Report(f"Classifiers on {len(found.tables)} tables", plain_fields(config), console)
+        report.table(shown(found))
+        report.say(f"Most memory at a time: {peak_megabytes():,.0f} MB.")
+        report.json(config.out / "tables.json", as_json(found))
+        figure = plot_critical_difference(found_ranks(found), found.critical_difference)
+        report.figure(config.out / "tables.png", figure)
+        report.write(config.out / "report.html")
     return found
 
 

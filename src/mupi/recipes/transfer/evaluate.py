@@ -9,9 +9,9 @@ from mupi.progress import progress_display
 from mupi.recipes.transfer.config import EvaluateConfig
 from mupi.recipes.transfer.parts import CHOSEN_BASELINES
 from mupi.recipes.transfer.plots import plot_transfer
-from mupi.recipes.transfer.report import Evaluated, grouped, print_report, results_json
+from mupi.recipes.transfer.report import Evaluated, grouped, report, results_json
 from mupi.recipes.transfer.results_by_epoch import Evaluation
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.folder_name import folder_name
 from mupi.training.lock import held
 
@@ -59,9 +59,10 @@ def _evaluate(evaluation: Evaluation, console: Console) -> list[Evaluated]:
     evaluation.progress.stop()
     title = f"{' and '.join(dict.fromkeys(run.dataset for run in evaluation.runs))} → {how.folder(evaluation.target)}"
     groups = grouped(evaluated)
-    print_report(groups, baselines, how.part_names, title, console)
-    write_json(out / "results.json", results_json(groups, baselines, how.part_names, title))
+    page = Report(title, {"runs": ", ".join(run.directory.name for run in evaluation.runs)}, console)
+    report(groups, baselines, how.part_names, page)
+    page.json(out / "results.json", results_json(groups, baselines, how.part_names, title))
     lines = {name: score.accuracy for name, score in baselines.items()}
-    write_figure(out / "accuracy.png", plot_transfer([group.curves(how.part_names) for group in groups], lines, title))
-    console.print(f"wrote {out}", highlight=False, soft_wrap=True)
+    page.figure(out / "accuracy.png", plot_transfer([group.curves(how.part_names) for group in groups], lines, title))
+    page.write(out / "report.html")
     return evaluated

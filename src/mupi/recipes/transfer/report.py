@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from mupi.commands.train.config import TrainConfig
@@ -14,6 +13,7 @@ from mupi.features import Atoms, RandomFeatures
 from mupi.recipes.transfer.parts import PartName
 from mupi.recipes.transfer.plots import TransferCurves
 from mupi.recipes.transfer.score import Score
+from mupi.reports import Report
 from mupi.statistics import Gain, spread
 from mupi.training.epoch_metrics import EpochMetrics
 
@@ -116,18 +116,16 @@ def kind(run: TrainConfig) -> str:
             return f"{'SP net' if isinstance(network, StandardPerceptron) else 'μ-net'}, n = {width_of(network)}"
 
 
-def print_report(
-    groups: Sequence[Group], baselines: Mapping[str, Score], parts: Sequence[PartName], title: str, console: Console
-) -> None:
-    """Print accuracies by epoch, and gains."""
-    console.print(title, style="bold", highlight=False)
+def report(groups: Sequence[Group], baselines: Mapping[str, Score], parts: Sequence[PartName], page: Report) -> None:
+    """Report accuracies by epoch, and gains."""
+    page.console.print(page.title, style="bold", highlight=False)
     if baselines:
-        console.print(baseline_table(baselines))
+        page.table(baseline_table(baselines))
     for group in groups:
-        console.print(epoch_table(group, parts))
-    console.print(gain_table(groups, parts))
+        page.table(epoch_table(group, parts))
+    page.table(gain_table(groups, parts))
     if baselines:
-        console.print(margin_table(groups, baselines, parts))
+        page.table(margin_table(groups, baselines, parts))
 
 
 def baseline_table(baselines: Mapping[str, Score]) -> Table:

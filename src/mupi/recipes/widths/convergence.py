@@ -26,7 +26,7 @@ from mupi.nets import MLP, PiMLP, sample
 from mupi.progress import counted
 from mupi.recipes.widths.convergence_plots import plot_gaps, plot_losses
 from mupi.recipes.widths.width_sweep import WidthSweep
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.lock import held
 
 HELD_OUT = 200
@@ -132,9 +132,9 @@ def _convergence(config: ConvergenceConfig, console: Console) -> list[WidthSweep
         limit, mu_net = (replace(p, lr=config.rate * p.lr) for p in (presets.pi_limit, presets.mu_net))
         sweeps = [pi_sweep(config, limit, rank, data, begin) for rank in config.ranks]
         sweeps.append(mu_sweep(config, mu_net, mu_widths, data, begin))
-    console.print(table(sweeps, config))
-    for path in save(config, sweeps):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    report = Report("Networks of growing width on their way to a limit", plain_fields(config), console)
+    report.table(table(sweeps, config))
+    save(config, sweeps, report)
     return sweeps
 
 
@@ -261,11 +261,10 @@ def table(sweeps: list[WidthSweep], config: ConvergenceConfig) -> Table:
     return shown
 
 
-def save(config: ConvergenceConfig, sweeps: list[WidthSweep]) -> list[Path]:
+def save(config: ConvergenceConfig, sweeps: list[WidthSweep], report: Report) -> None:
     """Write everything."""
-    path, losses, gaps = (config.out / name for name in ("convergence.json", "losses.png", "gaps.png"))
-    settings = plain_fields(config)
-    write_json(path, {"config": settings, "sweeps": [sweep.to_json() for sweep in sweeps]}, indent=None)
-    write_figure(losses, plot_losses(sweeps))
-    write_figure(gaps, plot_gaps(sweeps))
-    return [path, losses, gaps]
+    saved = {"config": plain_fields(config), "sweeps": [sweep.to_json() for sweep in sweeps]}
+    report.json(config.out / "convergence.json", saved, indent=None)
+    report.figure(config.out / "losses.png", plot_losses(sweeps))
+    report.figure(config.out / "gaps.png", plot_gaps(sweeps), "Points: geometric means over seeds, with their range.")
+    report.write(config.out / "report.html")

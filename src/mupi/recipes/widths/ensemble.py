@@ -18,8 +18,8 @@ from mupi.kernels import KernelDynamics
 from mupi.progress import counted
 from mupi.recipes.widths.ensemble_plots import plot_approach, plot_bands
 from mupi.recipes.widths.trained_ensemble import Bands, Curve, Training, beside_theory, train_ensemble
+from mupi.reports import Report
 from mupi.statistics import PowerLaw
-from mupi.training.atomic import write_figure, write_json
 from mupi.training.lock import held
 
 
@@ -115,10 +115,10 @@ def _ensemble(config: EnsembleConfig, console: Console) -> dict[int, list[Bands]
             outputs = train_ensemble(arch, width, range(config.seeds), sigmas, curve, training)
             found[width] = beside_theory(outputs, curve, training, kernels)
     laws = power_laws(config.steps, found)
-    console.print(bands_table(config, found))
-    console.print(approach_table(laws))
-    for path in save(config, curve, found, laws):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    report = Report("Trained networks, and the bands of their theory", plain_fields(config), console)
+    report.table(bands_table(config, found))
+    report.table(approach_table(laws))
+    save(config, curve, found, laws, report)
     return found
 
 
@@ -164,16 +164,19 @@ def approach_table(laws: list[PowerLaw]) -> Table:
     return shown
 
 
-def save(config: EnsembleConfig, curve: Curve, found: dict[int, list[Bands]], laws: list[PowerLaw]) -> list[Path]:
+def save(
+    config: EnsembleConfig, curve: Curve, found: dict[int, list[Bands]], laws: list[PowerLaw], report: Report
+) -> None:
     """Write everything."""
-    path, bands, approach = (config.out / name for name in ("ensemble.json", "bands.png", "approach.png"))
     widths = [
         {"width": width, "bands": [{"steps": t, **band.to_json()} for t, band in zip(config.steps, of, strict=True)]}
         for width, of in found.items()
     ]
-    write_json(path, {"config": plain_fields(config), "widths": widths, "laws": [law.to_json() for law in laws]})
+    saved = {"config": plain_fields(config), "widths": widths, "laws": [law.to_json() for law in laws]}
+    report.json(config.out / "ensemble.json", saved)
     widest = config.widths[-1]
-    write_figure(bands, plot_bands(curve, dict(zip(config.steps, found[widest], strict=True)), widest))
+    bands = plot_bands(curve, dict(zip(config.steps, found[widest], strict=True)), widest)
+    report.figure(config.out / "bands.png", bands)
     at = {f"{t:,} steps": [of[i].variance_ratio for of in found.values()] for i, t in enumerate(config.steps)}
-    write_figure(approach, plot_approach(laws, at))
-    return [path, bands, approach]
+    report.figure(config.out / "approach.png", plot_approach(laws, at))
+    report.write(config.out / "report.html")

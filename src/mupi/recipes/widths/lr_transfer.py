@@ -27,8 +27,8 @@ from mupi.parametrization import Parametrization
 from mupi.progress import counted
 from mupi.recipes.widths.lr_sweep import LrSweep
 from mupi.recipes.widths.lr_transfer_plots import plot_lr_transfer
+from mupi.reports import Report
 from mupi.statistics import number
-from mupi.training.atomic import write_figure, write_json
 from mupi.training.lock import held
 
 
@@ -124,19 +124,18 @@ def _lr_transfer(config: LrTransferConfig, console: Console) -> dict[str, LrSwee
         for i, width in enumerate(sweep.widths):
             if not math.isfinite(min(sweep.mean(i))):
                 raise FloatingPointError(f"{name} of width {width} diverges at every learning rate; lower --log2-lr")
-    report(config, sweeps, console)
+    report(config, sweeps, Report("The best learning rate by width", plain_fields(config), console))
     return sweeps
 
 
-def report(config: LrTransferConfig, sweeps: dict[str, LrSweep], console: Console) -> None:
-    """Print the best learning rate of each width; write ``lr_transfer.json`` and ``lr_transfer.png``."""
+def report(config: LrTransferConfig, sweeps: dict[str, LrSweep], page: Report) -> None:
+    """Print the best learning rate of each width; write JSON, figure and page."""
     table = Table("best learning rate", *(f"n = {n}" for n in config.widths), "∝ n^")
     for name, sweep in sweeps.items():
         best = [sweep.best_lr(i) for i in range(len(sweep.widths))]
         half = "" if config.seeds == 1 else f" ± {sweep.drift_half_width:.2f}"
         table.add_row(name, *(f"{lr:.3g}" for lr in best), f"{sweep.drift:+.2f}{half}")
-    console.print(table)
-    path, figure = config.out / "lr_transfer.json", config.out / "lr_transfer.png"
+    page.table(table)
     settings = plain_fields(config)
     results = {
         name: {
@@ -149,9 +148,9 @@ def report(config: LrTransferConfig, sweeps: dict[str, LrSweep], console: Consol
         }
         for name, sweep in sweeps.items()
     }
-    write_json(path, {"config": settings, "sweeps": results})
-    write_figure(figure, plot_lr_transfer(sweeps))
-    console.print(f"wrote {path}", f"wrote {figure}", sep="\n", highlight=False)
+    page.json(config.out / "lr_transfer.json", {"config": settings, "sweeps": results})
+    page.figure(config.out / "lr_transfer.png", plot_lr_transfer(sweeps))
+    page.write(config.out / "report.html")
 
 
 def final_loss(

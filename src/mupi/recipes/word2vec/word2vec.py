@@ -7,6 +7,7 @@ import torch
 from rich.console import Console
 
 from mupi.commands.machine import require_device, set_threads
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.data.directory import data_directory
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.progress import progress_display
@@ -22,7 +23,8 @@ from mupi.recipes.word2vec.text8 import NAME as TEXT8
 from mupi.recipes.word2vec.text8 import find_text
 from mupi.recipes.word2vec.word_training import Progressed, Training, build
 from mupi.recipes.word2vec.word_vectors import WordVectors
-from mupi.training.atomic import replacing, write_figure
+from mupi.reports import Report
+from mupi.training.atomic import replacing
 from mupi.training.damaged import understood
 from mupi.training.loop import run_epochs
 from mupi.training.memory_use import PeakMemory
@@ -86,13 +88,15 @@ def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[W
         soft_wrap=True,
     )
     scores = train(training, run, corpus, questions, memory, console)
+    report = Report(f"Word2Vec of width {config.width} on {config.text}", plain_fields(config), console)
     if total(scores).seen:
-        console.print(score_table(scores))
+        report.table(score_table(scores))
     vectors, figure = run.directory / VECTORS, run.directory / FIGURE
     with replacing(vectors) as partial:
         word_vectors(training.net, corpus).save(partial, binary=True)
-    write_figure(figure, plot_analogies(accuracies({f"width {config.width}": [run.metrics()]})))
-    console.print(f"wrote {vectors}", f"wrote {figure}", sep="\n", highlight=False)
+    report.figure(figure, plot_analogies(accuracies({f"width {config.width}": [run.metrics()]})))
+    report.write(run.directory / "report.html")
+    console.print(f"wrote {vectors}", highlight=False)
     return run.metrics()
 
 
