@@ -15,18 +15,12 @@ from pathlib import Path
 import pytest
 from forked import End
 
+from mupi.reports import Report
 from commands import command
 from omniglot_archives import write_archives
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SMALL = ["--train-size", "100", "--rank", "6", "--epochs", "6", "--name", "r"]
-
-
-class NoFigure:
-    """Figures take longer than such runs."""
-
-    def savefig(self, *args: object, **kwargs: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +34,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (root / "questions-words.txt").write_text(": some\nword0 word1 word2 word3\n")
         monkeypatch.setattr("mupi.recipes.word2vec.sampling.PASSAGE", 300)
         monkeypatch.setattr("mupi.commands.train.train.report_runs", lambda *_: [])
-        for name in (
-            "word2vec.word2vec.plot_analogies",
-            "omniglot.few_shot.plot_classes",
-            "omniglot.few_shot.plot_few_shot_curves",
-            "mu_limit.report.plot_mu_limit",
-            "widths.convergence.plot_losses",
-            "widths.convergence.plot_gaps",
-            "widths.lr_transfer.plot_lr_transfer",
-        ):
-            monkeypatch.setattr(f"mupi.recipes.{name}", lambda *_, **__: NoFigure())
+        # Figures take longer than such runs.
+        monkeypatch.setattr(Report, "figure", lambda *_: None)
         yield str(root)
 
 

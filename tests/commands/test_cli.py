@@ -25,7 +25,8 @@ def test_train_writes_configuration_metrics_checkpoint_and_figures_and_prints_th
     assert "small: test accuracy" in capsys.readouterr().out
     directory = Path("runs/small")
     names = {path.name for path in directory.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "checkpoint.pt", "curves.png", "cost.png"}
+    figures = {"curves.png", "curves.svg", "cost.png", "cost.svg"}
+    assert names == {"config.json", "metrics.jsonl", "checkpoint.pt", "report.html"} | figures
     assert json.loads((directory / "config.json").read_text())["rank"] == 4
     (line,) = (directory / "metrics.jsonl").read_text().splitlines()
     assert {"epoch", "train_loss", "test_accuracy", "seconds", "peak_mb", "atoms"} <= json.loads(line).keys()

@@ -55,7 +55,7 @@ def report(tmp_path, patch=None):
 
 def test_the_page_says_what_the_console_says(tmp_path):
     page, console = report(tmp_path)
-    assert page.write(tmp_path / "report.html") == [tmp_path / "gaps.png", tmp_path / "report.html"]
+    assert page.write(tmp_path) == [tmp_path / "gaps.png", tmp_path / "report.html"]
     said = console.export_text()
     assert "μ-net & co" in said and "One <b>line</b>." in said and f"wrote {tmp_path}" in said.replace("\n", "")
     seen = Page((tmp_path / "report.html").read_text(encoding="utf-8"))

@@ -89,5 +89,5 @@ def test_a_browser_has_no_complaints_about_the_page_of_a_run(tmp_path):
     figure = Figure()
     figure.subplots().plot([1, 10], [3, 4], label="gap")
     page.figure(tmp_path / "gaps.png", figure)
-    page.write(tmp_path / "report.html")
+    page.write(tmp_path)
     assert look((tmp_path / "report.html").as_uri(), tmp_path) > 10_000

@@ -126,7 +126,7 @@ def _check_module(config: CheckConfig, console: Console) -> Check:
     report.json(config.out / "check.json", {"config": plain_fields(config), **result.to_json()})
     laws = [c.law for c in result.compared if "w" not in c.law.quantity]
     report.figure(config.out / "check.png", plot_coordinate_checks({config.factory: laws}))
-    report.write(config.out / "report.html")
+    report.write(config.out)
     console.print("[green]passed[/]" if result.passed else "[red]not passed[/]")
     return result
 

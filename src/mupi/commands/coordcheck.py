@@ -110,7 +110,7 @@ def _coordcheck(config: CoordCheckConfig, console: Console) -> dict[str, Coordin
     report.json(config.out / "coordcheck.json", {"config": settings, "checks": results})
     laws = {f"{name}\n{titles[name]}": result.laws for name, result in checks.items()}
     report.figure(config.out / "coordcheck.png", plot_coordinate_checks(laws))
-    report.write(config.out / "report.html")
+    report.write(config.out)
     failed = [name for name, result in checks.items() if not result.passed]
     verdict = f"[red]differ from the predictions: {', '.join(failed)}[/]" if failed else "[green]all as predicted[/]"
     console.print(f"measured exponents: {verdict} (± {config.tolerance})", highlight=False)

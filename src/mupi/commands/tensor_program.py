@@ -94,7 +94,7 @@ def _program(config: ProgramConfig, console: Console) -> dict[str, Convergence]:
     report.json(config.out / "program.json", {"config": plain_fields(config), "demos": measured})
     figure = plot_convergence({k: (v.widths, v.gaps) for k, v in results.items()})
     report.figure(config.out / "program.png", figure)
-    report.write(config.out / "report.html")
+    report.write(config.out)
     return results
 
 

@@ -7,3 +7,4 @@ require("plotly", "a report")
 
 # ruff: noqa: E402
 from mupi.reports.report import Report as Report
+from mupi.reports.report import page_files as page_files

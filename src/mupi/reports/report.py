@@ -18,9 +18,21 @@ from mupi.reports.interactive import interactive
 from mupi.training.atomic import write_figure, write_json, write_text
 from mupi.version import __version__
 
-PAGE = jinja2.Environment(
+PAGES = jinja2.Environment(
     loader=jinja2.PackageLoader("mupi.reports", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
+
+
+PAGE_NAME = "report.html"
+
+
+def page_files(*figures: str) -> tuple[str, ...]:
+    """The names of all files of a page with these figures, which a folder may replace.
+
+    Args:
+        figures: Names of PNGs.
+    """
+    return (*figures, *(str(Path(name).with_suffix(".svg")) for name in figures), PAGE_NAME)
 
 
 @dataclass(frozen=True)
@@ -101,19 +113,20 @@ class Report:
     def html(self) -> str:
         """The page, with all that it needs inside: it asks for nothing from elsewhere."""
         made_by = f"mupi {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-        return PAGE.get_template("page.html").render(
+        return PAGES.get_template("page.html").render(
             title=self.title, sections=self.sections, settings=self.settings, made_by=made_by, plotly=get_plotlyjs()
         )
 
-    def write(self, path: Path) -> list[Path]:
-        """Write the page, and print which files were written.
+    def write(self, folder: Path) -> list[Path]:
+        """Write the page as `report.html`, and print which files were written.
 
         Args:
-            path: Of the page, whose name ends with ``.html``.
+            folder: Where to.
 
         Returns:
-            All files.
+            All files that were named here.
         """
+        path = folder / PAGE_NAME
         write_text(path, self.html())
         self.written.append(path)
         for file in self.written:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from mupi.reports import Report
 from mupi.activations import ReLU
 from mupi.cli import main
 from mupi.recipes.omniglot.config import OmniglotConfig, current
@@ -38,8 +39,7 @@ def few(paper: str, name: str, **changes: Any) -> Model:
 @pytest.fixture
 def small(tmp_path, monkeypatch) -> OmniglotConfig:
     """A few steps on small archives, without figures, which take longer."""
-    monkeypatch.setattr("mupi.recipes.omniglot.few_shot.plot_classes", lambda *_: NoFigure())
-    monkeypatch.setattr("mupi.recipes.omniglot.few_shot.plot_few_shot_curves", lambda *_: NoFigure())
+    monkeypatch.setattr(Report, "figure", lambda *_: None)
     write_archives(tmp_path / "data", monkeypatch)
     return OmniglotConfig(
         model=few("pi", "pi-limit"),
@@ -49,11 +49,6 @@ def small(tmp_path, monkeypatch) -> OmniglotConfig:
         runs_dir=tmp_path / "runs",
         data_dir=tmp_path / "data",
     )
-
-
-class NoFigure:
-    def savefig(self, *args, **kwargs):
-        pass
 
 
 def state(config: OmniglotConfig) -> dict:
@@ -218,7 +213,7 @@ def test_the_command_line_writes_figures_and_compares_runs(small, tmp_path, caps
     runs = sorted((tmp_path / "runs").iterdir())
     assert all((run / "classes.png").read_bytes().startswith(b"\x89PNG") for run in runs)
     assert main(["omniglot-plot", *map(str, runs), "--out", str(tmp_path / "out")]) == 0
-    assert {path.name for path in Path(tmp_path / "out").iterdir()} == {"classes.png", "curves.png", "width.png"}
+    assert {path.stem for path in Path(tmp_path / "out").iterdir()} == {"classes", "curves", "width", "report"}
     assert "omniglot-tp4" in capsys.readouterr().out
 
 

@@ -39,7 +39,7 @@ def test_networks_of_growing_width_approach_their_limit_at_the_rate_one_half(swe
 
 
 def test_everything_is_written(config, sweeps):
-    assert {p.name for p in config.out.iterdir()} == {"convergence.json", "losses.png", "gaps.png"}
+    assert {p.stem for p in config.out.iterdir()} == {"convergence", "losses", "gaps", "report"}
     saved = json.loads((config.out / "convergence.json").read_text())
     assert saved["sweeps"][1]["widths"] == [16, 32, 64, 128, 256, 512]
     assert saved["sweeps"][0]["overall"]["slope"] == sweeps[0].overall.slope

@@ -79,7 +79,7 @@ def test_the_last_step_is_near_the_end_of_training():
 
 
 def test_everything_is_written(config, found):
-    assert {p.name for p in config.out.iterdir()} == {"ensemble.json", "bands.png", "approach.png"}
+    assert {p.stem for p in config.out.iterdir()} == {"ensemble", "bands", "approach", "report"}
     saved = json.loads((config.out / "ensemble.json").read_text())
     assert [of["width"] for of in saved["widths"]] == [16, 32, 64, 128, 256]
     assert saved["widths"][-1]["bands"][1]["p_mean"] == found[256][1].p_mean

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mupi.reports import Report
 from mupi.cli import main
 from mupi.recipes.word2vec import sampling as word2vec_sampling
 from mupi.recipes.word2vec import word2vec as module
@@ -50,12 +51,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Word2VecConfig:
 @pytest.fixture
 def no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figure, which takes longer than such a run."""
-
-    class NoFigure:
-        def savefig(self, path: Path, dpi: int) -> None:
-            pass
-
-    monkeypatch.setattr(module, "plot_analogies", lambda runs: NoFigure())
+    monkeypatch.setattr(Report, "figure", lambda *_: None)
 
 
 @pytest.fixture
@@ -84,7 +80,15 @@ def numbers(metrics: list[Word2VecMetrics]) -> list[tuple]:
 def test_a_run_writes_configuration_metrics_checkpoint_vectors_and_figure(config, capsys):
     metrics = word2vec(config)
     names = {path.name for path in config.directory.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "checkpoint.pt", "vectors.bin", "accuracy.png"}
+    assert names == {
+        "config.json",
+        "metrics.jsonl",
+        "checkpoint.pt",
+        "vectors.bin",
+        "accuracy.png",
+        "accuracy.svg",
+        "report.html",
+    }
     assert [m.epoch for m in metrics] == [0, 1, 2]
     assert [m.positions for m in metrics] == [0, 280, 280]
     assert metrics[0].loss is None

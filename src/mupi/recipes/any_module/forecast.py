@@ -175,7 +175,7 @@ def forecast_recipe(config: ForecastConfig) -> dict[str, Held]:
         report.json(config.out / "forecast.json", saved, indent=None)
         panels = {name: h.law.panel(config.steps, h.runs) for name, h in found.items()}
         report.figure(config.out / "forecast.png", plot_forecasts(panels, columns=3))
-        report.write(config.out / "report.html")
+        report.write(config.out)
     return found
 
 

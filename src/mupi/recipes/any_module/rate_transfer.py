@@ -130,7 +130,7 @@ def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
         report.json(config.out / "rate_transfer.json", saved, indent=None)
         figure = plot_rate_sweeps({name: sweep.panel for name, sweep in found.items()})
         report.figure(config.out / "rate_transfer.png", figure)
-        report.write(config.out / "report.html")
+        report.write(config.out)
     return found
 
 

@@ -59,7 +59,7 @@ def _cifar10(config: Cifar10Config, console: Console) -> None:
             report.figure(directory / "truncation.png", plot_truncation(summaries, features))
         if isinstance(part, Exact):
             report_alignment(found, directory, report)
-        report.write(directory / "report.html")
+        report.write(directory)
 
 
 def placed(run: TrainConfig, label: str, directory: Path) -> TrainConfig:

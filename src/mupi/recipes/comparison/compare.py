@@ -238,4 +238,4 @@ def save(config: CompareConfig, summaries: Sequence[Summary], results: Sequence[
     report.figure(config.directory / "accuracy.png", bars, "Bars of error: one standard deviation over seeds.")
     curves = plot_learning_curves(summaries, config.title)
     report.figure(config.directory / "curves.png", curves, "Lines: means over seeds; bands: least to greatest.")
-    report.write(config.directory / "report.html")
+    report.write(config.directory)

@@ -113,6 +113,6 @@ def feature_kernels(config: FeatureKernelsConfig) -> dict[str, Tensor]:
             report.say(f"{name}: kernels are {gap:.1%} from the limit's; training moves them by {moved[name]:.0%}.")
         report.figure(config.out / "feature_kernels.png", plot_kernels(kernels))
         report.json(config.out / "feature_kernels.json", summary)
-        report.write(config.out / "report.html")
+        report.write(config.out)
     console.print(f"wrote {config.out / 'feature_kernels.gif'}", highlight=False)
     return kernels

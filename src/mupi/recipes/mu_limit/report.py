@@ -62,7 +62,7 @@ def report(out: Path, config: Mapping[str, Any], curves: Curves, console: Consol
     }
     page.json(out / "mu_limit.json", summary)
     page.figure(out / "mu_limit.png", plot_mu_limit(curves))
-    page.write(out / "report.html")
+    page.write(out)
 
 
 def mean_cost(networks: Sequence[Curve]) -> tuple[float, float]:

@@ -23,8 +23,8 @@ from mupi.recipes.omniglot.learners import Learner
 from mupi.recipes.omniglot.meta_training import MetaTraining, accuracy, half_cosine
 from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves
 from mupi.recipes.omniglot.run import CLASSES, CURVES, KERNELS, RESULT, few_shot_folder
+from mupi.reports import Report
 from mupi.statistics import spread
-from mupi.training.atomic import write_figure
 from mupi.training.damaged import understood
 from mupi.training.loop import run_epochs
 from mupi.training.memory_use import PeakMemory
@@ -131,17 +131,19 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
     accuracies = dict(test=asdict(tested), validation=asdict(validated))
     result = accuracies | dict(seconds=seconds, peak_mb=memory.growth() / MB)
     write_sealed(run.directory / RESULT, result, indent=2)
+    report = Report(f"Omniglot: {run.directory.name}", config.as_plain() | {"seed": seed}, console)
+    report.say(f"{run.directory}: test {tested}, validation classes {validated}")
     x, labels = shown(data.test)
     kernels = {"after meta-training": learner.kernel(x).detach()}
     if run.metrics():
         kernels = {"before meta-training": before} | kernels
-        write_figure(run.directory / CURVES, plot_few_shot_curves({run.directory.name: columns(run.metrics())}))
+        report.figure(run.directory / CURVES, plot_few_shot_curves({run.directory.name: columns(run.metrics())}))
     if isinstance(model, models.Deep):
         fixed = {"NNGP": models.DeepNNGP(), "NTK": models.DeepNTK()}
         kernels = {name: build_kernel(kernel)(x, x) for name, kernel in fixed.items()} | kernels
     write_sealed(run.directory / KERNELS, {"kernels": kernels, "labels": labels})
-    write_figure(run.directory / CLASSES, plot_classes(kernels, labels))
-    console.print(f"{run.directory}: test {tested}, validation classes {validated}", highlight=False, soft_wrap=True)
+    report.figure(run.directory / CLASSES, plot_classes(kernels, labels))
+    report.write(run.directory)
     return tested
 
 

@@ -102,7 +102,7 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
     config.out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         report.figure(config.out / name, figure)
-    return report.write(config.out / "report.html")
+    return report.write(config.out)
 
 
 def _read(path: Path) -> dict:

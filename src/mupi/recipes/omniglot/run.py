@@ -2,6 +2,7 @@
 
 from mupi.recipes.omniglot.config import OmniglotConfig, current
 from mupi.recipes.omniglot.few_shot_records import Progress
+from mupi.reports import page_files
 from mupi.training.folder_name import folder_name
 from mupi.training.run_folder import RunFolder
 
@@ -34,7 +35,7 @@ def few_shot_folder(config: OmniglotConfig, seed: int) -> RunFolder[Progress]:
         record=Progress,
         counted_by="batch",
         writer=WRITER,
-        outputs=(RESULT, KERNELS, CURVES, CLASSES),
+        outputs=(RESULT, KERNELS, *page_files(CURVES, CLASSES)),
         current=current,
         argument=lambda field: f"--{field.replace('_', '-')}",
     )

@@ -103,7 +103,7 @@ def tables(config: TablesConfig) -> Comparison:
         report.json(config.out / "tables.json", as_json(found))
         figure = plot_critical_difference(found_ranks(found), found.critical_difference)
         report.figure(config.out / "tables.png", figure)
-        report.write(config.out / "report.html")
+        report.write(config.out)
     return found
 
 

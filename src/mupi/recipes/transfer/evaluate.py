@@ -64,5 +64,5 @@ def _evaluate(evaluation: Evaluation, console: Console) -> list[Evaluated]:
     page.json(out / "results.json", results_json(groups, baselines, how.part_names, title))
     lines = {name: score.accuracy for name, score in baselines.items()}
     page.figure(out / "accuracy.png", plot_transfer([group.curves(how.part_names) for group in groups], lines, title))
-    page.write(out / "report.html")
+    page.write(out)
     return evaluated

@@ -267,4 +267,4 @@ def save(config: ConvergenceConfig, sweeps: list[WidthSweep], report: Report) ->
     report.json(config.out / "convergence.json", saved, indent=None)
     report.figure(config.out / "losses.png", plot_losses(sweeps))
     report.figure(config.out / "gaps.png", plot_gaps(sweeps), "Points: geometric means over seeds, with their range.")
-    report.write(config.out / "report.html")
+    report.write(config.out)

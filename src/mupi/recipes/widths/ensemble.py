@@ -179,4 +179,4 @@ def save(
     report.figure(config.out / "bands.png", bands)
     at = {f"{t:,} steps": [of[i].variance_ratio for of in found.values()] for i, t in enumerate(config.steps)}
     report.figure(config.out / "approach.png", plot_approach(laws, at))
-    report.write(config.out / "report.html")
+    report.write(config.out)

@@ -150,7 +150,7 @@ def report(config: LrTransferConfig, sweeps: dict[str, LrSweep], page: Report) -
     }
     page.json(config.out / "lr_transfer.json", {"config": settings, "sweeps": results})
     page.figure(config.out / "lr_transfer.png", plot_lr_transfer(sweeps))
-    page.write(config.out / "report.html")
+    page.write(config.out)
 
 
 def final_loss(

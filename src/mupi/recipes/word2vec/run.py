@@ -2,6 +2,7 @@
 
 from mupi.recipes.word2vec.config import Word2VecConfig
 from mupi.recipes.word2vec.metrics import Word2VecMetrics
+from mupi.reports import page_files
 from mupi.training.folder_name import folder_name
 from mupi.training.run_folder import RunFolder
 
@@ -24,5 +25,5 @@ def word2vec_folder(config: Word2VecConfig) -> RunFolder[Word2VecMetrics]:
         record=Word2VecMetrics,
         counted_by="epoch",
         writer=WRITER,
-        outputs=(VECTORS, FIGURE),
+        outputs=(VECTORS, *page_files(FIGURE)),
     )

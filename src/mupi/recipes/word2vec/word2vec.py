@@ -95,7 +95,7 @@ def _word2vec(config: Word2VecConfig, run: RunFolder[Word2VecMetrics]) -> list[W
     with replacing(vectors) as partial:
         word_vectors(training.net, corpus).save(partial, binary=True)
     report.figure(figure, plot_analogies(accuracies({f"width {config.width}": [run.metrics()]})))
-    report.write(run.directory / "report.html")
+    report.write(run.directory)
     console.print(f"wrote {vectors}", highlight=False)
     return run.metrics()
 
