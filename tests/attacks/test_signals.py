@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from forked import End
 
-from mupi.reports import Report
 from commands import command
+from mupi.reports import Report
 from omniglot_archives import write_archives
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

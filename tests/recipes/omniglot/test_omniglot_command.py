@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from mupi.reports import Report
 from mupi.activations import ReLU
 from mupi.cli import main
 from mupi.recipes.omniglot.config import OmniglotConfig, current
@@ -18,6 +17,7 @@ from mupi.recipes.omniglot.few_shot import omniglot
 from mupi.recipes.omniglot.few_shot_records import Progress
 from mupi.recipes.omniglot.meta_training import MetaTraining
 from mupi.recipes.omniglot.models import PROTOCOLS, Model
+from mupi.reports import Report
 from mupi.training.records import read_records
 from omniglot_archives import write_archives
 

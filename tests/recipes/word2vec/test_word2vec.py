@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from mupi.reports import Report
 from mupi.cli import main
 from mupi.recipes.word2vec import sampling as word2vec_sampling
 from mupi.recipes.word2vec import word2vec as module
@@ -22,6 +21,7 @@ from mupi.recipes.word2vec.sampling import Sampling
 from mupi.recipes.word2vec.word2vec import word2vec
 from mupi.recipes.word2vec.word_training import Training
 from mupi.recipes.word2vec.word_vectors import WordVectors
+from mupi.reports import Report
 
 WORDS = [f"word{i}" for i in range(20)]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from mupi.commands.train.config import TrainConfig, current
+from mupi.reports import page_files
 from mupi.training.damaged import understood
 from mupi.training.epoch_metrics import EpochMetrics, RegressionMetrics
 from mupi.training.folder_name import folder_name
 from mupi.training.records import check_fields
-from mupi.reports import page_files
 from mupi.training.run_folder import CONFIG, RunFolder
 from mupi.training.sealed import read_sealed
 
