@@ -84,4 +84,4 @@ def test_runs_get_a_page_with_their_last_and_their_best_epoch(tmp_path):
     paths = report_runs({"run": epochs}, tmp_path / "new", {"rank": 3}, Console(quiet=True))
     assert [path.name for path in paths] == ["curves.png", "cost.png", "report.html"]
     cells = Page(paths[-1].read_text(encoding="utf-8")).cells
-    assert cells[cells.index("run", 1) :][:4] == ["run", "2", "75.00", "92.50"]
+    assert cells[cells.index("run", 1) :][:4] == ["run", "2", "75.00%", "92.50%"]

@@ -62,7 +62,8 @@ def interactive(figure: Figure) -> go.Figure:
         for trace in _traces(axes):
             # A name that several panels have stands once in the legend, and hides and shows them all.
             trace.update(legendgroup=trace.name, showlegend=bool(trace.name) and trace.name not in shown)
-            shown |= {trace.name} if trace.name else set()
+            if trace.name:
+                shown.add(str(trace.name))
             page.add_trace(trace.update(xaxis=f"x{i}", yaxis=f"y{i}"))
     for name, handle in _legends(figure):
         if name not in shown:
@@ -78,14 +79,14 @@ def interactive(figure: Figure) -> go.Figure:
     return page
 
 
-def _legends(figure: Figure) -> Iterable[tuple[str, Artist]]:
+def _legends(figure: Figure) -> Iterable[tuple[str, Artist | None]]:
     """What all legends say, and beside which sign."""
     for legend in (*figure.legends, *(axes.get_legend() for axes in figure.axes)):
         if legend is not None:
             yield from zip((t.get_text() for t in legend.get_texts()), legend.legend_handles, strict=True)
 
 
-def _sign(handle: Artist) -> dict[str, Any]:
+def _sign(handle: Artist | None) -> dict[str, Any]:
     """What stands in the legend for something that is not drawn under this name."""
     if isinstance(handle, Line2D):
         dash = DASHES.get(str(handle.get_linestyle()), "solid")
@@ -115,7 +116,9 @@ def _place(page: go.Figure, axes: Axes, i: int) -> None:
     for note in axes.texts:
         u, v = note.xy if isinstance(note, Annotation) else note.get_position()
         u, v = (log10(w) if log else w for w, log in ((u, _log(axes, "x")), (v, _log(axes, "y"))))
-        at = dict(x=u, y=v, xref=f"x{i}", yref=f"y{i}", xanchor=_anchor(note.get_ha()), yanchor="bottom")
+        at = dict(
+            x=u, y=v, xref=f"x{i}", yref=f"y{i}", xanchor=_anchor(note.get_horizontalalignment()), yanchor="bottom"
+        )
         page.add_annotation(text=note.get_text(), showarrow=False, font=dict(size=10), **at)
 
 
@@ -253,7 +256,7 @@ def _image(image: AxesImage, _: Axes) -> Iterable[Trace]:
 
 
 def _mesh(mesh: QuadMesh, _: Axes) -> Iterable[Trace]:
-    corners = mesh.get_coordinates()
+    corners = np.asarray(mesh.get_coordinates())
     x, y = corners[0, :, 0], corners[:, 0, 1]
     values = np.asarray(mesh.get_array()).reshape(len(y) - 1, len(x) - 1)
     yield _heatmap(values, mesh, x=x, y=y)

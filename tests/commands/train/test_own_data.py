@@ -24,7 +24,7 @@ from mupi.training.records import read_records
 @pytest.fixture(autouse=True)
 def no_drawings(no_figures, monkeypatch):
     """Figures take longer than such a run."""
-    monkeypatch.setattr("mupi.commands.train.train.save_importances", lambda config, own: None)
+    monkeypatch.setattr("mupi.commands.train.train.importances_figure", lambda config, own: {})
 
 
 FEW = ["--rank", "4", "--drop-epoch", "None"]
