@@ -1,6 +1,10 @@
+import json
+
 import pytest
 import torch
 
+from mupi.commands.train.config import OF_OWN
+from mupi.commands.train.presets import DIGITS
 from mupi.commands.train.run import run_folder
 from mupi.features import Atoms
 from mupi.training.epoch_metrics import EpochMetrics
@@ -107,3 +111,10 @@ def test_a_new_run_leaves_nothing_of_the_old_one_and_other_files_alone(run):
 def test_a_run_that_is_there_is_not_replaced_by_mistake(run):
     with pytest.raises(ValueError, match=r"already holds a run; .*--resume.*--overwrite.*--name"):
         run.refuse_if_present()
+
+
+def test_a_file_that_names_no_option_of_own_data_is_of_a_run_without_any(tmp_path):
+    run = run_folder(DIGITS.changed(runs_dir=tmp_path))
+    of_own = {name: run.identity[name] for name in OF_OWN if name in run.identity}
+    assert of_own.keys() >= {"data", "ignore", "test_share"}
+    assert json.loads(json.dumps(of_own)) == {name: run.defaults[name] for name in of_own}

@@ -222,7 +222,8 @@ class TrainConfig:
     def as_plain(self) -> dict[str, Any]:
         """All that describes the run, as numbers and strings for a file: by the names of options."""
         own = {name: value for name, value in run_fields(self).items() if name != "network"}
-        return own | plain_network(self.network)
+        # As a file gives it back.
+        return own | {"ignore": list(self.ignore)} | plain_network(self.network)
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "TrainConfig":

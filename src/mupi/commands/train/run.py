@@ -34,7 +34,9 @@ def run_folder(config: TrainConfig) -> RunFolder[Any]:
         writer=WRITER,
         outputs=page_files("curves.png", "cost.png", "importances.png"),
         defaults={
-            f.name: f.default for f in fields(config) if f.default is not MISSING and f.name in config.identity()
+            f.name: list(f.default) if isinstance(f.default, tuple) else f.default
+            for f in fields(config)
+            if f.default is not MISSING and f.name in config.identity()
         },
     )
 

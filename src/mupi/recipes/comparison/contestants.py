@@ -134,7 +134,7 @@ def finished(config: TrainConfig) -> list[EpochMetrics] | None:
     run = run_folder(config)
     if not (run.present and run.config_path.exists() and run.metrics_path.exists()):
         return None
-    saved = current(read_sealed(run.config_path))
+    saved = {**run.defaults, **current(read_sealed(run.config_path))}
     wanted = {**config.identity(), "epochs": config.epochs}
     metrics = run.metrics()
     if len(metrics) != config.epochs or any(saved.get(name) != value for name, value in wanted.items()):
