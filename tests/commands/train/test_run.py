@@ -116,5 +116,5 @@ def test_a_run_that_is_there_is_not_replaced_by_mistake(run):
 def test_a_file_that_names_no_option_of_own_data_is_of_a_run_without_any(tmp_path):
     run = run_folder(DIGITS.changed(runs_dir=tmp_path))
     of_own = {name: run.identity[name] for name in OF_OWN if name in run.identity}
-    assert of_own.keys() >= {"data", "ignore", "test_share"}
+    assert of_own.keys() >= {"target", "ignore", "test_share"}
     assert json.loads(json.dumps(of_own)) == {name: run.defaults[name] for name in of_own}
