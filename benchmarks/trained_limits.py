@@ -1,15 +1,18 @@
 """Networks in training on their way to their limits: perceptron, residual net and transformer, by SGD and by Adam.
 
     python benchmarks/trained_limits.py [--networks residual transformer] [--optimizers sgd adam] [--steps 10]
+    python benchmarks/trained_limits.py --networks perceptron --optimizers adam --digits 0 1 2 3 4 5 6 7 8 9 \
+        --images 120 --steps 30 --adam-lr .02 --entries 4096 --tolerance .1 --single --seeds 6
 
-Each network is a description. `MuLimit` takes the limit of its training on a few of the digits with the outputs ±1 of
-two classes, full batch; networks of growing width in μP (`Architecture.finite`) take the same steps by torch's SGD or
-Adam. Of each step: the root mean square over networks and images of f_n − f_∞ at each width, and its power of n, which
-is −½ if these are the limits of those. The limit's own standard error is subtracted in squares; the last column is what
-it is beside the gap of the widest networks.
+Each network is a description. `MuLimit` takes the limit of its training on a few of the digits, full batch, with the
+outputs ±1 of two classes, or one output ±1 for each of more; networks of growing width in μP (`Architecture.finite`)
+take the same steps by torch's SGD or Adam. Of each step: the root mean square over networks, images and outputs of
+f_n − f_∞ at each width, and its power of n, which is −½ if these are the limits of those. The limit's own standard
+error is subtracted in squares; the last column is what it is beside the gap of the widest networks.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,14 +32,15 @@ from mupi.statistics import PowerLaw
 
 n = Width()
 NORM = Normalize(gain=True, shift=True)
-NETWORKS: dict[str, Architecture] = {
-    "perceptron": describe((1, 8, 8), chain(Reshape((64,)), Dense(n), Tanh(), Dense(n), Tanh(), Dense(1))),
-    "residual": describe(
-        (1, 8, 8),
-        chain(Reshape((64,)), Dense(n), *(residual(NORM, Tanh(), Dense(n)) for _ in range(2)), NORM, Tanh(), Dense(1)),
+BLOCKS = [residual(NORM, Tanh(), Dense(n)) for _ in range(2)]
+NETWORKS: dict[str, Callable[[int], Architecture]] = {
+    "perceptron": lambda out: describe(
+        (1, 8, 8), chain(Reshape((64,)), Dense(n), Tanh(), Dense(n), Tanh(), Dense(out))
     ),
-    "transformer": vit((1, 8, 8), 4, 1, depth=1, heads=2),
+    "residual": lambda out: describe((1, 8, 8), chain(Reshape((64,)), Dense(n), *BLOCKS, NORM, Tanh(), Dense(out))),
+    "transformer": lambda out: vit((1, 8, 8), 4, out, depth=1, heads=2),
 }
+"""By their numbers of outputs."""
 RATES = {("perceptron", "sgd"): 0.1, ("residual", "sgd"): 0.03, ("transformer", "sgd"): 0.03}
 
 
@@ -47,7 +51,8 @@ class Config:
     Attributes:
         networks: Which networks.
         optimizers: By what.
-        images: Digits 3 and 8, as many of each; a transformer of four tokens takes a quarter of them.
+        digits: Which classes.
+        images: How many, as many of each class; a transformer of four tokens takes a quarter of them.
         steps: T.
         widths: Of the finite networks.
         seeds: Networks of each width.
@@ -55,11 +60,14 @@ class Config:
         entries: Samples of the limit by Adam, which has as many numbers squared for each hidden matrix, thrice.
         adam_lr: Adam's learning rate.
         eps: Adam's ε, beside gradients in the units of the limit.
+        tolerance: Of the limit: see `MuLimit`.
+        single: Whether all is in float32.
         threads: Threads of torch.
     """
 
     networks: tuple[Literal["perceptron", "residual", "transformer"], ...] = ("perceptron", "residual", "transformer")
     optimizers: tuple[Literal["sgd", "adam"], ...] = ("sgd", "adam")
+    digits: tuple[int, ...] = (3, 8)
     images: int = 16
     steps: int = 10
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
@@ -68,14 +76,21 @@ class Config:
     entries: int = 3000
     adam_lr: float = 0.03
     eps: float = 0.01
+    tolerance: float = 1e-3
+    single: bool = False
     threads: int = 1
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of all numbers."""
+        return torch.float32 if self.single else torch.float64
 
 
 BETAS = (0.9, 0.99)
 
 
 def squares(f: Tensor, y: Tensor) -> Tensor:
-    """Mean over the images."""
+    """Mean over images and outputs."""
     return (f - y).square().mean()
 
 
@@ -92,10 +107,10 @@ def epsilons(net: torch.nn.Module, arch: Architecture, eps: float, width: int) -
 
 
 def trained(config: Config, name: str, optimizer: str, width: int, seed: int, x: Tensor, y: Tensor) -> Tensor:
-    """Outputs of one network before each step, and after the last."""
-    arch = NETWORKS[name]
+    """Outputs (steps, images, outputs) of one network before each step, and after the last."""
+    arch = NETWORKS[name](y.shape[1])
     generator = torch.Generator().manual_seed(1_000_000 * seed + width)
-    net = arch.finite(width, generator=generator, dtype=torch.float64)
+    net = arch.finite(width, generator=generator, dtype=config.dtype)
     if optimizer == "sgd":
         steps: torch.optim.Optimizer = torch.optim.SGD(net.parameter_groups(RATES[name, "sgd"]), momentum=0.5)
     else:
@@ -110,39 +125,50 @@ def trained(config: Config, name: str, optimizer: str, width: int, seed: int, x:
         steps.zero_grad()
         squares(f, y).backward()
         steps.step()
-    return torch.stack([*outputs, net(x).detach()])[..., 0]
+    return torch.stack([*outputs, net(x).detach()])
+
+
+def images(config: Config, each: int) -> tuple[Tensor, Tensor]:
+    """So many of each class, and their targets."""
+    data, classes = load("digits"), len(config.digits)
+    kept = [torch.nonzero(data.train_y == digit)[:each, 0] for digit in config.digits]
+    x = data.train_x[torch.cat(kept)].to(config.dtype).unflatten(1, (1, 8, 8))
+    if classes == 2:
+        return x, torch.tensor([-1.0] * each + [1.0] * each, dtype=config.dtype)[:, None]
+    return x, (2 * torch.eye(classes, dtype=config.dtype) - 1).repeat_interleave(each, 0)
 
 
 def main(config: Config) -> None:
     """Train all, and print a table for each pair of network and optimizer."""
     torch.set_num_threads(config.threads)
-    console, data = Console(), load("digits")
+    console = Console()
+    marks = [t for t in range(config.steps + 1) if config.steps <= 12 or t in (1, 2, 5) or t % 10 == 0]
     for name in config.networks:
-        each = config.images // (8 if name == "transformer" else 2)
-        kept = [torch.nonzero(data.train_y == digit)[:each, 0] for digit in (3, 8)]
-        x = data.train_x[torch.cat(kept)].double().unflatten(1, (1, 8, 8))
-        y = torch.tensor([-1.0] * each + [1.0] * each, dtype=torch.float64)[:, None]
+        x, y = images(config, config.images // len(config.digits) // (4 if name == "transformer" else 1))
         for optimizer in config.optimizers:
             start = time.process_time()
             rule = SGD(RATES[name, "sgd"], momentum=0.5) if optimizer == "sgd" else None
             rule = Adam(config.adam_lr, betas=BETAS, eps=config.eps) if rule is None else rule
             samples = config.samples if optimizer == "sgd" else config.entries
             generator = torch.Generator().manual_seed(0)
-            limit = MuLimit(NETWORKS[name], optimizer=rule, loss=squares, samples=samples, generator=generator)
+            limit = MuLimit(
+                NETWORKS[name](y.shape[1]), optimizer=rule, loss=squares, samples=samples, tolerance=config.tolerance,
+                generator=generator, dtype=config.dtype,
+            )  # fmt: skip
             # The last outputs and their errors are those before one step more.
             limit.fit(x, y, config.steps + 1)
             seconds = time.process_time() - start
-            exact, error = limit.outputs[..., 0], limit.output_errors.square().mean((1, 2))
+            exact, error = limit.outputs, limit.output_errors.square().mean((1, 2))
             gaps = {
                 width: [
-                    ((trained(config, name, optimizer, width, seed, x, y) - exact).square().mean(1) - error)
+                    ((trained(config, name, optimizer, width, seed, x, y) - exact).square().mean((1, 2)) - error)
                     for seed in range(config.seeds)
                 ]
                 for width in config.widths
             }
             title = f"{name}, {optimizer}: limit of 4 × {samples:,} samples in {seconds:.0f} s, K {limit.ranks}"
             table = Table("step", "f_∞", *(f"n = {w:,}" for w in config.widths), "slope", "error of f_∞", title=title)
-            for t in range(config.steps + 1):
+            for t in marks:
                 at = [[max(float(seed[t]), 1e-30) ** 0.5 for seed in gaps[width]] for width in config.widths]
                 law = PowerLaw("|f − f_∞|", name, config.widths, tuple(map(tuple, at)))
                 sizes = (f"{(sum(g * g for g in group) / len(group)) ** 0.5:.4f}" for group in at)
