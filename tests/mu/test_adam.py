@@ -119,11 +119,13 @@ def test_signs_of_gradients_are_steps_of_the_learning_rate():
     torch.testing.assert_close(moved.abs(), torch.full_like(moved, 0.1), rtol=1e-6, atol=0)
 
 
-def test_a_saved_limit_goes_on_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("copies", [None, 30])
+def test_a_saved_limit_goes_on_bit_for_bit(copies, tmp_path):
     arch, (x, y) = NETS["residual, LayerNorm"][0], (randn(3, 3), randn(3, 2, seed=1))
 
-    def fresh():
-        return MuLimit(arch, optimizer=Adam(0.1, betas=BETAS, eps=EPS), samples=150, generator=seeded())
+    def fresh(copies=copies):
+        adam = Adam(0.1, betas=BETAS, eps=EPS)
+        return MuLimit(arch, optimizer=adam, samples=150, copies=copies, generator=seeded())
 
     whole = fresh().fit(x, y, 4)
     torch.save(fresh().fit(x, y, 2).state_dict(), tmp_path / "limit.pt")
@@ -131,6 +133,24 @@ def test_a_saved_limit_goes_on_bit_for_bit(tmp_path):
     again.load_state_dict(torch.load(tmp_path / "limit.pt"))
     again.fit(x, y, 2)
     assert torch.equal(again.outputs, whole.outputs) and torch.equal(again.predict(x), whole.predict(x))
+    with pytest.raises(ValueError, match=f"must be of 15 copies; got {copies or 150}"):
+        fresh(15).load_state_dict(torch.load(tmp_path / "limit.pt"))
+
+
+def test_a_copy_of_a_sixteenth_is_as_good_as_one_of_all():
+    """Means over β of what has a neuron of its own in α: their noise is another in each α, and averages out."""
+    arch, (x, y) = perceptron(3, 2, 2, TANH), (randn(5, 3), randn(5, 2, seed=1))
+
+    def outputs(copies):
+        adam = Adam(0.1, betas=BETAS, eps=EPS)
+        limit = MuLimit(arch, optimizer=adam, samples=800, copies=copies, replicates=6, generator=seeded())
+        return limit.fit(x, y, 4)
+
+    whole, part = outputs(None), outputs(50)
+    noise = (whole.output_errors.square() + part.output_errors.square()).mean((1, 2)).sqrt()
+    assert not torch.equal(whole.outputs, part.outputs)
+    assert ((whole.outputs - part.outputs).square().mean((1, 2)).sqrt() < 2.5 * noise).all()
+    assert part.output_errors.square().mean() < 2 * whole.output_errors.square().mean()
 
 
 @pytest.mark.parametrize(("tolerance", "dtype"), [(0.3, torch.float64), (0.02, torch.float32)])
@@ -189,6 +209,11 @@ BAD = {
         lambda p, x: MuLimit(2, parametrization=Roles.ntk(), optimizer=Adam(0.1)),
         r"must be SGD without weight decay in the kernel regime",
     ),
+    "copies that are no part": (
+        lambda p, x: MuLimit(2, optimizer=Adam(0.1), samples=100, copies=30),
+        r"`MuLimit\(copies=...\)` must be a divisor of the 100 samples; got 30",
+    ),
+    "copies for SGD": (lambda p, x: MuLimit(2, samples=100, copies=50), r"must be None for SGD"),
     "betas": (lambda p, x: Adam(0.1, betas=(1.0, 0.9)), r"`Adam\(betas=...\)` must be two numbers from 0 to 1"),
     "eps": (lambda p, x: Adam(0.1, eps=0.0), r"`Adam\(eps=...\)` must be a positive number; got 0.0"),
     "rates": (lambda p, x: SGD(-0.1), r"`SGD\(lr=...\)` must be a finite number ≥ 0"),

@@ -5,7 +5,7 @@ import torch
 
 from cases import randn
 from mupi.programs import Program, entries, entrywise, mean, over_n
-from mupi.programs.deferred import AT_ONCE, Deferred, Products, applied, settle
+from mupi.programs.deferred import AT_ONCE, Deferred, Products, applied, settle, times_entries
 
 
 def test_rows_together_are_lines_one_by_one():
@@ -25,6 +25,20 @@ def test_rows_together_are_lines_one_by_one():
     settle([again])
     torch.testing.assert_close(again.value, -quotient.value)
     assert not isinstance(applied(torch.neg, m), Deferred)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_entries_with_some_columns_are_those_of_each_group_with_the_next(groups):
+    n, size = 5 * 2 * 36, 360 // groups
+    d, x, y = randn(n, 3), randn(n, 3, seed=1), randn(n, 2, seed=2)
+    q = applied(torch.sign, Products(d, x, size))
+    settle([q])
+    assert q.value.shape == (n, size)
+    group = torch.arange(n) // size
+    mask = group[None, :] == (group[:, None] + 1) % groups
+    whole = torch.sign(d @ x.T) * mask / size
+    torch.testing.assert_close(times_entries(q.value, y, False), whole @ y)
+    torch.testing.assert_close(times_entries(q.value, y, True), whole.T @ y)
 
 
 def test_entries_that_are_not_finite_are_refused_by_their_line():

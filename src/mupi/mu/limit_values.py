@@ -95,6 +95,9 @@ class LimitValues:
             rows = {len(x) for x in one["initial"]}
             if rows - {space.n}:
                 fail("load_state_dict(state)", f"of {space.n} samples", f"{rows.pop()}")
+            found = {value[-1].shape[1] for value in one["values"].values() if _has_entries(value)}
+            if found - {space.copies or space.n}:
+                fail("load_state_dict(state)", f"of {space.copies or space.n} copies", found.pop())
         for place, (space, one) in enumerate(zip(self.spaces, state, strict=True)):
             space.initial = list(one["initial"])
             space.families = []
@@ -126,6 +129,10 @@ def _packed(space: Samples, value: Any) -> Any:
     if not isinstance(value, LimitMatrix):
         return value
     return [space.families.index(value.family), value.scale, value.update, value.entries]
+
+
+def _has_entries(packed: Any) -> bool:
+    return not isinstance(packed, Tensor) and packed[-1] is not None
 
 
 def _unpacked(space: Samples, value: Any) -> Any:

@@ -54,8 +54,8 @@ class MuLimit:
     memory is 4 S K numbers for each hidden matrix and replicate, and a step takes about 20 S K B multiplications.
     Directions of relative size below ``tolerance`` are not followed, which keeps K small and moves outputs by less
     than that share of them, by more after more steps (docs/results.md). S must stay above the sum of all K. With Adam
-    there are 3 S² numbers more for each hidden matrix and replicate, and 3 S² B multiplications a step. Float32 halves
-    memory and, with Adam, takes a fifth of the time.
+    there are 3 S S' numbers more for each hidden matrix and replicate, and 3 S S' B multiplications a step, S' being
+    ``copies`` or S. Float32 halves memory and, with Adam, takes a fifth of the time.
 
     >>> x, y = torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0], [-1.0]])
     >>> limit = mupi.MuLimit(1, lr=0.1, samples=256, generator=torch.Generator().manual_seed(0)).fit(x, y, steps=3)
@@ -97,6 +97,8 @@ class MuLimit:
         bias_scale: α_b of the biases; 0 leaves them out.
         centered: Whether f_0 is left out where it is random, which is in the kernel regime: see above.
         samples: Number S of samples of the limit, in each replicate.
+        copies: With Adam, how many of these each sample's entries of a hidden matrix are averaged over, a divisor of
+            ``samples``; None for all.
         replicates: Independent repetitions, for standard errors.
         tolerance: Relative size below which directions are dropped.
         generator: Draws the samples; None for torch's own.
@@ -141,6 +143,7 @@ class MuLimit:
         bias_scale: float = 1.0,
         centered: bool = True,
         samples: int = 4096,
+        copies: int | None = None,
         replicates: int = 4,
         tolerance: float = 1e-3,
         generator: torch.Generator | None = None,
@@ -163,11 +166,17 @@ class MuLimit:
             fail("MuLimit(replicates=...)", "at least 2, for standard errors", replicates)
         if isinstance(net, Description) and activation is not None:
             fail("MuLimit(activation=...)", "None for a description, which has its own", activation)
+        if copies is not None:
+            positive_int("MuLimit(copies=...)", copies)
+            if samples % copies:
+                fail("MuLimit(copies=...)", f"a divisor of the {samples} samples", copies)
+            if optimizer is None or isinstance(optimizer, SGD):
+                fail("MuLimit(copies=...)", "None for SGD, whose updates are no functions of entries", copies)
         φ = Tanh() if activation is None else as_activation(activation, "MuLimit(activation=...)")
         optimizer = SGD(**sgd, nesterov=nesterov) if optimizer is None else optimizer
         self.plan = Plan(net, φ, parametrization, start, optimizer, centered).checked()
         self.loss = squared_distance if loss is None else loss
-        self.limits = LimitValues([Samples(samples, generator, dtype, tolerance) for _ in range(replicates)])
+        self.limits = LimitValues([Samples(samples, generator, dtype, tolerance, copies) for _ in range(replicates)])
         self.net: TrainedNetwork | None = None
         self.descent: KernelDescent | None = None
         self._still: tuple[Tensor, Tensor] | None = None

@@ -46,16 +46,42 @@ class Deferred:
 
 
 class Products(Deferred):
-    """d xᵀ."""
+    """d xᵀ, or of each row as many columns as were asked for: rows in groups of so many, each with the next one's x.
 
-    def __init__(self, d: Tensor, x: Tensor):
+    Args:
+        d: Of the rows.
+        x: Of the columns.
+        columns: How many, a divisor of the number of rows; None for all.
+    """
+
+    def __init__(self, d: Tensor, x: Tensor, columns: int | None = None):
         super().__init__(torch.matmul, (d, x))
-        self.shape = len(d), len(x)
+        self.shape = len(d), columns or len(x)
 
     def rows(self, part: slice, known: dict[Deferred, Tensor]) -> Tensor:
         """Some rows."""
-        d, x = self.arguments
-        return d[part] @ x.T
+        (d, x), size = self.arguments, self.shape[1]
+        start, stop, _ = part.indices(self.shape[0])
+        firsts = range(start // size * size, stop, size)
+        parts = [d[max(start, i) : min(stop, i + size)] @ next_group(x, i, size).T for i in firsts]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def next_group(x: Tensor, first: int, size: int) -> Tensor:
+    """The rows after those from first to first + size, as many, the first ones after the last."""
+    after = (first + size) % len(x)
+    return x[after : after + size]
+
+
+def times_entries(q: Tensor, x: Tensor, transposed: bool) -> Tensor:
+    """Q x/n, or Qᵀx/n, of entries with as many columns as `Products` has: means over that many samples."""
+    size = q.shape[1]
+    firsts = range(0, len(q), size)
+    if not transposed:
+        return torch.cat([q[i : i + size] @ next_group(x, i, size) for i in firsts]) / size
+    # Group i has entries with the group after it, so what is asked of the first group is in the last.
+    made = [q[i : i + size].T @ x[i : i + size] for i in firsts]
+    return torch.cat([made[-1], *made[:-1]]) / size
 
 
 def applied(f: Callable[..., Tensor], *arguments: Any) -> Any:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mupi.programs.deferred import Deferred, applied
+from mupi.programs.deferred import Deferred, applied, times_entries
 
 Block = Any
 """k vectors: a tensor (n, k), or k symbolic random variables; with +, and @ a (k, m) tensor."""
@@ -128,7 +128,7 @@ class LimitMatrix:
         scale: The number before W.
         update: M, of the ranks that the bases had when it was made.
         transposed: Whether this is the transpose.
-        entries: Q, of which Q/n is added: numbers for each pair of samples, of a row's neuron and a column's; None for
+        entries: Q, of which Q/n is added: numbers for samples of a row's neuron and of a column's; None for
             none.
     """
 
@@ -136,7 +136,7 @@ class LimitMatrix:
     scale: Float[Tensor, ""]
     update: Float[Tensor, "p q"]
     transposed: bool = False
-    entries: Float[Tensor, "n n"] | Deferred | None = None
+    entries: Float[Tensor, "n copies"] | Deferred | None = None
 
     def __matmul__(self, x: Block) -> Block:
         """Z^{Wx} = Ẑ + Ż, and the update."""
@@ -150,7 +150,7 @@ class LimitMatrix:
         if self.entries is None:
             return made
         assert isinstance(self.entries, Tensor)
-        return made + (ρ * self.entries.T if self.transposed else self.entries) @ x / len(x)
+        return made + (ρ if self.transposed else 1.0) * times_entries(self.entries, x, self.transposed)
 
     @property
     def T(self) -> "LimitMatrix":
@@ -175,7 +175,7 @@ class LimitMatrix:
         q, p = self.family.coordinates(x, False), self.family.coordinates(d, True)
         return replace(self, update=_padded_sum(self.update, p @ q.T))
 
-    def plus_entries(self, q: Float[Tensor, "n n"] | Deferred, number: float) -> "LimitMatrix":
+    def plus_entries(self, q: Float[Tensor, "n copies"] | Deferred, number: float) -> "LimitMatrix":
         """The sum with number·q/n."""
         return replace(self, entries=q * number if self.entries is None else _plus(self.entries, q, number))
 

@@ -129,10 +129,13 @@ class Samples(_Tensors):
 
     Attributes:
         tolerance: Relative size below which a vector counts as a combination of earlier ones.
+        copies: How many samples each sample's entries of matrices are made with, which stand for an independent copy of
+            all: a divisor of n, whose groups are each other's copies; None for all n.
         initial: The initial vectors' Gaussians.
     """
 
     tolerance: float = 1e-6
+    copies: int | None = None
 
     def __post_init__(self):
         self.initial: list[Tensor] = []
@@ -167,9 +170,9 @@ class Samples(_Tensors):
 
     def entries(self, d: Float[Tensor, "n k"], x: Float[Tensor, "n k"]) -> Deferred:
         """See `Space`: each sample of d with each of x, which are of different layers and so independent."""
-        return Products(d, x)
+        return Products(d, x, self.copies)
 
-    def add_entries(self, matrix: LimitMatrix, q: Float[Tensor, "n n"] | Deferred, number: float) -> LimitMatrix:
+    def add_entries(self, matrix: LimitMatrix, q: Float[Tensor, "n copies"] | Deferred, number: float) -> LimitMatrix:
         """See `Space`."""
         return matrix.plus_entries(q, number)
 
