@@ -146,6 +146,9 @@ def test_files_that_are_none_are_a_line(tmp_path, record):
 def test_options_that_make_no_sense_are_a_line(tmp_path, record):
     table(tmp_path / "a.csv", rows())
     table(tmp_path / "b.csv", changed(label=lambda i: f"{i}.5"))
+    table(tmp_path / "less.csv", ({"city": row["city"], "label": row["label"]} for row in rows()))
+    table(tmp_path / "unlabelled.csv", ({n: row[n] for n in ("age", "city", "size")} for row in rows()))
+    table(tmp_path / "new.csv", changed(label=lambda i: "perhaps"))
     train, numbers = (TRAIN.replace("FILE", name) for name in ("a.csv", "b.csv"))
     for args, said in {
         f"{train} --arch cnn": "`arch`",
@@ -161,6 +164,9 @@ def test_options_that_make_no_sense_are_a_line(tmp_path, record):
         f"{train} --ignore label": "`ignore`",
         f"{train} --ignore age city size": "beside the target",
         f"{train} --test nothing.csv": "exists",
+        f"{train} --test less.csv": "without `age`",
+        f"{train} --test unlabelled.csv": "with targets",
+        f"{train} --test new.csv": "among",
         f"{train} --classes 2": "--classes",
         f"{train} --dataset digits": "--data",
         f"{numbers} --task classification": "`task`",

@@ -3,8 +3,8 @@
 GROUPS: dict[str, tuple[str, ...]] = {
     "arguments": ("demos", "factory", "run", "runs", "vectors", "words"),
     "data": (
-        "dataset", "names", "most_rows", "text", "normalise", "max_words", "min_count", "max_vocabulary", "subsampling",
-        "target", "classes",
+        "dataset", "task", "names", "most_rows", "text", "normalise", "max_words", "min_count", "max_vocabulary",
+        "subsampling", "target", "classes",
         "images", "points", "grid", "train_size", "validation", "data_seed", "fit_size", "validation_size", "ways",
         "shots", "queries", "data_dir", "data", "shape", "tokens",
     ),

@@ -41,3 +41,15 @@ def test_scores_are_kept_and_a_second_call_computes_what_is_missing(tmp_path):
 def test_one_method_is_no_comparison(capsys):
     assert main(["tables", "--models", "ntk"]) == 2
     assert "`--models` must be at least three" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_numbers_are_compared_by_their_r2(tmp_path, capsys):
+    call = "tables --task regression --names friedman1 diabetes --folds 2 --repeats 1 --models ntk nngp svm xrfm"
+    assert main([*call.split(), "--out", str(tmp_path)]) == 0
+    assert "mean R²" in capsys.readouterr().out
+    found = json.loads((tmp_path / "tables.json").read_text())
+    assert found["methods"] == ["ntk", "nngp", "svm"]
+    assert min(found["accuracy"]["friedman1"]) > 0.7 and 0.3 < min(found["accuracy"]["diabetes"]) < 0.6
+    assert main([*call.replace("diabetes", "iris").split(), "--out", str(tmp_path)]) == 2
+    assert "no table `iris` of numbers" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Classifiers for tables, each with its columns prepared and its settings chosen on inner folds as is usual for it."""
+"""Methods for tables, each with its columns prepared and its settings chosen on inner folds as is usual for it."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -6,17 +6,30 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, SVR
 
 from mupi.data.keel import KeelTable
-from mupi.estimators import NNGPClassifier, NTKClassifier, PiClassifier
+from mupi.estimators import (
+    NNGPClassifier,
+    NNGPRegressor,
+    NTKClassifier,
+    NTKRegressor,
+    PiClassifier,
+    PiRegressor,
+)
+from mupi.recipes.tables.number_tables import NumberTable
 
 MethodName = Literal["pi-limit", "ntk", "nngp", "forest", "svm", "boosting", "mlp", "xrfm"]
 
@@ -117,14 +130,51 @@ def _classifiers(d: int, seed: int) -> dict[str, Callable[[], Any]]:
     }  # fmt: skip
 
 
-def pipeline(name: str, table: KeelTable, seed: int) -> Any:
+FOR_CLASSES_ONLY = ("xrfm",)
+"""Methods that are not set up for numbers here."""
+
+
+def _regressors(d: int, seed: int) -> dict[str, Callable[[], Any]]:
+    """The same for numbers, with the same grids; those that need it get targets of unit variance."""
+    no: Any = False
+    layers = (256, 256)
+
+    def standardized(model: BaseEstimator) -> BaseEstimator:
+        return TransformedTargetRegressor(model, transformer=StandardScaler())
+
+    return {
+        "pi-limit": lambda: PiRegressor(random_state=seed),
+        "ntk": lambda: NTKRegressor(random_state=seed),
+        "nngp": lambda: NNGPRegressor(random_state=seed),
+        "forest": lambda: _grid(RandomForestRegressor(300, random_state=seed), max_features=["sqrt", 0.5, 1.0]),
+        "svm": lambda: standardized(
+            _grid(
+                SVR(), C=[0.1, 1, 10, 100, 1000], gamma=[g / d for g in (0.01, 0.1, 1.0, 10.0)], epsilon=[0.01, 0.1]
+            )
+        ),
+        "boosting": lambda: _grid(
+            HistGradientBoostingRegressor(random_state=seed, early_stopping=no),
+            learning_rate=[0.05, 0.2], max_leaf_nodes=[4, 16],
+        ),
+        "mlp": lambda: standardized(
+            _grid(
+                MLPRegressor(hidden_layer_sizes=layers, early_stopping=True, n_iter_no_change=15, random_state=seed),
+                alpha=[1e-4, 1e-1], learning_rate_init=[1e-3, 5e-3],
+            )
+        ),
+    }  # fmt: skip
+
+
+def pipeline(name: str, table: KeelTable | NumberTable, seed: int) -> Any:
     """The method with its columns: missing numbers are means, missing words the most frequent one, words one-hot.
 
     Args:
         name: Of the method.
-        table: To know which columns are numbers.
+        table: To know which columns are numbers, and whether numbers are learned.
         seed: Of whatever the method draws.
     """
+    if isinstance(table, NumberTable):
+        return make_pipeline(StandardScaler(), _regressors(table.x.shape[1], seed)[name]())
     unknown: Any = None  # likewise
     p, q = table.numbers.shape[1], table.categories.shape[1]
     columns = make_column_transformer(

@@ -1,4 +1,4 @@
-"""Accuracies of methods on tables: means, ranks, and which differences of ranks are more than chance."""
+"""Accuracies, or R², of methods on tables: means, ranks, and which differences of ranks are more than chance."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Score(Record):
         method: Name of the method.
         repeat: Which partition of the rows.
         fold: Which part was the test.
-        accuracy: On that part.
+        accuracy: On that part; R² of numbers.
         seconds: Of fitting, settings chosen, and predicting.
     """
 

@@ -1,10 +1,12 @@
-"""`mupi recipe tables`: infinitely wide networks beside other classifiers on 43 tables."""
+"""`mupi recipe tables`: infinitely wide networks beside other methods on 43 tables of classes and four of numbers."""
 
 import resource
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -12,7 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import StratifiedKFold
+from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import set_threads
@@ -20,9 +23,11 @@ from mupi.commands.options import DataFolder, Seed, Within, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.data import data_directory
 from mupi.data.keel import KeelTable, keel_names, load_keel
+from mupi.data.own.targets import TaskName
 from mupi.figures.critical_difference import plot_critical_difference
 from mupi.progress import counted
-from mupi.recipes.tables.methods import SHOWN, MethodName, pipeline, xrfm_is_there
+from mupi.recipes.tables.methods import FOR_CLASSES_ONLY, SHOWN, MethodName, pipeline, xrfm_is_there
+from mupi.recipes.tables.number_tables import LOADERS, NumberTable, load_numbers
 from mupi.recipes.tables.scores import Comparison, Score, compare
 from mupi.reports import Report
 from mupi.training.lock import held
@@ -33,17 +38,20 @@ ADVICE = "choose another --out, or remove this one"
 
 @dataclass(frozen=True, kw_only=True)
 class TablesConfig:
-    """Compare classifiers on the tables of KEEL by cross-validation, each tuned as it usually is, on inner folds.
+    """Compare methods on tables by cross-validation, each tuned as it usually is, on inner folds: classifiers on those
+    of KEEL, or with --task regression regressors on four of numbers (diabetes, and Friedman's three).
 
     Every score is kept in the folder as soon as it is known; a second call goes on with those that are missing.
     """
 
+    task: TaskName = "classification"
+    """What is learned; scores of numbers are R²."""
     names: tuple[str, ...] = ()
     """Tables by their names; none for all that have at most as many rows as `--most-rows`."""
     most_rows: int = 5000
     """Of tables, where none is named."""
     models: tuple[MethodName, ...] = get_args(MethodName)
-    """Classifiers; xrfm if it is installed."""
+    """Methods; xrfm if it is installed, for classes only."""
     folds: Annotated[int, Within(2)] = 4
     """Each is the test once."""
     repeats: int = 2
@@ -74,11 +82,19 @@ def tables(config: TablesConfig) -> Comparison:
     """
     console = Console()
     set_threads(config.threads)
-    directory = data_directory(config.data_dir)
-    names = config.names or tuple(
-        name for name in keel_names(directory) if len(load_keel(name, directory).labels) <= config.most_rows
-    )
+    numbers = config.task == "regression"
+    load: Callable[[str], KeelTable | NumberTable]
+    if numbers:
+        load, all_names = load_numbers, tuple(LOADERS)
+    else:
+        directory = data_directory(config.data_dir)
+        load = partial(load_keel, directory=directory)
+        all_names = keel_names(directory)
+        if not config.names:
+            all_names = tuple(n for n in all_names if len(load_keel(n, directory).labels) <= config.most_rows)
+    names = config.names or all_names
     models = [name for name in config.models if name != "xrfm" or xrfm_is_there()]
+    models = [name for name in models if not (numbers and name in FOR_CLASSES_ONLY)]
     with held(config.out, "choose another --out"):
         path = config.out / "scores.jsonl"
         known = {s.key: s for s in read_records(path, Score, "mupi recipe tables", ADVICE)} if path.exists() else {}
@@ -93,12 +109,14 @@ def tables(config: TablesConfig) -> Comparison:
         with counted(len(missing), console) as begin:
             for name, model, repeat, fold in missing:
                 begin(f"{name}: {SHOWN[model]}")
-                score = scored(load_keel(name, directory), model, repeat, fold, config)
+                score = scored(load(name), model, repeat, fold, config)
                 known[score.key] = score
                 write_records(path, known.values())
         found = compare(known[key] for key in wanted)
-        report = Report(f"Classifiers on {len(found.tables)} tables", plain_fields(config), console)
-        report.table(shown(found))
+        report = Report(
+            f"{'Regressors' if numbers else 'Classifiers'} on {len(found.tables)} tables", plain_fields(config), console
+        )
+        report.table(shown(found, numbers))
         report.say(f"Most memory at a time: {peak_megabytes():,.0f} MB.")
         report.json(config.out / "tables.json", as_json(found))
         figure = plot_critical_difference(found_ranks(found), found.critical_difference)
@@ -107,20 +125,22 @@ def tables(config: TablesConfig) -> Comparison:
     return found
 
 
-def scored(table: KeelTable, model: str, repeat: int, fold: int, config: TablesConfig) -> Score:
+def scored(table: KeelTable | NumberTable, model: str, repeat: int, fold: int, config: TablesConfig) -> Score:
     """A method on a fold."""
     seed = config.seed + repeat
-    parts = StratifiedKFold(config.folds, shuffle=True, random_state=seed).split(table.columns, table.labels)
-    train, test = list(parts)[fold]
-    columns = table.columns
+    if isinstance(table, NumberTable):
+        x, y, folds = table.x, table.y, KFold(config.folds, shuffle=True, random_state=seed)
+    else:
+        x, y, folds = table.columns, table.labels, StratifiedKFold(config.folds, shuffle=True, random_state=seed)
+    train, test = list(folds.split(x, y))[fold]
     start = time.perf_counter()
     with warnings.catch_warnings():
         # Of an optimizer that was stopped, a word that only the test has, and a class that an inner fold lacks.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)
-        fitted = pipeline(model, table, seed).fit(columns[train], table.labels[train])
-        accuracy = float((fitted.predict(columns[test]) == table.labels[test]).mean())
-    return Score(table.name, model, repeat, fold, accuracy, time.perf_counter() - start)
+        found = pipeline(model, table, seed).fit(x[train], y[train]).predict(x[test])
+    score = r2_score(y[test], found) if isinstance(table, NumberTable) else (found == y[test]).mean()
+    return Score(table.name, model, repeat, fold, float(score), time.perf_counter() - start)
 
 
 def found_ranks(found: Comparison) -> dict[str, float]:
@@ -134,9 +154,10 @@ def peak_megabytes() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def shown(found: Comparison) -> Table:
+def shown(found: Comparison, numbers: bool) -> Table:
     """One row a method, the best first."""
-    grid = Table("method", "mean rank", "mean accuracy", "best on", "seconds", title=f"{len(found.tables)} tables")
+    score = "mean R²" if numbers else "mean accuracy"
+    grid = Table("method", "mean rank", score, "best on", "seconds", title=f"{len(found.tables)} tables")
     grid.caption = (
         f"two mean ranks that differ by less than {found.critical_difference:.2f} may be alike (Nemenyi, 5 %); "
         f"all are with p = {found.friedman:.1g} (Friedman)"
