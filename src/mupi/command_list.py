@@ -217,6 +217,16 @@ RECIPES = {
             "mupi recipe feature-kernels --activation erf --steps 30",
         ),
     ),
+    "sample-complexity": Command(
+        "Where features win: accuracy by number of samples, kernels beside networks.",
+        "mupi.recipes.sample_complexity.sample_complexity",
+        "SampleComplexityConfig",
+        "sample_complexity",
+        (
+            "mupi recipe sample-complexity --names signs --most-rows 1000",
+            "mupi recipe sample-complexity --models ntk pi-limit --seeds 1",
+        ),
+    ),
     "transfer": Command(
         "Pretrain networks on one data set, and use their features on another.",
         "mupi.recipes.transfer.command",
