@@ -33,6 +33,16 @@ class Command:
 
 
 COMMANDS = {
+    "tour": Command(
+        "See in a minute what it means that features are learned: table and picture.",
+        "mupi.recipes.tour.tour",
+        "TourConfig",
+        "tour",
+        (
+            "mupi tour",
+            "mupi tour --seed 1 --out runs/another-tour",
+        ),
+    ),
     "train": Command(
         "Train a network on a data set; results are in runs/NAME/.",
         "mupi.commands.train.train",

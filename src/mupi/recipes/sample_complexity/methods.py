@@ -14,9 +14,10 @@ from mupi.nets import CENTERED
 from mupi.recipes.comparison.choice import right
 from mupi.recipes.sample_complexity.networks import HELD_OUT, Make, Training, fit_network, mup_network, pi_network
 from mupi.recipes.sample_complexity.scores import Score
+from mupi.recipes.sample_complexity.weighted import fit_weighted
 from mupi.recipes.tables.methods import Xrfm
 
-MethodName = Literal["nngp", "ntk", "mup-64", "mup-512", "pi-limit", "boosting", "xrfm"]
+MethodName = Literal["nngp", "ntk", "mup-64", "mup-512", "pi-limit", "weighted-nngp", "boosting", "xrfm"]
 
 SHOWN: dict[str, str] = {
     "nngp": "NNGP",
@@ -24,6 +25,7 @@ SHOWN: dict[str, str] = {
     "mup-64": "network in μP, n = 64",
     "mup-512": "network in μP, n = 512",
     "pi-limit": "π-limit",
+    "weighted-nngp": "NNGP on the π-limit's columns",
     "boosting": "gradient boosting",
     "xrfm": "xRFM",
 }
@@ -61,8 +63,9 @@ def scored(method: str, data: Dataset, seed: int, steps: int) -> Score:
     """
     start = time.perf_counter()
     rate = None
-    if method in NETWORKS:
-        chosen = fit_network(NETWORKS[method], data, replace(Training(), steps=steps), seed)
+    if method in NETWORKS or method == "weighted-nngp":
+        how = replace(Training(), steps=steps)
+        chosen = fit_network(NETWORKS[method], data, how, seed) if method in NETWORKS else fit_weighted(data, how, seed)
         rate, hits = chosen.value, right(chosen.predictor, data.test_x, data.test_y).numpy()
     else:
         model = CLASSIFIERS[method](seed).fit(data.train_x.numpy(), data.train_y.numpy())

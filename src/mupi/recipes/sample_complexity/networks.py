@@ -98,6 +98,18 @@ class Trained:
             return torch.cat([self.net(rows) for rows in X.split(500)])
 
 
+def fresh(make: Make, data: Dataset, seed: int) -> tuple[Network, torch.Generator]:
+    """A network for these rows and classes, and the generator that has drawn its initial values.
+
+    Args:
+        make: Makes it.
+        data: What it is for.
+        seed: Of the generator.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return make(data.train_x.shape[1], len(data.classes), generator), generator
+
+
 def train(net: Network, data: Dataset, rate: float, how: Training, generator: torch.Generator) -> Trained:
     """Descend the cross-entropy.
 
@@ -128,6 +140,16 @@ def train(net: Network, data: Dataset, rate: float, how: Training, generator: to
     return Trained(net)
 
 
+def held_out(data: Dataset, seed: int) -> Dataset:
+    """The training rows, a fifth of them in place of the test rows.
+
+    Args:
+        data: All.
+        seed: Of which are held out.
+    """
+    return data.split_validation(len(data.train_x) // HELD_OUT, torch.Generator().manual_seed(seed))
+
+
 def fit_network(make: Make, data: Dataset, how: Training, seed: int) -> Choice[Trained]:
     """Train with each rate on four fifths of the training rows, and with the one that predicts the others best on all.
 
@@ -142,9 +164,7 @@ def fit_network(make: Make, data: Dataset, how: Training, seed: int) -> Choice[T
     """
 
     def fit(rate: float, part: Dataset) -> Trained:
-        generator = torch.Generator().manual_seed(seed)
-        net = make(part.train_x.shape[1], len(part.classes), generator)
+        net, generator = fresh(make, part, seed)
         return train(net, part, rate, how, generator)
 
-    split = torch.Generator().manual_seed(seed)
-    return choose(how.rates, fit, data, data.split_validation(len(data.train_x) // HELD_OUT, split))
+    return choose(how.rates, fit, data, held_out(data, seed))

@@ -31,11 +31,11 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class SampleComplexityConfig:
-    """Measure how many samples it takes to find what few directions of many matter: accuracy by number of training rows.
+    """Measure how many samples it takes to find the few directions that matter: accuracy by number of training rows.
 
     Kernels, networks of finite and of infinite width that learn features, boosting and xRFM; settings are chosen on
-    training rows that are held out. Every score is kept in the folder as soon as it is known; a second call goes on with
-    those that are missing.
+    training rows that are held out. Every score is kept in the folder as soon as it is known; a second call goes on
+    with those that are missing.
     """
 
     names: tuple[TaskName, ...] = ("signs", "multi-index", "staircase", "noisy-digits")

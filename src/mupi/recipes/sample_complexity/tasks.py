@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -144,20 +144,15 @@ class Task:
         )  # fmt: skip
 
 
+ON_IMAGES: Any = dict(sizes=(180, 360, 720, 1442), test=355, classes=10)
+
 TASKS = {
     task.name: task
     for task in (
         Task("signs", "product of 4 of 20 signs", product_of_signs, (250, 500, 1000, 2000, 4000)),
         Task("multi-index", "3 of 30 directions: z₁ + 2 z₂z₃ > 0", multi_index, (250, 500, 1000, 2000)),
         Task("staircase", "staircase of 5 of 30 signs", staircase, (125, 250, 500, 1000)),
-        Task(
-            "noisy-digits",
-            "digits, 64 pixels beside 448 columns of noise",
-            noisy_digits,
-            (180, 360, 720, 1442),
-            355,
-            10,
-        ),
-        Task("digits", "digits, the 64 pixels alone", digits, (180, 360, 720, 1442), 355, 10),
+        Task("noisy-digits", "digits, 64 pixels beside 448 columns of noise", noisy_digits, **ON_IMAGES),
+        Task("digits", "digits, the 64 pixels alone", digits, **ON_IMAGES),
     )
 }
