@@ -25,7 +25,7 @@ env: .venv/installed
 	touch $@
 
 run: env
-	$(BIN)/mupi recipe compare --dataset digits --overwrite
+	$(BIN)/mupi tour
 
 test: env
 	$(BIN)/pytest $(PROCESSES)

@@ -89,7 +89,7 @@ def digits(n: int, random: np.random.RandomState) -> Drawn:
     require("sklearn", "digits")
     from sklearn.datasets import load_digits
 
-    x, y = load_digits(return_X_y=True)
+    x, y = map(np.asarray, load_digits(return_X_y=True))
     order = random.permutation(len(x))[:n]
     return x[order], y[order]
 

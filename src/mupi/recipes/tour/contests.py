@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 from mupi.data import Dataset
 from mupi.nets import Network
-from mupi.recipes.comparison.choice import right
+from mupi.recipes.comparison.choice import Predictor, right
 from mupi.recipes.sample_complexity.methods import SHOWN, scored
 from mupi.recipes.sample_complexity.networks import Make, Training, fresh, mup_network, pi_network, train
 from mupi.recipes.sample_complexity.tasks import TASKS
+from mupi.recipes.sample_complexity.weighted import weighted_by
 
 ROWS = {"signs": 1000, "noisy-digits": 1442, "digits": 1442}
 """Training rows of each task."""
@@ -26,7 +27,9 @@ NETWORKS: dict[str, tuple[Make, dict[str, float]]] = {
     LEARNER: (pi_network(), INFINITE),
 }
 
-NAMES = (SHOWN["nngp"], SHOWN["ntk"], *NETWORKS)
+WEIGHTED = SHOWN["weighted-nngp"]
+
+NAMES = (SHOWN["nngp"], SHOWN["ntk"], *NETWORKS, WEIGHTED)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ def contests(seed: int, begin: Callable[[str], None]) -> Iterator[tuple[Outcome,
             start = time.perf_counter()
             net, generator = fresh(make, data, seed)
             trained = train(net, data, rates[name], replace(Training(), rates=()), generator)
-            accuracy = float(right(trained, data.test_x, data.test_y).double().mean())
-            outcome = Outcome(name, method, accuracy, time.perf_counter() - start)
-            yield outcome, Looked(data, fresh(make, data, seed)[0], net) if method == LEARNER else None
+            outcome = Outcome(name, method, _accuracy(trained, data), time.perf_counter() - start)
+            if method != LEARNER:
+                yield outcome, None
+                continue
+            yield outcome, Looked(data, fresh(make, data, seed)[0], net)
+            begin(f"{TASKS[name].title}: {WEIGHTED}")
+            start = time.perf_counter()
+            accuracy = _accuracy(weighted_by(net, data), data)
+            yield Outcome(name, WEIGHTED, accuracy, time.perf_counter() - start), None
+
+
+def _accuracy(fitted: Predictor, data: Dataset) -> float:
+    return float(right(fitted, data.test_x, data.test_y).double().mean())

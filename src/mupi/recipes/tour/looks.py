@@ -1,20 +1,10 @@
-"""What a network looks at, and how classes lie in what its last hidden layer makes of them."""
+"""How classes lie in what a network's last hidden layer makes of them."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mupi.nets import Network, feature_kernel
-
-
-def importances(net: Network) -> Float[Tensor, " d"]:
-    """How much of the first layer's weight each column has: |A_i|²/|A|², of sum 1.
-
-    Args:
-        net: With a first layer named ``input``, of weight A (d, r).
-    """
-    squares = net.get_parameter("input.weight").detach().square().sum(1)
-    return squares / squares.sum()
 
 
 @torch.no_grad()

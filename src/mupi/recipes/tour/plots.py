@@ -1,17 +1,21 @@
-"""The picture of the tour: what the first layer looks at, classes before and after, widths on their way to the limit."""
+"""The picture of the tour: what the first layer looks at, classes before and after, widths up to infinity."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from mupi.figures.axes import plain
 from mupi.figures.style import ACCENT, REFERENCE, color, percent
+from mupi.nets import Network
 from mupi.recipes.sample_complexity.tasks import FACTORS, PIXELS, TASKS
+from mupi.recipes.sample_complexity.weighted import importances
 from mupi.recipes.tour.contests import Looked
-from mupi.recipes.tour.looks import importances, principal_plane
+from mupi.recipes.tour.looks import principal_plane
 from mupi.recipes.tour.widths import Distance
 
 REST = "0.55"
@@ -43,6 +47,7 @@ def _signs(axes: Axes, looked: Looked) -> None:
     axes.bar(x[:FACTORS], after[:FACTORS], color=ACCENT, label="the four that matter")
     axes.bar(x[FACTORS:], after[FACTORS:], color=REST, label="the others")
     axes.plot(x, before, "k_", markersize=9, label="before training")
+    axes.set_ylim(top=1.15 * float(after.max()))
     axes.set(title=TASKS["signs"].title, xlabel="sign", ylabel="share of the first layer, %")
     axes.set_xticks([1, 4, 10, 15, 20])
     plain(axes)
@@ -58,7 +63,7 @@ def _columns(axes: Axes, looked: Looked) -> None:
     axes.set_xticks([1, 64, 200, 350, 512])
     axes.set_ylim(bottom=0)
     plain(axes, legend=None)
-    axes.legend(frameon=False, fontsize="small", loc="center right")
+    axes.legend(frameon=False, fontsize="small", loc="center right", bbox_to_anchor=(1, 0.38))
     # What it has learned to look at, as an image.
     image = axes.inset_axes((0.62, 0.62, 0.36, 0.36))
     image.imshow(shares[:PIXELS].reshape(8, 8), cmap="Reds")
@@ -66,13 +71,14 @@ def _columns(axes: Axes, looked: Looked) -> None:
     image.set_xlabel("share of each pixel", fontsize="x-small")
 
 
-def _classes(axes: Axes, looked: Looked, net: torch.nn.Module, when: str) -> None:
+def _classes(axes: Axes, looked: Looked, net: Network, when: str) -> None:
     plane, share = principal_plane(net, looked.data.test_x)
     # One after the other covers: by chance, not by class.
     for i in torch.randperm(len(plane), generator=torch.Generator().manual_seed(0)).tolist():
         label = int(looked.data.test_y[i])
-        look = dict(fontsize=7.5, fontweight="bold" if label > 7 else "normal", clip_on=True)
-        axes.text(*plane[i].tolist(), str(label), color=color(label), ha="center", va="center", **look)
+        look: dict[str, Any] = dict(fontsize=7.5, fontweight="bold" if label > 7 else "normal", clip_on=True)
+        across, up = plane[i].tolist()
+        axes.text(across, up, str(label), color=color(label), ha="center", va="center", **look)
     low, high = plane.min(0).values, plane.max(0).values
     room = 0.05 * (high - low)
     axes.set(xlim=(low[0] - room[0], high[0] + room[0]), ylim=(low[1] - room[1], high[1] + room[1]))
@@ -96,7 +102,7 @@ def _accuracy(axes: Axes, found: Sequence[Distance]) -> None:
     axes.axhline(100 * constant.accuracy, color=ACCENT, linestyle="--", label="∞, constant memory (Hermite)")
     _by_width(axes, widths)
     seeds = len(exact.accuracies)
-    bars = f"; bars: ± 1 s.d. of {seeds} seeds" if seeds > 1 else ""
+    bars = f"\n(bars: ± 1 s.d. of {seeds} seeds)" if seeds > 1 else ""
     axes.set(title="by width, after a short training", ylabel=f"test accuracy, %{bars}")
     values = [100 * a for one in found for a in one.accuracies]
     axes.set_ylim(min(values) - 4, max(values) + 4)
@@ -115,6 +121,8 @@ def _distance(axes: Axes, found: Sequence[Distance]) -> None:
     axes.plot(widths, theory, **REFERENCE, label="slope of theory, −½")
     axes.axhline(constant.distance, color=ACCENT, linestyle="--", label="∞, constant memory (Hermite)")
     axes.set(yscale="log", title="distance to the exact limit", ylabel="‖f − f_∞‖ / ‖f_∞‖, test rows")
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.set_yticks([0.03, 0.1, 0.3, 1.0])
     _by_width(axes, widths)
     plain(axes)
 

@@ -65,7 +65,7 @@ def distances(
     """
     kinds: list[tuple[str, int | None, Features]] = [
         *((f"π-net, n = {n:,}", n, RandomFeatures(n)) for n in widths),
-        ("π-limit of ReLU, constant memory (Hermite)", None, HERMITE),
+        ("n = ∞, constant memory", None, HERMITE),
     ]
     exact = []
     for seed in seeds:
@@ -78,7 +78,7 @@ def distances(
         nets = [_trained(features, data, seed) for seed in seeds]
         off = [_distance(net, data, answer) for net, answer in zip(nets, answers, strict=True)]
         found.append(Distance(name, width, _accuracies(nets, data), tuple(off)))
-    return [*found, Distance("π-limit of ReLU, exact (Atoms)", None, _accuracies(exact, data), (0.0,) * len(exact))]
+    return [*found, Distance("n = ∞, exact (Atoms)", None, _accuracies(exact, data), (0.0,) * len(exact))]
 
 
 def _trained(features: Features, data: Dataset, seed: int) -> Trained:
