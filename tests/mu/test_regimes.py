@@ -236,7 +236,7 @@ def test_networks_that_learn_features_by_some_of_their_weights_have_that_limit(n
     assert p.learns_features and not p.parametrization.is_maximal
     found, exact = gaps(RESIDUAL, X, Y, squares, p, (32, 512), 6, samples=2000, decay=0.05)
     assert (found[0] / found[1])[2:].min() > 2.2, found
-    assert found[1].max() < 0.1 * exact[1:].square().mean().sqrt()
+    assert found[1].max() < 0.25 * exact[1:].square().mean().sqrt()
 
 
 def test_mup_by_any_other_name_is_mup():
