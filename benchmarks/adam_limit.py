@@ -96,6 +96,7 @@ def limit(config: Config, tolerance: float, seed: int) -> MuLimit:
         samples=config.samples,
         replicates=2,
         tolerance=tolerance,
+        copies=config.copies,
         generator=torch.Generator().manual_seed(seed),
         dtype=torch.float32,
     )

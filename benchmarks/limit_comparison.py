@@ -42,6 +42,7 @@ class Sizes:
         out: Where what is trained is kept.
         figure: Where the figure goes; None for --out.
         threads: Threads of torch.
+        copies: Of the samples, how many entries of Adam's updates are averaged over; None for all.
     """
 
     widths: tuple[int, ...]
@@ -53,6 +54,7 @@ class Sizes:
     out: Path
     figure: Path | None
     threads: int
+    copies: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def trained(
                 for _ in range(steps if path.exists() else 0):
                     begin("kept")
                 kept = {**settings, "samples": sizes.samples, "tolerance": tol, "pair": seed}
+                kept |= {} if sizes.copies is None else {"copies": sizes.copies}
                 found = kept_or(path, kept, lambda tol=tol, seed=seed: pair_of(tol, seed, begin))
                 group.append(found["f"])
                 ranks[tol] = found["ranks"]
