@@ -45,11 +45,11 @@ def test_one_method_is_no_comparison(capsys):
 
 @pytest.mark.slow
 def test_numbers_are_compared_by_their_r2(tmp_path, capsys):
-    call = "tables --task regression --names friedman1 diabetes --folds 2 --repeats 1 --models ntk nngp svm xrfm"
+    call = "tables --task regression --names friedman1 diabetes --folds 2 --repeats 1 --models ntk nngp svm"
     assert main([*call.split(), "--out", str(tmp_path)]) == 0
-    assert "mean R²" in capsys.readouterr().out
+    said = capsys.readouterr().out
     found = json.loads((tmp_path / "tables.json").read_text())
-    assert found["methods"] == ["ntk", "nngp", "svm"]
+    assert "mean R²" in said and f"{np.mean([row[0] for row in found['accuracy'].values()]):.4f}" in said
     assert min(found["accuracy"]["friedman1"]) > 0.7 and 0.3 < min(found["accuracy"]["diabetes"]) < 0.6
     assert main([*call.replace("diabetes", "iris").split(), "--out", str(tmp_path)]) == 2
     assert "no table `iris` of numbers" in capsys.readouterr().err

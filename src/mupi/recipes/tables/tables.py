@@ -26,7 +26,7 @@ from mupi.data.keel import KeelTable, keel_names, load_keel
 from mupi.data.own.targets import TaskName
 from mupi.figures.critical_difference import plot_critical_difference
 from mupi.progress import counted
-from mupi.recipes.tables.methods import FOR_CLASSES_ONLY, SHOWN, MethodName, pipeline, xrfm_is_there
+from mupi.recipes.tables.methods import SHOWN, MethodName, pipeline, xrfm_is_there
 from mupi.recipes.tables.number_tables import LOADERS, NumberTable, load_numbers
 from mupi.recipes.tables.scores import Comparison, Score, compare
 from mupi.reports import Report
@@ -51,7 +51,7 @@ class TablesConfig:
     most_rows: int = 5000
     """Of tables, where none is named."""
     models: tuple[MethodName, ...] = get_args(MethodName)
-    """Methods; xrfm if it is installed, for classes only."""
+    """Methods; xrfm if it is installed."""
     folds: Annotated[int, Within(2)] = 4
     """Each is the test once."""
     repeats: int = 2
@@ -94,7 +94,6 @@ def tables(config: TablesConfig) -> Comparison:
             all_names = tuple(n for n in all_names if len(load_keel(n, directory).labels) <= config.most_rows)
     names = config.names or all_names
     models = [name for name in config.models if name != "xrfm" or xrfm_is_there()]
-    models = [name for name in models if not (numbers and name in FOR_CLASSES_ONLY)]
     with held(config.out, "choose another --out"):
         path = config.out / "scores.jsonl"
         known = {s.key: s for s in read_records(path, Score, "mupi recipe tables", ADVICE)} if path.exists() else {}
@@ -164,9 +163,10 @@ def shown(found: Comparison, numbers: bool) -> Table:
     )
     for i in np.argsort(found.mean_ranks):
         best = int((found.ranks[:, i] <= found.ranks.min(1)).sum())
+        mean = found.accuracy[:, i].mean()
         grid.add_row(
-            SHOWN[found.methods[i]], f"{found.mean_ranks[i]:.2f}", f"{100 * found.accuracy[:, i].mean():.2f} %",
-            f"{best}", f"{found.seconds[i]:,.0f}",
+            SHOWN[found.methods[i]], f"{found.mean_ranks[i]:.2f}",
+            f"{mean:.4f}" if numbers else f"{100 * mean:.2f} %", f"{best}", f"{found.seconds[i]:,.0f}",
         )  # fmt: skip
     return grid
 
