@@ -18,11 +18,15 @@ from mupi.commands.exits import Exit, explained
 from mupi.commands.help import Option, narrow, shown_examples
 from mupi.commands.options import check_arguments, named
 from mupi.commands.reading import read
+from mupi.distributed.launched import speaks, started_by_torchrun
 from mupi.extras import require
 from mupi.training.interrupt import STOPPING, signals_interrupt
 from mupi.version import __version__
 
 RECIPE = "recipe"
+
+SHARED = ("train", "mu-limit")
+"""The commands that processes of `torchrun` go through together."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -52,7 +56,8 @@ def main(args: Sequence[str] | None = None) -> int:
             known = Exit.BUG, "this is a bug of mupi; please report it with the lines above"
         status, reason = known
         kind = "" if isinstance(error, KeyboardInterrupt) else "error: "
-        print(f"mupi: {kind}{reason}", file=sys.stderr)
+        if speaks() or status in (Exit.BUG, Exit.FAILED):
+            print(f"mupi: {kind}{reason}", file=sys.stderr)
         return status
     finally:
         if args is None:
@@ -89,6 +94,8 @@ def run(args: Sequence[str]) -> None:
         about = f"mupi {__version__}: infinite-width neural networks. Each command has its own --help."
         read(overview(), args, "mupi", description=about)
         fail("mupi", "given a command first", " ".join(args))
+    if name not in SHARED and (processes := started_by_torchrun()) > 1:
+        fail(f"mupi {name}", "started once", f"torchrun with {processes} processes", "start it without torchrun")
     kind, do = command.load()
     prog = f"{prog} {name}"
     args = list(args[1:])
@@ -116,7 +123,7 @@ def run(args: Sequence[str]) -> None:
                 args = with_words_apart([name, *args])[1:]
             config = read_form(kind, args, prog, command.examples)
     result: Any = do(config)
-    if name == "train":
+    if name == "train" and speaks():
         from mupi.commands.train.train import result as come_to
 
         print(f"{config.directory}: {come_to(result[-1])} after epoch {result[-1].epoch}")

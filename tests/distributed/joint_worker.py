@@ -6,7 +6,10 @@ import pickle
 import sys
 import time
 import traceback
+from contextlib import nullcontext
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 import mupi
+import mupi.commands.train.train as commands_train
+from mupi.commands.train.presets import DIGITS
+from mupi.commands.train.train import train_network
 from mupi.distributed import (
     Together,
     data_parallel,
@@ -24,6 +30,9 @@ from mupi.distributed import (
     optimizer_state_dict,
     state_dict,
 )
+from mupi.distributed.launched import launched
+from mupi.distributed.processes import Processes
+from mupi.kernels import ConjugateGradients
 from mupi.layers import Center
 
 STEPS, ROWS = 9, 24
@@ -235,6 +244,49 @@ def centered():
     assert_near(net[1].mean, layer.mean, 1e-12)
 
 
+def trains(features, folder):
+    """`mupi train` of both is that of one, also where a process has no row of a batch, and as a run that goes on."""
+    config = DIGITS.changed(
+        train_size=97,
+        rank=6,
+        features=features,
+        epochs=2,
+        momentum=0.5,
+        name=f"alone{dist.get_rank()}",
+        runs_dir=Path(folder) / type(features).__name__,
+    )
+    alone = train_network(config)
+    shared = config.changed(name="shared")
+    commands_train.launched = lambda device: nullcontext(Processes(Together(dist.group.WORLD)))
+    try:
+        train_network(shared.changed(epochs=1))
+        both = train_network(shared.changed(resume=True))
+    finally:
+        commands_train.launched = launched
+    for a, b in zip(both, alone[-len(both) :], strict=True):
+        assert abs(a.train_loss - b.train_loss) < 1e-5 * b.train_loss
+        assert abs(a.test_loss - b.test_loss) < 1e-5 * b.test_loss
+        assert (a.atoms, a.train_accuracy, a.test_accuracy) == (b.atoms, b.train_accuracy, b.test_accuracy)
+
+
+def kernel_regression():
+    """With shared tiles it is that of one process, its variances too, and both hear of what does not converge."""
+    g = torch.Generator().manual_seed(3)
+    x, y, new = (torch.randn(n, d, generator=g, dtype=torch.float64) for n, d in ((300, 5), (300, 2), (7, 5)))
+    x, new = (torch.nn.functional.normalize(rows) for rows in (x, new))
+    kernel = mupi.NNGP(2, mupi.ReLU())
+    options: Any = dict(tolerance=1e-10, tile=64, rank=20)
+    alone = mupi.KernelRegression(kernel, 1e-3, ConjugateGradients(**options)).fit(x, y)
+    shared = mupi.KernelRegression(kernel, 1e-3, ConjugateGradients(**options, shared=True)).fit(x, y)
+    assert_near(shared.coefficients, alone.coefficients, 1e-8)
+    for a, b in zip(shared.predict(new, return_std=True), alone.predict(new, return_std=True), strict=True):
+        assert_near(a, b, 1e-8)
+    assert shared._solved is not None and alone._solved is not None
+    assert len(shared._solved.system.places) <= len(alone._solved.system.places) / 2 + 1
+    short = mupi.KernelRegression(kernel, 1e-6, ConjugateGradients(rank=0, iterations=1, tile=64, shared=True))
+    refused("use a larger ridge or tolerance", lambda: short.fit(x, y))
+
+
 def refused(words, do):
     """It is, in one line with these words."""
     try:
@@ -304,6 +356,7 @@ CHECKS = {
     "whole states": whole_states,
     "a copy is of the same processes": a_copy_is_of_the_same_processes,
     "centered": centered,
+    "kernel regression": kernel_regression,
     "refused: Atoms in DDP": partial(refused, together, lambda: DistributedDataParallel(network("atoms"))),
     "refused: Atoms in FSDP": partial(refused, together, lambda: sharded(network("atoms"))(torch.ones(1, 6))),
     "refused: Atoms ignored by DDP": partial(refused, together, behind_a_wrapper_that_was_told_nothing),
@@ -324,8 +377,11 @@ CHECKS = {
 
 
 def main(folder, rank):
+    CHECKS["trains, atoms"] = partial(trains, mupi.Atoms(), folder)
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=timedelta(minutes=1)
+    )
     found = {}
     for name, check in CHECKS.items():
         start = time.perf_counter()

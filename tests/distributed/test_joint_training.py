@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 
-NAMES = 34
+NAMES = 36
 """How many checks there are."""
 
 
@@ -67,6 +67,14 @@ def test_a_state_goes_on_in_any_number_of_processes(found):
 
 def test_the_mean_that_is_subtracted_is_that_of_all(found):
     assert not wrong(found, "centered")
+
+
+def test_a_run_of_the_command_is_that_of_one_process_and_goes_on_in_one(found):
+    assert not wrong(found, "trains")
+
+
+def test_a_kernel_regression_on_shared_tiles_is_that_of_one_process(found):
+    assert not wrong(found, "kernel regression")
 
 
 def test_what_would_be_wrong_is_refused_in_one_line(found):

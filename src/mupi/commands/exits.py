@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 import mupi.training.interrupt as interrupt
+from mupi.distributed.launched import lost
 from mupi.extras import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,8 @@ def explained(error: BaseException) -> tuple[int, str] | None:
         return 128 + interrupt.last_stop(), message or "interrupted"
     if isinstance(error, FloatingPointError):
         return Exit.DIVERGED, message
+    if lost(error):
+        return Exit.FAILED, f"another process of the run has ended ({message[:150]}); what was saved before is whole"
     if out_of_memory(error):
         return Exit.FAILED, f"the memory is not enough ({message or 'no details'}); what was saved before is whole"
     if isinstance(error, MissingExtraError):

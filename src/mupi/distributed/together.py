@@ -113,7 +113,10 @@ class Together:
 
     def from_first(self, x: Tensor) -> None:
         """Give a tensor the numbers that the first process has, in place."""
-        dist.broadcast(x, group=self.group, group_src=0)
+        sent = x.contiguous()  # others may have theirs in another order, and what is sent is memory
+        dist.broadcast(sent, group=self.group, group_src=0)
+        if sent is not x:
+            x.copy_(sent)
 
     def slice_of(self, n: int) -> slice:
         """This process's share of n things: runs of n/p, the first ones one longer where p does not divide n."""
@@ -146,14 +149,14 @@ class Summed(torch.autograd.Function):
     def forward(ctx, x: Tensor, group: Any) -> Tensor:
         """Σ x."""
         ctx.group = group
-        total = x.clone()
+        total = x.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total, group=group)
         return total
 
     @staticmethod
     def backward(ctx, d_total: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         """Σ ∂loss/∂total."""
-        d_x = d_total.clone()
+        d_x = d_total.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(d_x, group=ctx.group)
         return d_x, None
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
+from mupi.distributed.processes import ALONE, Processes
+from mupi.distributed.together import Together
 from mupi.kernels.given import Kernel
 from mupi.kernels.iterated import IteratedSolution, solved
 from mupi.kernels.landmarks import CANDIDATES, Landmarks, PivotedCholesky
@@ -22,6 +24,7 @@ from mupi.kernels.posterior import prior_variance
 from mupi.kernels.preconditioner import preconditioner
 from mupi.kernels.ridge_system import OWNER, noise_of
 from mupi.kernels.tiled_system import TiledSystem
+from mupi.torch_internals import in_process_group
 
 ITSELF = "ConjugateGradients"
 
@@ -52,7 +55,10 @@ class ConjugateGradients:
         iterations: How many there may be.
         checkpoint: A file for α, written every ten seconds and removed at the end. A fit starts from what is there:
             so it goes on after an interruption, with a few iterations lost. Another problem's is no danger, as the
-            residual tells how near a start is. None for no file.
+            residual tells how near a start is. None for no file. Of several processes the first one has it.
+        shared: Whether the processes of torch.distributed's default group share the tiles: each computes, and keeps in
+            its memory, every p-th one. All call ``fit`` and ``predict`` with the same arguments, and the first one
+            iterates.
 
     Raises:
         ValueError: For a number out of its range.
@@ -65,6 +71,7 @@ class ConjugateGradients:
     tile: int = 2048
     iterations: int = 1000
     checkpoint: Path | str | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.tolerance, Real) or not 0 < self.tolerance < 1:
@@ -107,20 +114,33 @@ class ConjugateGradients:
         """
         size = float(prior_variance(OWNER, kernel, X).double().mean())
         λ, noise = noise_of(ridge, size, weights, X)
-        system = TiledSystem(kernel, X, noise, self.tile, self.memory)
+        processes = self._processes()
+        system = TiledSystem(kernel, X, noise, self.tile, self.memory, processes)
         near = None
-        if self.rank:
+        if self.rank and processes.first:
             features = NystromFeatures(kernel, X, self.rank, self.landmarks)
             near = preconditioner(features(X), noise)
-        start = None if self.checkpoint is None else self._read(Path(self.checkpoint), targets)
+        start = None
+        if self.checkpoint is not None and processes.first:
+            start = self._read(Path(self.checkpoint), targets)
         listener = None if self.checkpoint is None else self._writer(Path(self.checkpoint))
         solution = solved(
             system, near, λ, size, targets, tolerance=self.tolerance, iterations=self.iterations, progress=progress,
             start=start, listener=listener,
         )  # fmt: skip
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and processes.first:
             Path(self.checkpoint).unlink(missing_ok=True)
         return solution
+
+    def _processes(self) -> Processes:
+        """Those that share the tiles."""
+        if not self.shared:
+            return ALONE
+        if not in_process_group():
+            got, hint = "no process group", "call torch.distributed.init_process_group first"
+            fail(f"{ITSELF}(shared=...)", "False in one process", got, hint)
+        together = Together(torch.distributed.group.WORLD)
+        return Processes(together) if together.size > 1 else ALONE
 
     def _read(self, path: Path, targets: Tensor) -> Tensor | None:
         """What a fit that was interrupted has left, if it did."""

@@ -94,6 +94,20 @@ def iterate(
     Raises:
         NotPositiveDefiniteError: If some xᵀ A x is not positive.
     """
+    return system.led(lambda: _iterate(system, precondition, b, tolerance, iterations, display, start, listener))
+
+
+def _iterate(
+    system: TiledSystem,
+    precondition: Preconditioner | None,
+    b: Float[Tensor, "n columns"],
+    tolerance: float,
+    iterations: int,
+    display: Display,
+    start: Float[Tensor, "n columns"] | None,
+    listener: Listener | None,
+) -> Reached:
+    """`iterate`, in the process that leads."""
     x, size = torch.zeros_like(b), float(torch.linalg.vector_norm(b))
     at = Reached(x, b, b.new_zeros(2, b.shape[1]), size, 0)
     if start is not None:

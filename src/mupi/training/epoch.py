@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from mupi.distributed.processes import ALONE, Processes
 from mupi.layers.evaluating import evaluating
 from mupi.optim import SGD
 from mupi.training.examples import Examples
@@ -50,26 +51,31 @@ def train_epoch(
     net, optimizer, device = state.net, state.optimizer, examples.x.device
     reading = Reading(state, torch.zeros(2, dtype=torch.float64, device=device), after_steps, procedure.advice)
     batches, views = state.draw_epoch(len(examples.x), procedure.batch_size, device)
-    replays = procedure.replays and replayable(net) and isinstance(optimizer, SGD)
+    processes, alone = procedure.processes, procedure.processes.together is None
+    replays = procedure.replays and alone and replayable(net) and isinstance(optimizer, SGD)
+    forward = net if procedure.run is None else procedure.run
 
     def step(batch: Int64[Tensor, " batch"]) -> None:
         optimizer.zero_grad()
         for part in procedure.parts(batch):
-            y = examples.y[part]
+            own = processes.rows(part)
+            y = examples.y[own]
             with procedure.precision(device):
-                outputs = net(views(examples.x[part], part))
-                loss = procedure.loss(outputs, y)
-            if not replays and not math.isfinite(value := loss.item()):
+                outputs = forward(views(examples.x[own], own))
+                loss = procedure.mean_loss(outputs, y)
+            correct = (outputs.detach().argmax(1) == y).sum() if procedure.labels else loss.new_zeros(())
+            sums = processes.summed(torch.stack([total(loss.detach(), len(y)).double(), correct]))
+            if not replays and not math.isfinite(value := loss.item() if alone else float(sums[0]) / len(part)):
                 optimizer.zero_grad()
                 require_finite(value, reading.where, procedure.advice)
-            (loss if len(part) == len(batch) else loss * (len(part) / len(batch))).backward()
-            correct = (outputs.detach().argmax(1) == y).sum() if procedure.labels else loss.new_zeros(())
-            reading.sums += torch.stack([total(loss.detach(), len(y)).double(), correct])
+            weight = len(part) / len(batch) * processes.share(len(own), len(part))
+            (loss if weight == 1 else loss * weight).backward()
+            reading.sums += sums
         optimizer.step()
 
     take = ReplayedStep(step, net, optimizer) if replays and isinstance(optimizer, SGD) else step
     for batch in batches:
-        if interrupted():
+        if processes.any(interrupted()):
             reading.read()
             return False
         take(batch)
@@ -141,7 +147,12 @@ class Reading:
 
 @torch.no_grad()
 def evaluate(
-    net: nn.Module, x: Tensor, y: Tensor, mean: Loss | None = None, labels: bool = True
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    mean: Loss | None = None,
+    labels: bool = True,
+    processes: Processes = ALONE,
 ) -> tuple[float, float]:
     """Mean loss, and the share of examples classified right, in evaluation mode: no layer learns from these examples.
 
@@ -151,16 +162,20 @@ def evaluate(
         y: Targets of the inputs.
         mean: The loss; None for the cross-entropy.
         labels: Whether targets are classes; else the share is 0.
+        processes: Those that go through the examples together.
     """
     loss, correct = 0.0, 0
     with evaluating(net):
-        for x_part, y_part in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
+        for x_all, y_all in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
+            x_part, y_part = processes.rows(x_all), processes.rows(y_all)
             outputs = net(x_part)
             if mean is None:
                 loss += cross_entropy(outputs, y_part, reduction="sum").item()
-            else:
+            elif len(y_part):
                 loss += total(mean(outputs, y_part), len(y_part)).item()
             correct += int((outputs.argmax(1) == y_part).sum()) if labels else 0
+    if processes.together is not None:
+        loss, correct = processes.summed(torch.tensor([loss, correct], dtype=torch.float64)).tolist()
     return loss / len(x), correct / len(x)
 
 

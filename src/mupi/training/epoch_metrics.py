@@ -15,7 +15,8 @@ class EpochMeasures(Record):
         train_loss: Mean over the epoch's images, each at the step that it was trained on.
         test_loss: Mean over the test images after the epoch.
         seconds: Of training, without evaluation and saving.
-        stored_mb: MB (10⁶ bytes) of the network's parameters, buffers and atoms.
+        stored_mb: MB (10⁶ bytes) of the network's parameters, buffers and atoms; of several processes in that with the
+            most, as is the peak.
         peak_mb: MB by which the process's memory, at its peak in training and evaluation, was above that before the
             network was built (on an accelerator: the allocated memory).
         atoms: How many atoms are stored.

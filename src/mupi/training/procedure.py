@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from mupi.distributed.processes import ALONE, Processes
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Of outputs and targets of a batch: the mean over its examples."""
@@ -25,6 +27,8 @@ class Procedure:
         labels: Whether targets are classes, whose right answers are counted.
         replays: Whether steps may be replayed as a CUDA graph; see `mupi.training.replayed_step`.
         advice: What to do once the loss is not finite.
+        processes: Those that take each step together.
+        run: What the forward passes of training go through, where it is not the network itself: its wrapper.
     """
 
     batch_size: int
@@ -34,10 +38,16 @@ class Procedure:
     labels: bool = True
     replays: bool = True
     advice: str = OF_A_COMMAND
+    processes: Processes = ALONE
+    run: nn.Module | None = None
 
     def precision(self, device: torch.device) -> AbstractContextManager:
         """The context of forward passes."""
         return nullcontext() if self.autocast is None else torch.autocast(device.type, dtype=self.autocast)
+
+    def mean_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """The loss of a process's rows: 0 where it has none."""
+        return self.loss(outputs, y) if len(y) else outputs.sum() * 0
 
     def parts(self, batch: Tensor) -> list[Tensor]:
         """The examples of a batch, those that go through the network together."""

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from mupi.distributed.states import load_optimizer_state_dict, optimizer_state_dict, state_dict
 from mupi.training.augmentation import Augmentation, Seen, unchanged
 from mupi.training.records import of_fields
 
@@ -93,14 +94,17 @@ class TrainingState:
         return {"order": self.order.get_state(), "views": self.views.get_state()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers and strings only, so that it can be loaded without running any code."""
+        """Tensors, numbers and strings only, so that it can be loaded without running any code.
+
+        Of several processes all call this; the first one has it whole.
+        """
         return {
             "epoch": self.epoch,
             "step": self.step,
             "tally": vars(self.tally).copy(),
             "draws": self.at_start,
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "net": state_dict(self.net),
+            "optimizer": optimizer_state_dict(self.net, self.optimizer),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
         }
 
@@ -112,6 +116,6 @@ class TrainingState:
         self.order.set_state(self.at_start["order"])
         self.views.set_state(self.at_start["views"])
         self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer_state_dict(self.net, self.optimizer, state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from mupi.data import Dataset
 from mupi.data.targets import Numbers
+from mupi.distributed.processes import Processes
 from mupi.training.epoch import evaluate
 from mupi.training.epoch_metrics import EpochMeasures, EpochMetrics, RegressionMetrics
 from mupi.training.procedure import Loss
@@ -28,11 +29,11 @@ class Objective(ABC):
     """What is written of an epoch."""
 
     @abstractmethod
-    def test_loss(self, net: nn.Module, x: Tensor, y: Tensor) -> float:
+    def test_loss(self, net: nn.Module, x: Tensor, y: Tensor, processes: Processes) -> float:
         """The mean over test examples."""
 
     @abstractmethod
-    def measured(self, net: nn.Module, tally: Tally, data: Dataset) -> dict[str, Any]:
+    def measured(self, net: nn.Module, tally: Tally, data: Dataset, processes: Processes) -> dict[str, Any]:
         """The losses of an epoch, and what else the record has of them."""
 
 
@@ -48,13 +49,13 @@ class CrossEntropy(Objective):
     def __init__(self, label_smoothing: float):
         self.loss = partial(cross_entropy, label_smoothing=label_smoothing)
 
-    def test_loss(self, net: nn.Module, x: Tensor, y: Tensor) -> float:
+    def test_loss(self, net: nn.Module, x: Tensor, y: Tensor, processes: Processes) -> float:
         """The mean of −log p(class)."""
-        return evaluate(net, x, y)[0]
+        return evaluate(net, x, y, processes=processes)[0]
 
-    def measured(self, net: nn.Module, tally: Tally, data: Dataset) -> dict[str, Any]:
+    def measured(self, net: nn.Module, tally: Tally, data: Dataset, processes: Processes) -> dict[str, Any]:
         """Losses and accuracies."""
-        loss, accuracy = evaluate(net, data.test_x, data.test_y)
+        loss, accuracy = evaluate(net, data.test_x, data.test_y, processes=processes)
         return dict(train_loss=tally.mean_loss, train_accuracy=tally.accuracy, test_loss=loss, test_accuracy=accuracy)
 
 
@@ -75,13 +76,13 @@ class SquaredError(Objective):
     loss = staticmethod(half_square)
     labels, record = False, RegressionMetrics
 
-    def test_loss(self, net: nn.Module, x: Tensor, y: Tensor) -> float:
+    def test_loss(self, net: nn.Module, x: Tensor, y: Tensor, processes: Processes) -> float:
         """The mean of `half_square`."""
-        return evaluate(net, x, y, half_square, labels=False)[0]
+        return evaluate(net, x, y, half_square, labels=False, processes=processes)[0]
 
-    def measured(self, net: nn.Module, tally: Tally, data: Dataset) -> dict[str, Any]:
+    def measured(self, net: nn.Module, tally: Tally, data: Dataset, processes: Processes) -> dict[str, Any]:
         """Losses, R² and root mean squared error."""
-        loss, y = self.test_loss(net, data.test_x, data.test_y), data.test_y.double()
+        loss, y = self.test_loss(net, data.test_x, data.test_y, processes), data.test_y.double()
         variance = float((y - y.mean()).square().mean())
         train = float(data.train_y.double().var(correction=0))
         return dict(

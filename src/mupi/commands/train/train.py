@@ -1,8 +1,10 @@
 """`mupi train`: train a network on a data set, from the data to the figures."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, NoReturn, cast
 
+import torch
 from rich.console import Console
 
 from mupi.commands.machine import require_room, set_threads
@@ -19,6 +21,9 @@ from mupi.commands.train.size import size
 from mupi.commands.train.warm_up import warm_up
 from mupi.data import Dataset
 from mupi.data.own.load import OwnData
+from mupi.distributed import data_parallel, state_dict
+from mupi.distributed.launched import launched, restarts
+from mupi.distributed.processes import Processes
 from mupi.features import Hermite
 from mupi.nets import error_report
 from mupi.training.augmentation import Augmentation
@@ -45,10 +50,11 @@ def train(config: TrainConfig) -> Sequence[EpochMeasures]:
     config.check()
     config, own = read_own(config)
     run = run_folder(config)
-    with run.held():
-        metrics = _train(config, run, own)
-        others = {} if own is None else importances_figure(config, own)
-        report_runs({run.directory.name: metrics}, run.directory, run_fields(config), Console(), others)
+    with launched(config.device) as processes, ExitStack() as held:
+        metrics = _train(config, run, own, processes, held)
+        if processes.first:
+            others = {} if own is None else importances_figure(config, own)
+            report_runs({run.directory.name: metrics}, run.directory, run_fields(config), Console(), others)
     return metrics
 
 
@@ -58,6 +64,9 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
     The numbers depend on the configuration only, not on whether and where the run was interrupted and resumed.
     Runs that differ in nothing but the features start as the same function, as far as each can represent it, and
     see the same images in the same order.
+
+    Processes that `torchrun` has started share each batch, and make of it what one does, to rounding; the first of them
+    has the folder. A run that torchrun starts again goes on from its checkpoint.
 
     Args:
         config: What to train and how.
@@ -74,22 +83,35 @@ def train_network(config: TrainConfig, title: str | None = None) -> list[EpochMe
     """
     config.check()
     run = run_folder(config)
-    with run.held():
-        return cast(list[EpochMetrics], _train(config, run, None, title))
+    with launched(config.device) as processes, ExitStack() as held:
+        return cast(list[EpochMetrics], _train(config, run, None, processes, held, title))
 
 
 def _train(
-    config: TrainConfig, run: RunFolder[Any], own: OwnData | None, title: str | None = None
+    config: TrainConfig,
+    run: RunFolder[Any],
+    own: OwnData | None,
+    processes: Processes,
+    held: ExitStack,
+    title: str | None = None,
 ) -> Sequence[EpochMeasures]:
-    """`train_network` in a folder that is held."""
+    """`train_network` by the processes, of which the first one holds the folder and writes into it."""
     set_threads(config.threads)
-    if not (config.resume or config.overwrite):
-        run.refuse_if_present()
-    saved = run.load() if config.resume else None
+    again = processes.any(restarts() > 0)
+
+    def opened() -> dict[str, Any] | None:
+        held.enter_context(run.held())
+        goes_on = config.resume or (again and run.present and run.checkpoint_path.exists())
+        if not (goes_on or config.overwrite):
+            run.refuse_if_present()
+        return run.load() if goes_on else None
+
+    saved = processes.from_first(opened)
     if own is not None:
         if saved is not None:
             refuse_if_changed(config, own, saved)
-        tell(own)
+        if processes.first:
+            tell(own)
     beside = kept_with_net(own)
 
     for_data, for_net, for_order, for_views = independent_generators(config.seed, 4)
@@ -103,15 +125,18 @@ def _train(
     schedule = DropAndAnneal(optimizer, config.drop_epoch, config.drop, epochs=config.epochs, anneal=config.anneal)
     augmentation = Augmentation(config.flip, config.shift, data.image_shape)
     state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
+    wrapped = None if processes.together is None else data_parallel(net)
     if saved is None:
-        run.start(state.state_dict() | beside)
+        start = state.state_dict() | beside
+        processes.from_first(lambda: run.start(start))
     else:
         with understood(run.checkpoint_path):
             state.load_state_dict(saved)
     if (state.epoch, state.step) == (0, 0):
-        keep(config, run, state, data, beside)
+        keep(config, run, state, data, beside, processes)
 
-    with epoch_progress(config.epochs, title) as progress:
+    done: list[EpochMeasures] = []
+    with epoch_progress(config.epochs, title, None if processes.first else Console(quiet=True)) as progress:
 
         def begin() -> None:
             progress.begin(state.epoch + 1, state.step, -(-len(data.train_x) // config.batch_size))
@@ -122,10 +147,12 @@ def _train(
             progress.advance(steps, tally.mean_loss, accuracy, memory.growth() / MB, stored_atoms(net))
 
         def finish(metrics: EpochMeasures) -> bool:
-            run.append(metrics)
+            done.append(metrics)
+            processes.from_first(lambda: run.append(metrics))
             # Before the checkpoint: an epoch that the checkpoint has is then never without its network.
-            keep(config, run, state, data, beside)
-            run.save(state.state_dict() | beside)
+            keep(config, run, state, data, beside, processes)
+            reached = state.state_dict() | beside
+            processes.from_first(lambda: run.save(reached))
             progress.finish(metrics.epoch, line(metrics))
             return False
 
@@ -133,14 +160,14 @@ def _train(
             state,
             config.epochs,
             Examples(data.train_x, data.train_y),
-            Procedure(config.batch_size, objective.loss, labels=objective.labels),
+            Procedure(config.batch_size, objective.loss, labels=objective.labels, processes=processes, run=wrapped),
             begin=begin,
             after_steps=show,
-            measure=lambda: measure(config, state, data, memory, objective),
+            measure=lambda: measure(config, state, data, memory, objective, processes),
             finish=finish,
-            stop=lambda: stop(run, state, data, objective, beside),
+            stop=lambda: stop(run, state, data, objective, beside, processes),
         )
-    return run.metrics()
+    return run.metrics() if processes.first else done
 
 
 def line(m: EpochMeasures) -> str:
@@ -170,7 +197,12 @@ def result(m: EpochMeasures) -> str:
 
 
 def measure(
-    config: TrainConfig, state: TrainingState, data: Dataset, memory: PeakMemory, objective: Objective
+    config: TrainConfig,
+    state: TrainingState,
+    data: Dataset,
+    memory: PeakMemory,
+    objective: Objective,
+    processes: Processes,
 ) -> EpochMeasures:
     """The metrics of an epoch, after its last step.
 
@@ -178,7 +210,7 @@ def measure(
         FloatingPointError: If the loss on the test images is not finite.
     """
     net = state.net
-    measured = objective.measured(net, state.tally, data)
+    measured = objective.measured(net, state.tally, data, processes)
     require_finite(measured["test_loss"], f"the test after epoch {state.epoch + 1}")
     peak = memory.growth()
     errors = []
@@ -189,25 +221,36 @@ def measure(
         epoch=state.epoch + 1,
         **measured,
         seconds=state.tally.seconds,
-        stored_mb=stored_bytes(net) / MB,
-        peak_mb=peak / MB,
-        atoms=stored_atoms(net),
+        stored_mb=processes.largest(stored_bytes(net)) / MB,
+        peak_mb=processes.largest(peak) / MB,
+        atoms=int(processes.summed(torch.tensor(stored_atoms(net)))),
         parameters=sum(p.numel() for p in net.parameters()),
         layer_errors=tuple(errors),
     )
 
 
 def keep(
-    config: TrainConfig, run: RunFolder[Any], state: TrainingState, data: Dataset, beside: Mapping[str, Any]
+    config: TrainConfig,
+    run: RunFolder[Any],
+    state: TrainingState,
+    data: Dataset,
+    beside: Mapping[str, Any],
+    processes: Processes,
 ) -> None:
     """Keep the network as it is, if the configuration asks for it."""
     if config.keep_epochs:
         made_for = {"image_shape": list(data.image_shape), "classes": list(data.classes)}
-        run.keep(state.epoch, {"net": state.net.state_dict(), **made_for, **beside})
+        net = state_dict(state.net)
+        processes.from_first(lambda: run.keep(state.epoch, {"net": net, **made_for, **beside}))
 
 
 def stop(
-    run: RunFolder[Any], state: TrainingState, data: Dataset, objective: Objective, beside: Mapping[str, Any]
+    run: RunFolder[Any],
+    state: TrainingState,
+    data: Dataset,
+    objective: Objective,
+    beside: Mapping[str, Any],
+    processes: Processes,
 ) -> NoReturn:
     """Save the state between two steps, unless the last of them has ruined it.
 
@@ -216,6 +259,12 @@ def stop(
         KeyboardInterrupt: Once the state is saved.
     """
     epoch, few = state.epoch + 1, slice(EVALUATION_BATCH)
-    loss = objective.test_loss(state.net, data.test_x[few], data.test_y[few])
+    loss = objective.test_loss(state.net, data.test_x[few], data.test_y[few], processes)
     require_finite(loss, f"epoch {epoch}, step {state.step}")
-    run.stop({**state.state_dict(), **beside}, f"in epoch {epoch} after {state.step} steps")
+    reached = {**state.state_dict(), **beside}
+    try:
+        if processes.first:
+            run.stop(reached, f"in epoch {epoch} after {state.step} steps")
+        raise KeyboardInterrupt
+    finally:
+        processes.wait()  # torchrun ends all when one has ended

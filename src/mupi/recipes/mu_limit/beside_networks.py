@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from mupi.commands.options import DataFolder, WrittenFolder, option
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load
+from mupi.distributed.launched import launched
+from mupi.distributed.processes import Processes
 from mupi.mu import MuLimit
 from mupi.nets import MLP
 from mupi.optim import SGD
@@ -101,6 +104,8 @@ class MuLimitConfig:
 def mu_limit(config: MuLimitConfig) -> dict[int, float]:
     """Train what is not kept yet; print a table, and write figure and JSON.
 
+    Processes that `torchrun` has started take the networks in turn, in a folder that all see.
+
     Returns:
         For each width, the root mean square over seeds, steps and images of f_t − limit.
 
@@ -109,19 +114,21 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
         ValueError: If the run's directory is of another configuration, another process writes into it, or there are
             too few images.
     """
-    console = Console()
     set_threads(config.threads)
     refuse_if_too_large(config)
     x, y, test_x = images(config)
-    with held(config.out, OTHERWISE):
-        return _mu_limit(config, x, y, test_x, console)
+    with launched("cpu") as processes, ExitStack() as stack:
+        processes.from_first(lambda: stack.enter_context(held(config.out, OTHERWISE)))
+        return _mu_limit(config, x, y, test_x, Console(quiet=not processes.first), processes)
 
 
-def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, console: Console) -> dict[int, float]:
+def _mu_limit(
+    config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, console: Console, processes: Processes
+) -> dict[int, float]:
     """`mu_limit` in a folder that is held."""
     free = {"widths", "seeds", "threads", "out", "data_dir"}  # which networks there are, not what they are
     settings = {name: value for name, value in plain_fields(config).items() if name not in free}
-    keep_settings(config.out, settings)
+    processes.from_first(lambda: keep_settings(config.out, settings))
     jobs: dict[str, Callable[[], dict[str, Tensor]]] = {
         "limit": lambda: limit_curves(config, Parametrization.mup(config.depth), x, y, test_x),
         "ntp": lambda: limit_curves(config, Parametrization.ntk(config.depth), x, y, test_x),
@@ -130,9 +137,10 @@ def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, conso
         for seed in range(config.seeds):
             jobs[f"width-{width}-seed-{seed}"] = lambda n=width, s=seed: finite_curves(config, n, s, x, y, test_x)
     results = {}
-    with counted(len(jobs), console) as begin:
+    own = processes.own_turns(jobs.items())
+    with counted(len(own), console) as begin:
         try:
-            for name, job in jobs.items():
+            for name, job in own:
                 begin(name)
                 results[name] = cached(
                     config.out / f"{name}.pt",
@@ -141,13 +149,17 @@ def _mu_limit(config: MuLimitConfig, x: Tensor, y: Tensor, test_x: Tensor, conso
                     partial(curves_of, of_a_limit=name in ("limit", "ntp")),
                     advice=f"remove it, or {OTHERWISE}",
                 )
-                write_progress(config.out, results)
+                if processes.first:
+                    write_progress(config.out, results)
         except KeyboardInterrupt as error:
-            done = f"interrupted with {len(results)} of {len(jobs)} networks trained"
+            done = f"interrupted with {len(results)} of {len(own)} networks trained"
             raise KeyboardInterrupt(f"{done}, kept in {config.out}; the same command trains the others") from error
+    results = processes.gathered(results)
     by_width = {n: [results[f"width-{n}-seed-{s}"] for s in range(config.seeds)] for n in config.widths}
     curves = Curves(results["limit"], results["ntp"], by_width, y[:, 0])
-    report(config.out, plain_fields(config), curves, console)
+    if processes.first:
+        write_progress(config.out, {name: results[name] for name in jobs})
+        report(config.out, plain_fields(config), curves, console)
     return curves.gaps
 
 

@@ -1,0 +1,104 @@
+"""`Processes`: those that go through one training run together, or one alone."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from mupi.distributed.together import Together
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one run, of which each takes its part of every batch, and the first one writes and shows.
+
+    All methods are collective; alone they give back what they are given.
+
+    Args:
+        together: The processes; None for one alone.
+    """
+
+    together: Together | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.together is None or self.together.rank == 0
+
+    def rows(self, batch: Tensor) -> Tensor:
+        """This process's rows of a batch: runs of them, the first ones longer by one where they must be."""
+        return batch if self.together is None else batch[self.together.slice_of(len(batch))]
+
+    def share(self, own: int, n: int) -> float:
+        """What the mean loss over this process's rows counts in the mean over processes, so that this is over all n."""
+        return 1.0 if self.together is None else self.together.size * own / n
+
+    def summed(self, x: Tensor) -> Tensor:
+        """The sum over processes."""
+        if self.together is not None:
+            x = x.clone(memory_format=torch.contiguous_format)
+            dist.all_reduce(x, group=self.together.group)
+        return x
+
+    def largest(self, x: float) -> float:
+        """The largest over processes."""
+        if self.together is None:
+            return x
+        found = torch.tensor(x, dtype=torch.float64)
+        dist.all_reduce(found, dist.ReduceOp.MAX, group=self.together.group)
+        return float(found)
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in one of them."""
+        return self.largest(flag) > 0 if self.together is not None else flag
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.together is not None:
+            dist.barrier(group=self.together.group)
+
+    def from_first(self, do: Callable[[], R]) -> R:
+        """What the first process gets by doing something; an error that it raises is raised in all.
+
+        Args:
+            do: Done in the first one only.
+        """
+        if self.together is None:
+            return do()
+        said: list[Any] = [None, None]
+        if self.first:
+            try:
+                said[0] = do()
+            except Exception as error:
+                said[1] = error
+        dist.broadcast_object_list(said, group_src=0, group=self.together.group)
+        if said[1] is not None:
+            raise said[1]
+        return said[0]
+
+    def own_turns(self, items: Iterable[T]) -> list[T]:
+        """Of things to be done one by one, those that are this process's: every p-th."""
+        every = list(items)
+        return every if self.together is None else every[self.together.rank :: self.together.size]
+
+    def gathered(self, own: Mapping[T, R]) -> dict[T, R]:
+        """What all have found, by its name."""
+        if self.together is None:
+            return dict(own)
+        every: list[Any] = [None] * self.together.size
+        dist.all_gather_object(every, dict(own), group=self.together.group)
+        return {name: found for part in every for name, found in part.items()}
+
+    def in_first(self, context: Callable[[], AbstractContextManager[Any]]) -> AbstractContextManager[Any]:
+        """A context that only the first one enters."""
+        return context() if self.first else nullcontext()
+
+
+ALONE = Processes()
