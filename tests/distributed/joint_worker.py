@@ -281,8 +281,8 @@ def kernel_regression():
     assert_near(shared.coefficients, alone.coefficients, 1e-8)
     for a, b in zip(shared.predict(new, return_std=True), alone.predict(new, return_std=True), strict=True):
         assert_near(a, b, 1e-8)
-    assert shared._solved is not None and alone._solved is not None
-    assert len(shared._solved.system.places) <= len(alone._solved.system.places) / 2 + 1
+    tiles: Any = shared._solved, alone._solved
+    assert len(tiles[0].system.places) <= len(tiles[1].system.places) / 2 + 1
     short = mupi.KernelRegression(kernel, 1e-6, ConjugateGradients(rank=0, iterations=1, tile=64, shared=True))
     refused("use a larger ridge or tolerance", lambda: short.fit(x, y))
 

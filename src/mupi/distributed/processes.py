@@ -47,7 +47,7 @@ class Processes:
             dist.all_reduce(x, group=self.together.group)
         return x
 
-    def largest(self, x: float) -> float:
+    def largest(self, x: float | int) -> float | int:
         """The largest over processes."""
         if self.together is None:
             return x
