@@ -89,6 +89,19 @@ def test_panels_share_a_legend():
     assert [(t.legendgroup, t.showlegend) for t in interactive(figure).data] == [("a", True), ("a", False)]
 
 
+def test_panels_inside_panels_have_their_place():
+    def draw(axes):
+        axes.plot(X, X)
+        axes.text(1, 1, "a digit", color="#cc0000")
+        axes.inset_axes((0.5, 0.5, 0.4, 0.4)).imshow(np.eye(2))
+
+    page = drawn(draw)
+    assert [trace.type for trace in page.data] == ["scatter", "heatmap"]
+    outer, inner = page.layout.xaxis1.domain, page.layout.xaxis2.domain
+    assert outer[0] < inner[0] < inner[1] < outer[1]
+    assert [(note.text, note.font.color) for note in page.layout.annotations] == [("a digit", "rgba(204,0,0,1)")]
+
+
 def test_maps_of_parametrizations_are_drawn():
     page = interactive(plot_abc_map({"μP": Parametrization.mup(2)}))
     assert sum(trace.type == "heatmap" for trace in page.data) == 2

@@ -31,7 +31,12 @@ DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 
 SYMBOLS = {
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "P": "cross", "X": "x",
-    "*": "star", ".": "circle", "x": "x-thin", "+": "cross-thin",
+    "*": "star", ".": "circle", "x": "x-thin", "+": "cross-thin", "_": "line-ew", "|": "line-ns",
+}  # fmt: skip
+
+ANCHORS = {
+    "left": "left", "right": "right", "top": "top", "bottom": "bottom", "baseline": "bottom", "center": "auto",
+    "center_baseline": "auto",
 }  # fmt: skip
 
 Trace = go.Scatter | go.Bar | go.Heatmap
@@ -57,7 +62,8 @@ def interactive(figure: Figure) -> go.Figure:
         legend=dict(tracegroupgap=0, font=dict(size=11)), font=dict(size=12),
     )  # fmt: skip
     shown: set[str] = set()
-    for i, axes in enumerate(figure.axes, start=1):
+    panels = [panel for axes in figure.axes for panel in (axes, *axes.child_axes) if isinstance(panel, Axes)]
+    for i, axes in enumerate(panels, start=1):
         _place(page, axes, i)
         for trace in _traces(axes):
             # A name that several panels have stands once in the legend, and hides and shows them all.
@@ -112,18 +118,18 @@ def _place(page: go.Figure, axes: Axes, i: int) -> None:
     page.update_layout({f"xaxis{i}": x, f"yaxis{i}": y})
     if axes.get_title():
         place = dict(xref="paper", yref="paper", xanchor="center", yanchor="bottom")
-        page.add_annotation(text=axes.get_title(), x=(box.x0 + box.x1) / 2, y=box.y1, showarrow=False, **place)
+        page.add_annotation(text=_lines(axes.get_title()), x=(box.x0 + box.x1) / 2, y=box.y1, showarrow=False, **place)
     for note in axes.texts:
         u, v = note.xy if isinstance(note, Annotation) else note.get_position()
         u, v = (log10(w) if log else w for w, log in ((u, _log(axes, "x")), (v, _log(axes, "y"))))
-        at = dict(
-            x=u, y=v, xref=f"x{i}", yref=f"y{i}", xanchor=_anchor(note.get_horizontalalignment()), yanchor="bottom"
-        )
-        page.add_annotation(text=note.get_text(), showarrow=False, font=dict(size=10), **at)
+        at = dict(x=u, y=v, xref=f"x{i}", yref=f"y{i}", showarrow=False)
+        anchors = dict(xanchor=ANCHORS[note.get_horizontalalignment()], yanchor=ANCHORS[note.get_verticalalignment()])
+        look = dict(size=10, color=_color(note.get_color()))
+        page.add_annotation(text=note.get_text(), font=look, **anchors, **at)
 
 
-def _anchor(alignment: str) -> str:
-    return alignment if alignment in {"left", "right"} else "center"
+def _lines(text: str) -> str:
+    return text.replace("\n", "<br>")
 
 
 def _within(low: float, high: float) -> list[float]:
@@ -138,7 +144,9 @@ def _axis(axes: Axes, which: str) -> dict[str, Any]:
     """Label, scale, ends and named ticks of an axis."""
     axis = getattr(axes, f"{which}axis")
     ends = [float(end) for end in getattr(axes, f"get_{which}lim")()]
-    look: dict[str, Any] = dict(title=dict(text=axis.get_label_text(), standoff=6), zeroline=False, visible=axes.axison)
+    look: dict[str, Any] = dict(
+        title=dict(text=_lines(axis.get_label_text()), standoff=6), zeroline=False, visible=axes.axison
+    )
     if _log(axes, which):
         ticks = [t for t in axis.get_majorticklocs() if min(ends) <= t <= max(ends)]
         look |= dict(type="log", range=[log10(end) for end in ends])
@@ -172,7 +180,7 @@ def _is_data(artist: Artist, axes: Axes) -> bool:
     """Whether it is one that data made, and not the frame, a title, the legend or a note."""
     frame = (*axes.spines.values(), axes.xaxis, axes.yaxis, axes.patch, axes.get_legend(), *axes.texts)
     titles = (axes.title, axes._left_title, axes._right_title)  # type: ignore[attr-defined]  # no public names
-    return artist.get_visible() and all(artist is not other for other in (*frame, *titles))
+    return artist.get_visible() and all(artist is not other for other in (*frame, *titles, *axes.child_axes))
 
 
 def _label(artist: Artist | Container) -> str | None:
@@ -193,7 +201,7 @@ def _line(line: Line2D, axes: Axes) -> Iterable[Trace]:
     elif line.get_transform() == axes.get_xaxis_transform():
         y = np.array(axes.get_ylim())
     marker, style = line.get_marker(), line.get_linestyle()
-    has_marker, has_line = marker not in {"None", "", None, "none", "_", "|"}, style in DASHES
+    has_marker, has_line = marker not in {"None", "", None, "none"}, style in DASHES
     if not (has_marker or has_line):
         return
     mode = "+".join(name for name, there in (("lines", has_line), ("markers", has_marker)) if there)
@@ -201,7 +209,11 @@ def _line(line: Line2D, axes: Axes) -> Iterable[Trace]:
     yield go.Scatter(
         x=x, y=y, name=_label(line) or _container_label(line, axes), mode=mode,
         line=dict(color=hue, width=line.get_linewidth() * 1.3, dash=DASHES.get(str(style), "solid")),
-        marker=dict(color=_color(line.get_markerfacecolor()), symbol=SYMBOLS.get(str(marker), "circle"), size=7),
+        marker=dict(
+            color=_color(line.get_markerfacecolor()), symbol=SYMBOLS.get(str(marker), "circle"), size=7,
+            # What has no face is drawn by its edge.
+            line=dict(color=hue, width=1.5 if str(marker) in "x+_|" else 0),
+        ),
     )  # fmt: skip
 
 

@@ -13,13 +13,14 @@ from sklearn.exceptions import ConvergenceWarning
 from mupi.checks import fail, positive_int
 from mupi.commands.machine import set_threads
 from mupi.commands.options import Seed, Within, WrittenFolder, option
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.progress import counted
 from mupi.recipes.sample_complexity.methods import SHOWN, MethodName, scored
 from mupi.recipes.sample_complexity.plots import plot_curves
 from mupi.recipes.sample_complexity.scores import Curve, Score, as_json, curves, rows_to
 from mupi.recipes.sample_complexity.tasks import TASKS, TaskName
 from mupi.recipes.tables.methods import xrfm_is_there
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.lock import held
 from mupi.training.records import read_records, write_records
 
@@ -106,15 +107,15 @@ def sample_complexity(config: SampleComplexityConfig) -> dict[str, dict[str, Cur
                 known[score.key] = score
                 write_records(path, known.values())
         found = curves(known[key] for key in wanted)
+        report = Report("Where features win: accuracy by number of samples", plain_fields(config), console)
         for name, methods in found.items():
-            console.print(table(TASKS[name].title, methods))
+            report.table(table(TASKS[name].title, methods))
         titles = {name: TASKS[name].title for name in found}
-        write_json(config.out / "curves.json", as_json(found, titles, SHOWN))
+        report.json(config.out / "curves.json", as_json(found, titles, SHOWN))
         named = {titles[name]: {SHOWN[m]: curve for m, curve in methods.items()} for name, methods in found.items()}
         figure = plot_curves(named, {titles[name]: 1 / TASKS[name].classes for name in found})
-        for kind in ("png", "svg"):
-            write_figure(config.out / f"curves.{kind}", figure)
-        console.print(f"wrote {config.out}", highlight=False)
+        report.figure(config.out / "curves.png", figure, "Bars: ± one standard deviation over seeds.")
+        report.write(config.out)
     return found
 
 

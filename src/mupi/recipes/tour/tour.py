@@ -11,17 +11,24 @@ from rich.table import Table
 
 from mupi.commands.machine import set_threads
 from mupi.commands.options import Seed, WrittenFolder
+from mupi.commands.train.plain_fields import plain_fields
 from mupi.progress import counted
 from mupi.recipes.sample_complexity.tasks import FACTORS, PIXELS, TASKS
 from mupi.recipes.sample_complexity.weighted import importances
 from mupi.recipes.tour.contests import LEARNER, NAMES, ROWS, WEIGHTED, Looked, Outcome, contests
 from mupi.recipes.tour.plots import plot_tour
 from mupi.recipes.tour.widths import WIDTHS, Distance, distances
-from mupi.training.atomic import write_figure, write_json
+from mupi.reports import Report
 from mupi.training.lock import held
 
 SEEDS = 3
 """Of networks on their way to the limit."""
+
+LEGEND = (
+    "Above: how much of the first layer is about each column; accuracy by width. Below: test rows in two principal "
+    "components of the last hidden layer, before and after training, each as its digit; how far finite networks are "
+    "from the exact limit."
+)
 
 HEADS = {"signs": "4 of 20 signs", "noisy-digits": "digits + noise", "digits": "digits"}
 
@@ -48,7 +55,7 @@ class TourConfig:
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
     out: WrittenFolder = Path("runs/tour")
-    """Where `tour.json`, `tour.png` and `tour.svg` are kept."""
+    """Where `report.html`, `tour.json`, `tour.png` and `tour.svg` are kept."""
 
 
 def tour(config: TourConfig) -> list[Outcome]:
@@ -79,13 +86,13 @@ def _tour(config: TourConfig, console: Console) -> list[Outcome]:
                 looked[outcome.task] = look
         seeds = range(config.seed, config.seed + SEEDS)
         found = distances(looked["noisy-digits"].data, seeds, WIDTHS, begin)
-    console.print(table(outcomes, found))
-    for line in said(outcomes, looked, found):
-        console.print(f"• {line}", highlight=False)
-    for kind in ("png", "svg"):
-        write_figure(config.out / f"tour.{kind}", plot_tour(looked, found))
-    write_json(config.out / "tour.json", as_json(outcomes, looked, found))
-    console.print(f"\nThe picture: {config.out}/tour.png ({time.perf_counter() - start:.0f} s in all). Read next:")
+    report = Report("A network of infinite width that learns features", plain_fields(config), console)
+    report.table(table(outcomes, found))
+    report.say(*(f"• {line}" for line in said(outcomes, looked, found)))
+    report.figure(config.out / "tour.png", plot_tour(looked, found), LEGEND)
+    report.json(config.out / "tour.json", as_json(outcomes, looked, found))
+    report.write(config.out)
+    console.print(f"\n{time.perf_counter() - start:.0f} s in all. Open {config.out}/report.html; read next:")
     for what, page in READ_NEXT.items():
         console.print(f"  {page:32} {what}", highlight=False)
     console.print("  mupi recipe sample-complexity    the same by number of samples, with errors", highlight=False)
