@@ -3,6 +3,7 @@
 from importlib import import_module
 
 PACKAGES = {
+    "jinja2": ("jinja2", "cli"),
     "tyro": ("tyro", "cli"),
     "matplotlib": ("matplotlib", "cli"),
     "plotly": ("plotly", "cli"),
