@@ -10,7 +10,7 @@ LATER = {
     "torch._dynamo", "torch._inductor", "sympy", "scipy.integrate", "scipy.optimize", "scipy.sparse", "scipy.special",
     "scipy.stats",
     "matplotlib", "sklearn", "pandas", "PIL", "tyro", "pooch", "requests", "typeguard", "safetensors",
-    "gpytorch", "linear_operator", "botorch",
+    "gpytorch", "linear_operator", "botorch", "plotly", "pyarrow", "datasets", "onnx", "onnxscript",
 }  # fmt: skip
 
 WITHOUT_THE_EXTRAS = """
@@ -35,6 +35,11 @@ EXTRAS = (
     "hypothesis",
     "gensim",
     "gpytorch",
+    "plotly",
+    "pyarrow",
+    "datasets",
+    "onnx",
+    "onnxscript",
 )
 
 
