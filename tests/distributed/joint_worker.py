@@ -6,6 +6,7 @@ import pickle
 import sys
 import time
 import traceback
+import warnings
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
@@ -94,8 +95,6 @@ def assert_near(a, b, tolerance):
 
 
 def without_buffers(net):
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of its new name
         return DistributedDataParallel(net, broadcast_buffers=False)
@@ -325,6 +324,33 @@ def behind_a_wrapper_that_was_told_nothing():
     DistributedDataParallel(net)(data(torch.float64)[0][0])
 
 
+def hidden_by_an_older_wrapper():
+    net = network("hermite")
+    FullyShardedDataParallel(net, device_id=torch.device("cpu"), use_orig_params=True)(data(torch.float64)[0][0])
+
+
+def reduced_by_hand():
+    """It is right for a network that is joined; where none is, and directions drift apart, there is a warning."""
+    reference, net, alone = (network("hermite") for _ in range(3))
+    train(reference, reference, slice(None), "plain")
+    join(net)
+    optimizer = mupi.SGD(net.parameters(), **OPTIMIZERS["plain"])
+    optimizer.register_step_pre_hook(lambda *_: average_gradients(net))
+    train(net, net, own_rows(), "plain", optimizer=optimizer)
+    assert_equal(net, reference, 1e-12)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        train(alone, alone, own_rows(), "plain", range(STEPS))
+        alone.readout.weight.renew_directions()
+    assert any("mupi.distributed.join(net)" in str(warning.message) for warning in said)
+
+
+def average_gradients(net):
+    for parameter in net.parameters():
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= 2
+
+
 together = "mupi.distributed.data_parallel(net)"
 CHECKS = {
     **{
@@ -356,10 +382,12 @@ CHECKS = {
     "whole states": whole_states,
     "a copy is of the same processes": a_copy_is_of_the_same_processes,
     "centered": centered,
+    "reduced by hand": reduced_by_hand,
     "kernel regression": kernel_regression,
     "refused: Atoms in DDP": partial(refused, together, lambda: DistributedDataParallel(network("atoms"))),
     "refused: Atoms in FSDP": partial(refused, together, lambda: sharded(network("atoms"))(torch.ones(1, 6))),
     "refused: Atoms ignored by DDP": partial(refused, together, behind_a_wrapper_that_was_told_nothing),
+    "refused: FullyShardedDataParallel": partial(refused, "fully_shard(net)", hidden_by_an_older_wrapper),
     "refused: joined twice": partial(refused, "join it once", lambda: join(joined("atoms"))),
     "refused: a share saved": partial(refused, "state_dict(net)", lambda: joined("atoms").state_dict()),
     "refused: a share sampled": partial(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 
-NAMES = 36
+NAMES = 38
 """How many checks there are."""
 
 
@@ -20,7 +20,12 @@ def found(tmp_path_factory) -> list[dict[str, str]]:
     folder = tmp_path_factory.mktemp("processes")
     command = [sys.executable, "-W", "ignore", str(Path(__file__).parent / "joint_worker.py"), str(folder)]
     workers = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    try:
+        assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -75,6 +80,10 @@ def test_a_run_of_the_command_is_that_of_one_process_and_goes_on_in_one(found):
 
 def test_a_kernel_regression_on_shared_tiles_is_that_of_one_process(found):
     assert not wrong(found, "kernel regression")
+
+
+def test_gradients_may_be_reduced_by_hand(found):
+    assert not wrong(found, "reduced by hand")
 
 
 def test_what_would_be_wrong_is_refused_in_one_line(found):

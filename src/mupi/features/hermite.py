@@ -22,7 +22,7 @@ from mupi.features.recent import RecentAtoms
 from mupi.features.symmetric import hermite_tensor, power_size, rotate, symmetric_power
 from mupi.features.weight import Features, Weight
 from mupi.parameters import FactoredGradient, MatrixModule, matmul
-from mupi.torch_internals import sharded_parameter, version
+from mupi.torch_internals import in_process_group, sharded_parameter, version
 
 MOST_FEATURES = 2_000_000
 
@@ -248,6 +248,12 @@ class HermiteWeight(Weight, MatrixModule):
         old = self._projected()
         new = self.tracker.renew(polar(self.recent.expansion().b)[1], self.recent.seen, old)
         together, held = self.together(), self._held
+        if together is None and in_process_group() and torch.distributed.get_world_size() > 1:
+            warnings.warn(
+                "directions of `mupi.Hermite` are renewed from the inputs of this process alone: where others train "
+                "the same network, and gradients are reduced by hand, call mupi.distributed.join(net) first",
+                stacklevel=2,
+            )
         if together is not None:
             for tensor in (
                 self.tracker.moment,
@@ -299,8 +305,24 @@ class HermiteWeight(Weight, MatrixModule):
     def _before(self, g: Tensor) -> None:
         if self.training:
             self.together()  # also where gradients come later, as in a checkpointed pass
+            self._refuse_hidden_weight(g)
         if self._in_training(g):
             self._after_step()
+
+    def _refuse_hidden_weight(self, g: Tensor) -> None:
+        """Refuse a wrapper that hides the parameter, so that directions would never be renewed.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        plain = isinstance(self.weight, nn.Parameter) or self.tracker is None
+        if not plain and in_process_group() and torch.is_grad_enabled() and is_eager(g):
+            fail(
+                "FullyShardedDataParallel(net)",
+                "of networks without directions that are renewed",
+                "one with `mupi.Hermite(subspace=...)`",
+                "use torch.distributed.fsdp.fully_shard(net)",
+            )
 
     @outside_graphs
     def _after(self, g: Tensor, out: Tensor, spread: Callable[[Tensor], Tensor] | None = None) -> None:
