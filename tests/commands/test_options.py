@@ -96,7 +96,7 @@ def test_a_value_that_would_be_ignored_or_fail_later_is_one_line_that_names_it(c
 @pytest.mark.parametrize(
     "line, said",
     [
-        ("", "followed by one of train, predict, plot, export, abc, coordcheck, check, program, recipe; got nothing"),
+        ("", "one of tour, train, predict, plot, export, abc, coordcheck, check, program, recipe; got nothing"),
         ("transfer", "`mupi transfer` must be followed by one of pretrain, evaluate, both; got nothing"),
         ("transfer foo", "`mupi transfer` must be followed by one of pretrain, evaluate, both; got foo"),
         ("export", "`mupi export` must be given all that it needs; got no PATH The run's directory."),

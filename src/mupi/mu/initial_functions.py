@@ -21,7 +21,7 @@ class InitialFunctions:
 
     Args:
         kernel: K, of inputs; one of networks with outputs at P positions has rows for each of these.
-        positions: P.
+        positions: P, how many positions an input has outputs at.
         outputs: How many outputs there are.
         draws: How many functions.
         generator: Draws z; None for torch's own.

@@ -21,7 +21,7 @@ class KernelDescent:
     A ← A − η (χ + μ v) if it is Nesterov's. A column is an input, or one of its positions where f has outputs at these.
 
     Args:
-        kernel: Θ.
+        kernel: Θ, the tangent kernel of training inputs.
         shape: Of outputs of one input, (*positions, outputs).
         optimizer: Its rate η and momentum μ; multipliers are in Θ.
         start: f_0, of several functions; None for f_0 = 0.

@@ -117,7 +117,7 @@ class Plan:
         """How f is trained in the kernel regime, for inputs and outputs of such sizes; None elsewhere.
 
         Args:
-            x: Inputs.
+            x: Inputs of the first batch, whose shape counts.
             outputs: How many outputs there are, at each position.
             draws: How many functions f_0.
             generator: Draws these.

@@ -262,7 +262,7 @@ class MuLimit:
         """f(x) of shape (batch, *axes), the mean over replicates.
 
         Args:
-            x: Inputs.
+            x: Inputs at which f is asked for.
             each: Whether to give the replicates one by one, (replicates, batch, *axes).
 
         Raises:

@@ -121,7 +121,7 @@ class Report:
         """Write the page as `report.html`, and print which files were written.
 
         Args:
-            folder: Where to.
+            folder: Of the command, which is there.
 
         Returns:
             All files that were named here.

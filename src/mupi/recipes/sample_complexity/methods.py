@@ -56,7 +56,7 @@ def scored(method: str, data: Dataset, seed: int, steps: int) -> Score:
     its trees and xRFM its kernel on held-out ones; each then learns from all of them, but for xRFM.
 
     Args:
-        method: Its name.
+        method: Name of the method.
         data: With the test rows that it is scored on.
         seed: Of whatever it draws.
         steps: Of networks.

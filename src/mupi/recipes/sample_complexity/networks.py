@@ -45,8 +45,8 @@ def pi_network(features: Features = HERMITE, activation: Activation = CENTERED) 
     """The π-limit, or a π-net.
 
     Args:
-        features: Which.
-        activation: φ.
+        features: The feature map of its layers.
+        activation: φ, of every hidden layer.
     """
     return lambda d, k, generator: PiMLP(
         d, k, RANK, DEPTH, features=features, activation=activation, generator=generator
@@ -57,7 +57,7 @@ def mup_network(width: int) -> Make:
     """A finite network in μP, with biases, that is zero at the start, as π-limits are.
 
     Args:
-        width: n.
+        width: n, neurons in each hidden layer.
     """
     return lambda d, k, generator: MLP(d, k, width, DEPTH, bias_scale=0.5, readout_std=0.0, generator=generator)
 

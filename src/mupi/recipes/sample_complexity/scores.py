@@ -13,8 +13,8 @@ class Score(Record):
     """One method, fitted once.
 
     Attributes:
-        task: Its name.
-        method: Its name.
+        task: Name of the task.
+        method: Name of the method.
         rows: To learn from.
         seed: Of rows and of what the method draws.
         accuracy: On test rows, 0 to 1.

@@ -18,7 +18,7 @@ class NumberTable:
 
     Attributes:
         name: What it is called.
-        x: Its columns.
+        x: Columns of numbers, a row for each number to learn.
         y: The numbers.
     """
 

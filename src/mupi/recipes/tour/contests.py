@@ -37,7 +37,7 @@ class Outcome:
     """A method on a task.
 
     Attributes:
-        task: Its name.
+        task: Name of the task.
         method: As it is called in text.
         accuracy: On test rows, 0 to 1.
         seconds: Of fitting, and predicting.
