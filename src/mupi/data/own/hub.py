@@ -1,9 +1,13 @@
 """Data sets in the library `datasets` of Hugging Face: by a name on their hub, or saved to a folder."""
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
+from ssl import SSLError
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import numpy as np
 
@@ -15,6 +19,11 @@ from mupi.data.own.wanted import Wanted, listed
 from mupi.extras import require
 
 PREFIX = "hf:"
+
+OFFLINE = "HF_HUB_OFFLINE"
+"""The variable by which the hub's library looks into its cache only; it is read when that is imported."""
+PATIENCE = 3.0
+"""Seconds to wait for the hub's answer."""
 
 
 def read_hub(source: str, part: str, wanted: Wanted) -> Raw | None:
@@ -38,7 +47,22 @@ def read_hub(source: str, part: str, wanted: Wanted) -> Raw | None:
     return _raw(data, source, wanted) if part == "train" else None
 
 
+def answers() -> bool:
+    """Whether the hub can be reached: its library itself tries six times, for half a minute."""
+    try:
+        urlopen(Request(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), method="HEAD"), timeout=PATIENCE)
+    except HTTPError:
+        return True
+    except URLError as error:
+        return isinstance(error.reason, SSLError)  # it is there, and its library may know more certificates
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _load(name: str, argument: str) -> Any:
+    if not Path(name).is_dir() and OFFLINE not in os.environ and not answers():
+        os.environ[OFFLINE] = "1"
     require("datasets", f"--data {PREFIX}NAME")
     import datasets
 
