@@ -5,6 +5,7 @@ from dataclasses import replace
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.train import train
 from mupi.recipes.transfer.config import PretrainConfig
+from mupi.recipes.transfer.results_by_epoch import of_classes
 from mupi.training.epoch_metrics import EpochMetrics
 
 
@@ -19,11 +20,16 @@ def pretrain(config: PretrainConfig) -> list[EpochMetrics]:
         FloatingPointError: If training diverged.
         KeyboardInterrupt: After Ctrl-C, once the state is saved.
     """
-    metrics = train(pretraining(config.training))
+    metrics = [m for m in train(pretraining(config.training)) if isinstance(m, EpochMetrics)]
     print(f"{config.training.directory}: test accuracy {metrics[-1].test_accuracy:.2%} after epoch {metrics[-1].epoch}")
     return metrics
 
 
 def pretraining(config: TrainConfig) -> TrainConfig:
-    """The training run, whose epochs are kept."""
+    """The training run, whose epochs are kept.
+
+    Raises:
+        ValueError: If it is on a user's file.
+    """
+    of_classes(config)
     return replace(config, keep_epochs=True)

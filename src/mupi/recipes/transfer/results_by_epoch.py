@@ -25,6 +25,17 @@ from mupi.training.cached import cached
 FOLDER = "transfer"
 
 
+def of_classes(run: TrainConfig) -> DatasetName:
+    """The data set of a run.
+
+    Raises:
+        ValueError: If it is a file of the user's, which has no counterpart to transfer to.
+    """
+    if run.dataset == "own":
+        fail("mupi transfer", "given runs on one of its data sets", f"`{run.directory}`, on a file", "see --dataset")
+    return run.dataset
+
+
 class Evaluation:
     """Results of runs on one target.
 
@@ -36,11 +47,11 @@ class Evaluation:
         progress: Where to show what is done.
 
     Raises:
-        ValueError: If the runs are of several data sets and the target is not named.
+        ValueError: If the runs are of several data sets and the target is not named, or of a user's file.
     """
 
     def __init__(self, how: EvaluationConfig, runs: Sequence[TrainConfig], progress: Progress):
-        targets: list[DatasetName] = [how.target or TARGETS[run.dataset] for run in runs]
+        targets: list[DatasetName] = [how.target or TARGETS[of_classes(run)] for run in runs]
         self.target: DatasetName = targets[0]
         if len(set(targets)) > 1:
             fail("--target", "given for runs on several data sets", "none", f"for example --target {self.target}")
