@@ -197,6 +197,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no system that says what was held at most")
+@pytest.mark.slow
 def test_memory_is_bounded(tmp_path):
     # In kilobytes: all features of the 400,000 rows would be 64,000 in float64, beside 32,000 of the file's pages,
     # which count as long as there is room for them; and k(X, X) of the first 6,144 rows would be 151,000.

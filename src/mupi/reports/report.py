@@ -9,12 +9,10 @@ from typing import Any
 import jinja2
 import torch
 from matplotlib.figure import Figure
-from plotly.offline import get_plotlyjs
 from rich.console import Console
 from rich.table import Table
 
 from mupi.reports.cells import cells
-from mupi.reports.interactive import interactive
 from mupi.training.atomic import write_figure, write_json, write_text
 from mupi.version import __version__
 
@@ -97,6 +95,8 @@ class Report:
         for file in (path, path.with_suffix(".svg")):
             write_figure(file, figure)
         self.written.append(path)
+        from mupi.reports.interactive import interactive  # here, as plotly's import takes long
+
         try:
             drawn = interactive(figure).to_html(full_html=False, include_plotlyjs=False, config=dict(displaylogo=False))
         except TypeError:
@@ -113,6 +113,8 @@ class Report:
     def html(self) -> str:
         """The page, with all that it needs inside: it asks for nothing from elsewhere."""
         made_by = f"mupi {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+        from plotly.offline import get_plotlyjs
+
         return PAGES.get_template("page.html").render(
             title=self.title, sections=self.sections, settings=self.settings, made_by=made_by, plotly=get_plotlyjs()
         )

@@ -34,6 +34,7 @@ def test_feature_counts_are_those_of_the_monomials():
     assert [feature_count(run) for run in found.values()] == [1221, 5451, 20501, 5451 + 8855]
 
 
+@pytest.mark.slow
 def test_truncation_is_trained_and_drawn_and_found_again(on_digits, tmp_path, capsys):
     config = Cifar10Config(parts=(Truncation(short_epochs=1),), out=tmp_path, **TINY)
     cifar10(config)
@@ -45,6 +46,7 @@ def test_truncation_is_trained_and_drawn_and_found_again(on_digits, tmp_path, ca
     assert capsys.readouterr().out == first
 
 
+@pytest.mark.slow
 def test_the_exact_limit_is_set_beside_its_truncations(on_digits, tmp_path):
     part = Exact(subspace=3, exact_images=60, exact_epochs=1)
     cifar10(Cifar10Config(parts=(part,), out=tmp_path, **TINY))
@@ -53,6 +55,7 @@ def test_the_exact_limit_is_set_beside_its_truncations(on_digits, tmp_path):
     assert 0.9 < alignments["degree 2 in full"] <= 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_the_learned_kernel_is_scored_once_for_each_epoch(on_digits, tmp_path, monkeypatch):
     part = Kernel(subspace=3, epochs=2, kernel_epochs=(1, 2, 9), kernel_images=30)
     config = Cifar10Config(parts=(part,), out=tmp_path, **TINY)
