@@ -101,8 +101,8 @@ class Report:
             drawn = interactive(figure).to_html(full_html=False, include_plotlyjs=False, config=dict(displaylogo=False))
         except TypeError:
             # What plotly's figure would lack, the page shows as it was drawn.
-            drawn = path.with_suffix(".svg").read_text(encoding="utf-8").partition("<svg")[1:]
-            drawn = "".join(drawn)
+            text = path.with_suffix(".svg").read_text(encoding="utf-8")
+            drawn = text[text.index("<svg") :]
         self.sections.append(Section("figure", "", drawn, note))
 
     def json(self, path: Path, value: object, *, indent: int | None = 1) -> None:

@@ -1,6 +1,6 @@
 """`mupi recipe forecast`: what narrow networks say of a wide one's loss curve, held against the wide one."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -170,8 +170,7 @@ def forecast_recipe(config: ForecastConfig) -> dict[str, Held]:
             found[name] = held_against_wide(config, name, console)
         report = Report("Loss curves of wide networks, forecast from narrow ones", plain_fields(config), console)
         report.table(table(config, found))
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-        saved = {"config": settings, "tasks": {name: h.to_json() for name, h in found.items()}}
+        saved = {"config": plain_fields(config), "tasks": {name: h.to_json() for name, h in found.items()}}
         report.json(config.out / "forecast.json", saved, indent=None)
         panels = {name: h.law.panel(config.steps, h.runs) for name, h in found.items()}
         report.figure(config.out / "forecast.png", plot_forecasts(panels, columns=3))

@@ -1,6 +1,6 @@
 """`mupi recipe rate-transfer`: a rate that is tuned at width n and moved to 16 n, in μP and beside it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -125,8 +125,7 @@ def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
                     found[name] = swept(config, task, network, optimizer, way, console)
         report = Report("Learning rates across widths", plain_fields(config), console)
         report.table(table(config, found))
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-        saved = {"config": settings, "sweeps": {k: s.to_json() for k, s in found.items()}}
+        saved = {"config": plain_fields(config), "sweeps": {k: s.to_json() for k, s in found.items()}}
         report.json(config.out / "rate_transfer.json", saved, indent=None)
         figure = plot_rate_sweeps({name: sweep.panel for name, sweep in found.items()})
         report.figure(config.out / "rate_transfer.png", figure)

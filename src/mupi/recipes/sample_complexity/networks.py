@@ -14,7 +14,7 @@ from mupi.data import Dataset
 from mupi.features import Features, Hermite
 from mupi.nets import CENTERED, MLP, Network, PiMLP, evaluating
 from mupi.optim import SGD
-from mupi.recipes.comparison.choice import Choice, choose
+from mupi.recipes.comparison.choice import Choice, Fitted, choose
 
 DEPTH = 2
 """Hidden layers of all networks."""
@@ -140,17 +140,14 @@ def train(net: Network, data: Dataset, rate: float, how: Training, generator: to
     return Trained(net)
 
 
-def held_out(data: Dataset, seed: int) -> Dataset:
-    """The training rows, a fifth of them in place of the test rows.
-
-    Args:
-        data: All.
-        seed: Of which are held out.
-    """
-    return data.split_validation(len(data.train_x) // HELD_OUT, torch.Generator().manual_seed(seed))
-
-
 def fit_network(make: Make, data: Dataset, how: Training, seed: int) -> Choice[Trained]:
+    """`fit_by_network`, of which the network itself predicts."""
+    return fit_by_network(make, data, how, seed, lambda trained, _: trained)
+
+
+def fit_by_network(
+    make: Make, data: Dataset, how: Training, seed: int, use: Callable[[Trained, Dataset], Fitted]
+) -> Choice[Fitted]:
     """Train with each rate on four fifths of the training rows, and with the one that predicts the others best on all.
 
     Args:
@@ -158,13 +155,15 @@ def fit_network(make: Make, data: Dataset, how: Training, seed: int) -> Choice[T
         data: Test rows take no part.
         how: With the rates.
         seed: Of initial values, order of rows, and which are held out.
+        use: From the trained network and its rows to what predicts.
 
     Raises:
         FloatingPointError: If training diverges at every rate.
     """
 
-    def fit(rate: float, part: Dataset) -> Trained:
+    def fit(rate: float, part: Dataset) -> Fitted:
         net, generator = fresh(make, part, seed)
-        return train(net, part, rate, how, generator)
+        return use(train(net, part, rate, how, generator), part)
 
-    return choose(how.rates, fit, data, held_out(data, seed))
+    split = torch.Generator().manual_seed(seed)
+    return choose(how.rates, fit, data, data.split_validation(len(data.train_x) // HELD_OUT, split))

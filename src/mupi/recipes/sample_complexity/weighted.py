@@ -9,8 +9,8 @@ from torch import Tensor
 from mupi.data import Dataset
 from mupi.kernels import KernelRegression
 from mupi.nets import CENTERED, NNGP, Network
-from mupi.recipes.comparison.choice import Choice, choose
-from mupi.recipes.sample_complexity.networks import DEPTH, Training, fresh, held_out, pi_network, train
+from mupi.recipes.comparison.choice import Choice
+from mupi.recipes.sample_complexity.networks import DEPTH, Training, fit_by_network, pi_network
 
 RIDGE = 1e-2
 """In units of the kernel's mean diagonal; from 1e-3 to 1e-1 it hardly matters."""
@@ -60,19 +60,5 @@ def weighted_by(net: Network, data: Dataset) -> Weighted:
 
 
 def fit_weighted(data: Dataset, how: Training, seed: int) -> Choice[Weighted]:
-    """Train the π-limit with each rate on four fifths of the rows; keep the one whose columns predict the others best.
-
-    Args:
-        data: Test rows take no part.
-        how: With the rates.
-        seed: Of initial values, order of rows, and which are held out.
-
-    Raises:
-        FloatingPointError: If training diverges at every rate.
-    """
-
-    def fit(rate: float, part: Dataset) -> Weighted:
-        net, generator = fresh(pi_network(), part, seed)
-        return weighted_by(train(net, part, rate, how, generator).net, part)
-
-    return choose(how.rates, fit, data, held_out(data, seed))
+    """`fit_by_network`, of which a kernel on the π-limit's columns predicts."""
+    return fit_by_network(pi_network(), data, how, seed, lambda trained, part: weighted_by(trained.net, part))
