@@ -41,7 +41,10 @@ class Metric:
 
 
 def metrics(ensemble: PiEnsemble, table: Table, part: Int[np.ndarray, " n"]) -> tuple[dict[str, Metric], np.ndarray]:
-    """None, and the one that π-limits have learned (`gradient_outer_product`); and this last itself.
+    """None, and the one that π-limits have learned, in full and its diagonal; and this last itself.
+
+    The diagonal, weights of columns, has d numbers to learn where the whole (`gradient_outer_product`) has d²: it is
+    the better one where some columns matter and the rest is noise.
 
     Args:
         ensemble: π-limits, one for each part.
@@ -52,9 +55,11 @@ def metrics(ensemble: PiEnsemble, table: Table, part: Int[np.ndarray, " n"]) -> 
         gradient_outer_product(net, table.x[part != i], table.weight[part != i]) for i, net in enumerate(ensemble.nets)
     ]
     mean, one = np.mean(seen, 0), np.eye(table.x.shape[1])
+    columns, all_columns = [np.diag(metric.diagonal()) for metric in seen], np.diag(mean.diagonal())
     return {
         "NNGP": Metric([one] * len(seen), one),
         "NNGP in the learned metric": Metric([metric_root(metric) for metric in seen], metric_root(mean)),
+        "NNGP on weighted columns": Metric([metric_root(metric) for metric in columns], metric_root(all_columns)),
     }, mean
 
 

@@ -137,10 +137,10 @@ class PiClassifier(PiEstimator, TableClassifier):
 
     π-limits (Yang, Santacroce & Hu 2022) at constant memory, `networks` of them side by side, each on all rows but its
     part; training ends where what was left out is predicted best. With them are mixed kernels at infinite width of the
-    same columns and of the metric that the π-limits have learned (`metric_`), as of a recursive feature machine
-    (Radhakrishnan et al. 2024), the metric of a left-out row being of the network that has not seen it. Shares of the
-    mixture are those under which left-out rows are most probable, so that a table whose features pay for themselves
-    is left to the networks, and one of few rows to the kernels. Columns are standardized.
+    same columns, and in the metric that the π-limits have learned (`metric_`), whole or its diagonal, as of a recursive
+    feature machine (Radhakrishnan et al. 2024); the metric of a left-out row is of the network that has not seen it.
+    Shares of the mixture are those under which left-out rows are most probable, so that a table whose features pay for
+    themselves is left to the networks, and one of few rows to the kernels. Columns are standardized.
 
     >>> import numpy as np
     >>> from mupi.estimators import PiClassifier
