@@ -31,12 +31,11 @@ from torch.nn.functional import cross_entropy
 import mupi
 from mupi.data import Dataset, load
 from mupi.kernels import centered_alignment
-from mupi.nets import MuCNN, PiNetwork
+from mupi.nets import MuCNN, PiNetwork, evaluating
 from mupi.training.atomic import replacing, write_json
 from mupi.training.augmentation import Augmentation, Seen, Views, unchanged
 from mupi.training.examples import Examples
 from mupi.training.loop import train_epochs
-from mupi.training.modes import evaluation_mode
 from mupi.training.procedure import Procedure
 from mupi.training.state import TrainingState
 
@@ -203,7 +202,7 @@ class Training(TrainingState):
     @torch.no_grad()
     def accuracy(self) -> float:
         """Share of the test images classified right."""
-        with evaluation_mode(self.net):
+        with evaluating(self.net):
             parts = zip(self.data.test_x.split(500), self.data.test_y.split(500), strict=True)
             right = torch.stack([(self.net(x).argmax(1) == y).sum() for x, y in parts]).sum()
         return int(right) / len(self.data.test_x)
