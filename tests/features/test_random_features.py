@@ -8,6 +8,7 @@ from assertions import assert_close
 from cases import randn, seeded
 from mupi import Atoms, Erf, PiMLP, RandomFeatures, ReLU
 from mupi.features import whitened_gaussian
+from mupi.nets import CENTERED
 from oracles.finite_net import FiniteNet
 
 RATES = dict(lr=0.3, hidden=1.0, first=0.4, last=2.0, bias=0.5)
@@ -105,3 +106,33 @@ def test_omega_is_not_trained_but_saved():
     net = PiMLP(3, 2, 4, 1, features=RandomFeatures(8), generator=seeded())
     assert "layers.0.weight.omega" in net.state_dict()
     assert all("omega" not in name for name, _ in net.named_parameters())
+
+
+def test_a_finite_net_is_the_limit_whose_weights_move_by_a_fixed_matrix_times_their_gradient():
+    """That matrix is HᵀH/n, of mean 1: see `HermiteWeight.neurons`."""
+    nets = [
+        PiMLP(5, 2, 3, 2, features=features, activation=CENTERED, generator=seeded(), dtype=torch.float64)
+        for features in (RandomFeatures(7), mupi.Hermite(2))
+    ]
+    finite, limit = nets
+    metrics = {}
+    limit.input.load_state_dict(finite.input.state_dict())
+    for theirs, ours in zip(finite.pi_layers, limit.pi_layers, strict=True):
+        neurons = ours.weight.neurons(theirs.weight.omega) / 7**0.5
+        g = randn(4, 3, seed=3)
+        assert_close(ours.weight._features(g) @ neurons.T, theirs.weight.coordinates(g), rtol=1e-12)
+        ours.weight.weight.data = neurons.T @ theirs.weight.weight.data
+        metrics[ours.weight.weight] = neurons.T @ neurons
+    optimizers = [mupi.SGD(net.parameter_groups(lr=0.3), momentum=0.8) for net in nets]
+    x, y, new = randn(9, 5, seed=10), randn(9, 2, seed=20), randn(6, 5, seed=30)
+    start = limit(new)
+    for _ in range(12):
+        for net, optimizer in zip(nets, optimizers, strict=True):
+            optimizer.zero_grad()
+            ((net(x) - y) ** 2).mean().backward()
+            if net is limit:
+                for weight, metric in metrics.items():
+                    weight.grad = metric @ weight.grad
+            optimizer.step()
+    assert_close(limit(new), finite(new), rtol=1e-9)
+    assert (limit(new) - start).norm() > 0.3 * start.norm()

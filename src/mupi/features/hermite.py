@@ -190,9 +190,17 @@ class HermiteWeight(Weight, MatrixModule):
 
     def at_neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n rank_out"]:
         """w(z) = Σ_k ⟨C_k, H_k(P_kᵀ z)⟩ with the Hermite tensors 1, z, (zzᵀ − I)/√2, …"""
+        return self.neurons(z) @ self.weight / len(z) ** 0.5
+
+    def neurons(self, z: Float[Tensor, "n rank_in"]) -> Float[Tensor, "n features"]:
+        """H, whose row is what a neuron of outgoing z sees of the features: φ_K(⟨z, g⟩) = ⟨H, ψ(g)⟩, φ cut off at K.
+
+        So a finite π-net's layer (`mupi.RandomFeatures`, with its n rows z) is this one whose weight moves by HᵀH/n
+        times its gradient; E HᵀH/n = I, and it has n eigenvalues that are not 0 at most, so that their mean is the
+        number of features over n.
+        """
         parts = [hermite_tensor(self._project(z, k), k) for k in self.sizes]
-        basis = torch.cat(parts, 1) if parts else z[:, :0]
-        return basis @ self.weight / len(z) ** 0.5
+        return torch.cat(parts, 1) if parts else z[:, :0]
 
     def sample_atoms(self) -> Expansion:
         """The last atoms of the training, the initial ones first of all: see `RecentAtoms`.

@@ -1,0 +1,265 @@
+"""Why a convolutional π-limit may learn less than its finite π-net at equal rates: one network, three metrics.
+
+    python benchmarks/limit_beside_finite.py --data-dir DIR
+
+For a polynomial φ of degree 2 the finite π-net of width n is the limit whose weights move by HᵀH/n times their gradient
+(`HermiteWeight.neurons`; a test holds it), so that all widths cost what the limit does. Three metrics of each layer:
+
+limit   the gradient itself, n = ∞;
+fixed   HᵀH/n with the n neurons drawn once: the finite network;
+fresh   HᵀH/n drawn anew at each step: the finite network's noise, with the limit's mean.
+
+Each run is kept in runs/limit-beside-finite/ as it ends; called again, those that are missing are made, then figure and
+table. Held-out training images are looked at, no test images.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+import tyro
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from cifar10_cnn import Config, Training, images
+from mupi.data import Dataset
+from mupi.features import HermiteWeight, whitened_gaussian
+from mupi.figures.style import MARKERS, shade
+from mupi.kernels import centered_alignment
+from mupi.nets import PiNetwork, evaluating
+from mupi.training.atomic import write_json
+
+NETWORK = Config(
+    rank=16, pools=(2, 2), input_stride=2, train_size=20_000, validation=2_000, epochs=6, batch=64,
+    lr=4.0, lr_first=0.5, lr_last=2.0,
+)  # fmt: skip
+LOOKS = 8  # in each epoch, at how far a step moves what is measured
+PROBE = 256  # held-out images that it is measured on
+
+Metric = Callable[[HermiteWeight, torch.Generator], Tensor]
+Run = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run.
+
+    Attributes:
+        widths: Of finite networks.
+        rates: Multipliers of all learning rates.
+        fresh: Widths whose neurons are drawn anew at each step.
+        seeds: Of each.
+        epochs: Passes.
+        device: cpu or cuda.
+        data_dir: Where CIFAR-10 is; None for the usual places.
+        out: Where runs are kept.
+        figure: What is drawn.
+    """
+
+    widths: tuple[int, ...] = (32, 128, 512)
+    rates: tuple[float, ...] = (0.25, 1.0, 4.0, 16.0)
+    fresh: tuple[int, ...] = (32,)
+    seeds: int = 2
+    epochs: int = NETWORK.epochs
+    device: str = "cpu"
+    data_dir: Path | None = None
+    out: Path = Path("runs/limit-beside-finite")
+    figure: Path = Path("docs/figures/limit_beside_finite.png")
+
+    def runs(self) -> Iterator[tuple[str, int | None, float, int]]:
+        """Metric, width, rate and seed of each, those first that say most."""
+        kinds = [("limit", None), *(("fixed", n) for n in self.widths), *(("fresh", n) for n in self.fresh)]
+        rates = sorted(self.rates, key=lambda rate: abs(rate - 1))
+        for seed, rate, (kind, width) in product(range(self.seeds), rates, kinds):
+            yield kind, width, rate, seed
+
+
+class Metrics:
+    """What each weight's gradient is multiplied by before a step, if not by one."""
+
+    def __init__(self, net: PiNetwork, kind: str, width: int | None, seed: int):
+        self.weights = [layer.weight for layer in net.pi_layers if isinstance(layer.weight, HermiteWeight)]
+        self.kind, self.width = kind, width
+        self.generator = torch.Generator().manual_seed(10_000 + seed)
+        self.fixed = [self._draw(weight) for weight in self.weights] if kind == "fixed" else None
+        self.gains: list[list[float]] = [[] for _ in self.weights]
+        if self.fixed is not None:
+            for weight, metric in zip(self.weights, self.fixed, strict=True):
+                weight.weight.data = metric @ weight.weight.data
+
+    def _draw(self, weight: HermiteWeight) -> Tensor:
+        assert self.width is not None
+        neurons = weight.neurons(whitened_gaussian(self.width, weight.rank_in, self.generator).to(weight.weight))
+        return neurons.T @ neurons / self.width
+
+    @torch.no_grad()
+    def apply(self, *_: Any) -> None:
+        """To the gradients, as an optimizer's hook; keeps ⟨G, MG⟩/|G|² of each weight, 1 in the limit."""
+        if self.kind == "limit":
+            return
+        metrics = self.fixed or [self._draw(weight) for weight in self.weights]
+        for weight, metric, gains in zip(self.weights, metrics, self.gains, strict=True):
+            gradient = weight.weight.grad
+            assert gradient is not None
+            moved = metric @ gradient
+            gains.append(float((gradient * moved).sum() / gradient.square().sum().clamp_min(1e-30)))
+            weight.weight.grad = moved
+
+
+@torch.no_grad()
+def seen(net: PiNetwork, x: Tensor) -> list[Tensor]:
+    """Directions of each junction, and outputs."""
+    with evaluating(net):
+        return [torch.nn.functional.normalize(g, dim=-1) for g in net.hidden(x)] + [net(x)]
+
+
+def moved(before: Sequence[Tensor], after: Sequence[Tensor]) -> list[float]:
+    """How far each has moved, root mean square over everything but the last axis."""
+    return [float((b - a).square().sum(-1).mean().sqrt()) for a, b in zip(before, after, strict=True)]
+
+
+@torch.no_grad()
+def look(net: PiNetwork, data: Dataset) -> dict[str, float]:
+    """Loss and accuracy on held-out images; alignment and effective rank of the last feature kernel on some of them."""
+    with evaluating(net):
+        f = torch.cat([net(x) for x in data.test_x.split(500)])
+        K = net.feature_kernel(data.test_x[:PROBE], data.test_x[:PROBE])
+    y = data.test_y
+    same = (y[:PROBE, None] == y[:PROBE]).to(K.dtype)
+    center = torch.eye(PROBE, device=K.device) - 1 / PROBE
+    λ = torch.linalg.eigvalsh((center @ K @ center).double().cpu()).clamp_min(0)
+    return dict(
+        loss=float(cross_entropy(f, y)),
+        accuracy=float((f.argmax(1) == y).float().mean()),
+        alignment=float(centered_alignment(K, same)),
+        effective_rank=float(λ.sum() ** 2 / λ.square().sum()),
+    )
+
+
+def train(config: Config, data: Dataset, kind: str, width: int | None) -> list[dict[str, Any]]:
+    """Everything that is measured, by epoch."""
+    training = Training(config, data)
+    net = training.net
+    assert isinstance(net, PiNetwork)
+    metrics = Metrics(net, kind, width, config.seed)
+    training.optimizer.register_step_pre_hook(metrics.apply)
+    epochs = []
+    for epoch in range(config.epochs):
+        training.epoch = epoch
+        batches, _ = training.draw_epoch(len(data.train_x), config.batch, data.train_x.device)
+        every = len(data.train_x) // config.batch // LOOKS
+        right = total = count = 0.0
+        steps: list[list[float]] = []
+        start = time.perf_counter()
+        net.train()
+        for i, batch in enumerate(batches):
+            looks = i % every == every // 2
+            before = seen(net, data.test_x[:PROBE]) if looks else []
+            x, y = training.examples.x[batch], data.train_y[batch]
+            training.optimizer.zero_grad()
+            f = net(x)
+            loss = cross_entropy(f, y)
+            loss.backward()
+            training.optimizer.step()
+            if looks:
+                steps.append(moved(before, seen(net, data.test_x[:PROBE])))
+            right, total, count = (
+                right + float((f.argmax(1) == y).sum()),
+                total + float(loss.detach()) * len(y),
+                count + len(y),
+            )
+        epochs.append(
+            dict(
+                train_loss=total / count,
+                train_accuracy=right / count,
+                step=torch.tensor(steps).mean(0).tolist(),
+                gain=[fmean(gains) if gains else 1.0 for gains in metrics.gains],
+                seconds=time.perf_counter() - start,
+                **look(net, data),
+            )
+        )
+        metrics.gains = [[] for _ in metrics.gains]
+        if epochs[-1]["loss"] != epochs[-1]["loss"]:
+            break  # diverged
+    return epochs
+
+
+def name_of(kind: str, width: int | None) -> str:
+    """How a line is called."""
+    return {"limit": "limit", "fixed": f"n = {width}", "fresh": f"n = {width}, fresh at each step"}[kind]
+
+
+def table(runs: Sequence[Run]) -> dict[str, dict[float, list[Run]]]:
+    """Runs by name and rate."""
+    found: dict[str, dict[float, list[Run]]] = {}
+    for run in runs:
+        found.setdefault(name_of(run["kind"], run["width"]), {}).setdefault(run["rate"], []).append(run)
+    return {name: dict(sorted(by_rate.items())) for name, by_rate in found.items()}
+
+
+def last(runs: Sequence[Run], key: str) -> list[float]:
+    """A number of the last epoch."""
+    return [run["epochs"][-1][key] for run in runs]
+
+
+def draw(found: dict[str, dict[float, list[Run]]], layers: int) -> Figure:
+    """Loss by rate; how far a step moves outputs, and what share of it the gradient explains, by epoch at rate 1."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for i, (name, by_rate) in enumerate(found.items()):
+        color = "black" if name == "limit" else shade(i - 1, len(found) - 1)
+        style = dict(color=color, marker=MARKERS[i], markersize=5, label=name)
+        means = [fmean(last(runs, "loss")) for runs in by_rate.values()]
+        errors = [stdev(last(runs, "loss")) if len(runs) > 1 else 0.0 for runs in by_rate.values()]
+        left.errorbar(list(by_rate), means, errors, capsize=2, **style)
+        runs = by_rate.get(1.0, [])
+        if not runs:
+            continue
+        epochs = range(1, len(runs[0]["epochs"]) + 1)
+        middle.plot(epochs, [fmean(run["epochs"][e - 1]["step"][-1] for run in runs) for e in epochs], **style)
+        gain = [fmean(fmean(run["epochs"][e - 1]["gain"][:layers]) for run in runs) for e in epochs]
+        right.plot(epochs, gain, **style)
+    left.set(xscale="log", xlabel="rate, in units of the preset's", ylabel="held-out loss")
+    middle.set(xlabel="epoch", ylabel="|change of f| in one step", title="at equal rates")
+    right.set(yscale="log", xlabel="epoch", ylabel="⟨G, MG⟩ / |G|²", title="at equal rates, mean over layers")
+    left.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def main(plan: Plan) -> None:
+    """Make what is missing, draw and print."""
+    torch.set_num_threads(1)
+    data = images(replace(NETWORK, device=plan.device, data_dir=plan.data_dir))
+    plan.out.mkdir(parents=True, exist_ok=True)
+    runs: list[Run] = []
+    for kind, width, rate, seed in plan.runs():
+        file = plan.out / f"{kind}-{width or 'inf'}-rate{rate:g}-seed{seed}-epochs{plan.epochs}.json"
+        if not file.exists():
+            config = replace(NETWORK, lr=NETWORK.lr * rate, seed=seed, epochs=plan.epochs, device=plan.device)
+            epochs = train(config, data, kind, width)
+            write_json(file, dict(kind=kind, width=width, rate=rate, seed=seed, epochs=epochs))
+            shown = {key: round(epochs[-1][key], 4) for key in ("train_loss", "loss", "accuracy", "seconds")}
+            print(name_of(kind, width), f"rate {rate:g}, seed {seed}:", shown, flush=True)
+        runs.append(json.loads(file.read_text()))
+    found = table(runs)
+    keys = ("train_loss", "loss", "accuracy", "alignment", "effective_rank")
+    print("| | rate |", " | ".join(keys), "|")
+    for name, by_rate in found.items():
+        for rate, several in by_rate.items():
+            cells = [f"{fmean(last(several, key)):.3f}" for key in keys]
+            spread = f" ± {stdev(last(several, 'loss')):.3f}" if len(several) > 1 else ""
+            print(f"| {name} | {rate:g} | {' | '.join(cells)} | loss{spread}")
+    layers = len(runs[0]["epochs"][0]["gain"])
+    plan.figure.parent.mkdir(parents=True, exist_ok=True)
+    draw(found, layers).savefig(plan.figure, dpi=150)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Plan, description=__doc__))
