@@ -53,6 +53,12 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the drawing of figures out of all pages, for tests of what else a command does."""
+    monkeypatch.setattr("mupi.reports.Report.figure", lambda *_: None)
+
+
+@pytest.fixture
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """``press_ctrl_c(after=n)``: the process gets a SIGINT in its n-th step from then on, once."""
 

@@ -92,8 +92,9 @@ class Report:
             figure: Of what `interactive` knows.
             note: What is seen, in a sentence or two.
         """
-        for file in (path, path.with_suffix(".svg")):
-            write_figure(file, figure)
+        write_figure(path, figure)
+        figure.set_layout_engine("none")  # what the first drawing has laid out is not laid out again, which takes longest
+        write_figure(path.with_suffix(".svg"), figure)
         self.written.append(path)
         from mupi.reports.interactive import interactive  # here, as plotly's import takes long
 

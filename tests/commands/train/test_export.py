@@ -5,6 +5,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from mupi.cli import main
+from mupi.commands.own_process import in_own_process
 from mupi.commands.train.export import ExportConfig, export
 from mupi.commands.train.networks import ACTIVATIONS
 from mupi.commands.train.restore import restore, restore_epoch
@@ -27,13 +29,12 @@ for wrong in (-torch.load(x), torch.load(x) * 1000):
 assert not any(name.split(".")[0] == "mupi" for name in sys.modules)
 torch.save((y, json.loads(about["about.json"])), out)
 """
-EXPORT = "import sys; from mupi.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def exported(arguments, tmp_path, x):
     """The outputs of an exported file where nothing but torch is imported."""
     # In a process without the shape checks of the tests, which are no part of the program.
-    subprocess.run([sys.executable, "-c", EXPORT, "export", *arguments], check=True)
+    assert in_own_process(main, ["export", *arguments]) == 0
     torch.save(x, tmp_path / "x.pt")
     files = [tmp_path / "net.pt2", tmp_path / "x.pt", tmp_path / "y.pt"]
     subprocess.run([sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN, *map(str, files)], check=True)

@@ -77,13 +77,13 @@ def test_replayed_steps_are_taken_on_the_batches_given_and_with_the_rates_of_the
 
 
 def test_directions_are_renewed_after_the_same_number_of_inputs_and_from_fresh_ones():
-    features = mupi.Hermite(2, subspace=2, renew_every=64 * BATCH, window=EAGER_STEPS * BATCH)
+    features = mupi.Hermite(2, subspace=2, renew_every=48 * BATCH, window=EAGER_STEPS * BATCH)
     replayed, plain = Training(features), Training(features)
     take = ReplayedStep(replayed.step, replayed.net, replayed.optimizer, replayed.unseen)
-    for batch in plain.batches(230):
+    for batch in plain.batches(150):
         take(batch)
         plain.step(batch)
-    assert 60 < replayed.looked.count(False) < 120
+    assert 28 < replayed.looked.count(False) < 60
     for a, b in zip(replayed.weights(), plain.weights(), strict=True):
         assert a.inputs_seen == b.inputs_seen
         assert a.tracker is not None and b.tracker is not None

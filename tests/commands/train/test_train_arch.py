@@ -32,6 +32,7 @@ def test_photographs_are_moved_and_digits_are_not():
     assert (architecture_protocol(DIGITS, "cnn").flip, architecture_protocol(DIGITS, "cnn").shift) == (False, 0)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_resumes_to_the_same_numbers(tmp_path):
     config = architecture_protocol(DIGITS, "transformer").changed(
         rank=8, depth=1, train_size=64, epochs=2, runs_dir=tmp_path

@@ -65,6 +65,7 @@ def test_the_whole_family_is_compared_kernels_once_and_nets_once_a_seed(config, 
     assert {p.name for p in config.directory.glob("*.png")} == {"accuracy.png", "curves.png"}
 
 
+@pytest.mark.usefixtures("no_drawings")
 def test_what_is_finished_is_not_computed_again(config, monkeypatch):
     first = compare(replace(config, models=small_models("nngp", "sp-net")))
 
@@ -75,6 +76,7 @@ def test_what_is_finished_is_not_computed_again(config, monkeypatch):
     assert compare(replace(config, models=small_models("nngp", "sp-net"))) == first
 
 
+@pytest.mark.usefixtures("no_drawings")
 def test_a_network_whose_last_checkpoint_is_missing_goes_on_though_its_metrics_are_complete(config, monkeypatch):
     """They are written one after the other, and the process may die in between."""
     config = replace(config, models=small_models("mu-net", seeds=1))
@@ -95,6 +97,7 @@ def test_a_network_whose_last_checkpoint_is_missing_goes_on_though_its_metrics_a
     assert run.read(run.checkpoint_path)["epoch"] == 2
 
 
+@pytest.mark.usefixtures("no_drawings")
 def test_an_interrupted_comparison_goes_on_where_it_stopped(config, press_ctrl_c: Callable[[int], None]):
     config = replace(config, models=small_models("mu-net"))
     expected = compare(replace(config, name="whole"))
@@ -106,6 +109,7 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(config, press_ctrl_c
     assert [m.train_loss for m in found.results[1].epochs] == [m.train_loss for m in expected[0].results[1].epochs]
 
 
+@pytest.mark.usefixtures("no_drawings")
 @pytest.mark.parametrize("models", [("sp-net",), ("ntk",)])
 def test_results_of_another_configuration_are_refused_unless_overwritten(config, models):
     config = replace(config, models=small_models(*models), name="same")

@@ -29,6 +29,7 @@ def test_the_mu_limit_is_trained_beside_finite_nets():
     assert all(line["seconds"] > 0 and line["peak_mb"] >= 0 for line in progress())
 
 
+@pytest.mark.usefixtures("no_drawings")
 def test_after_ctrl_c_the_same_command_trains_the_networks_that_are_missing(capsys, monkeypatch):
     train = beside_networks.finite_curves
 
@@ -47,6 +48,7 @@ def test_after_ctrl_c_the_same_command_trains_the_networks_that_are_missing(caps
     assert [line["network"] for line in progress()] == NETWORKS
 
 
+@pytest.mark.usefixtures("no_drawings")
 def test_a_directory_of_other_settings_is_refused(capsys):
     assert main(["mu-limit", *TINY]) == 0
     assert main(["mu-limit", *TINY, "--lr", "0.5"]) == 2
