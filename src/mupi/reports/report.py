@@ -93,7 +93,7 @@ class Report:
             note: What is seen, in a sentence or two.
         """
         write_figure(path, figure)
-        figure.set_layout_engine("none")  # what the first drawing has laid out is not laid out again, which takes longest
+        figure.set_layout_engine("none")  # laying out takes longest, and is done
         write_figure(path.with_suffix(".svg"), figure)
         self.written.append(path)
         from mupi.reports.interactive import interactive  # here, as plotly's import takes long
