@@ -41,6 +41,8 @@ def takes_numpy(target: Target) -> Target:
             args, kwargs = _converted_call(target, args, kwargs)
         return target(*args, **kwargs)
 
+    # A compiler keeps what it has compiled by code object, of which all these wrappers would share one.
+    converted.__code__ = converted.__code__.replace(co_name=target.__name__)
     return cast(Target, converted)
 
 

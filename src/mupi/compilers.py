@@ -32,4 +32,5 @@ def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
             disabled = torch.compiler.disable(function, recursive=True)
         return disabled(*args, **kwargs)
 
+    call.__code__ = call.__code__.replace(co_name=function.__name__)  # see `mupi.arrays.takes_numpy`
     return call

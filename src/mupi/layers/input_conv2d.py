@@ -85,6 +85,7 @@ class InputConv2d(Conventional):
         if torch.compiler.is_compiling() or not is_transformed(x):  # vmap has no such layout
             x = x.contiguous(memory_format=torch.channels_last)
         g = nn.functional.conv2d(x, self.weight, stride=self.grid.stride, padding=self.grid.zeros).permute(0, 2, 3, 1)
+        g = g.to(self.weight.dtype)  # norms and features are too delicate for autocast's
         if self.bias is not None:
             g = g + self.bias_scale * self.bias
         return self.scale * g

@@ -20,16 +20,22 @@ LARGE = 24
 """Pixels of a side from which the first layer takes every second position, and patches have 4 × 4 pixels."""
 
 
-def small_cnn(image_shape: ImageShape, d_out: int, depth: int = 3, **options: Any) -> PiCNN:
-    """A `PiCNN` with L = ``depth`` that halves the grid before each convolution while it can; see `PiCNN`."""
+def small_cnn(
+    image_shape: ImageShape, d_out: int, depth: int = 3, pools: Sequence[int] | None = None, **options: Any
+) -> PiCNN:
+    """A `PiCNN` with L = ``depth``; ``pools`` None halves the grid before each convolution while it can; see `PiCNN`."""
     options = dict(subtract_mean=True) | options
-    return PiCNN(image_shape, d_out, pools=halvings(image_shape, depth - 1), **first_layer(image_shape), **options)
+    pools = halvings(image_shape, depth - 1) if pools is None else pools
+    return PiCNN(image_shape, d_out, pools=pools, **first_layer(image_shape), **options)
 
 
-def small_mu_cnn(image_shape: ImageShape, d_out: int, depth: int = 3, **options: Any) -> MuCNN:
+def small_mu_cnn(
+    image_shape: ImageShape, d_out: int, depth: int = 3, pools: Sequence[int] | None = None, **options: Any
+) -> MuCNN:
     """The `MuCNN` of the same shape."""
     options = dict(subtract_mean=True) | options
-    return MuCNN(image_shape, d_out, pools=halvings(image_shape, depth - 1), **first_layer(image_shape), **options)
+    pools = halvings(image_shape, depth - 1) if pools is None else pools
+    return MuCNN(image_shape, d_out, pools=pools, **first_layer(image_shape), **options)
 
 
 def small_resnet(image_shape: ImageShape, d_out: int, depth: int = 3, **options: Any) -> PiResNet:

@@ -46,9 +46,12 @@ class MatrixParameter(FactoredParameter):
 
 
 def matmul(x: Float[Tensor, "n inputs"], weight: Float[Tensor, "inputs rank_out"]) -> Float[Tensor, "n rank_out"]:
-    """X W, for an ordinary W and for a `MatrixParameter`."""
+    """X W, for an ordinary W and for a `MatrixParameter`.
+
+    In autocast the product is one of the lower precision, and what is added to it one of the weight's.
+    """
     if not isinstance(weight, MatrixParameter) or not _keeps_factors(x, weight):
-        return x @ weight
+        return (x @ weight).to(weight.dtype)
     with own_precision(x.device):
         out = FactoredMatmul.apply(x.to(weight.dtype), weight)
     assert isinstance(out, Tensor)

@@ -42,11 +42,11 @@ def build_architecture(config: TrainConfig, data: Dataset, generator: torch.Gene
         device=config.device,
     )
     if isinstance(network, MuConvolutional):
-        return small_mu_cnn(width=network.width, **options)
+        return small_mu_cnn(width=network.width, pools=network.pools, **options)
     options |= dict(rank=network.rank, features=network.features, readout_std=network.readout_init / network.rank)
     match network:
         case PiConvolutional():
-            return small_cnn(input_scale=network.input_scale, **options)
+            return small_cnn(input_scale=network.input_scale, pools=network.pools, **options)
         case PiResidual():
             return small_resnet(input_scale=network.input_scale, **options)
         case PiTransformer():

@@ -30,7 +30,7 @@ FLOATS = ("lr", "lr_first", "lr_last", "lr_bias", "drop", "weight_decay", "momen
 
 # Where and for how long a run goes on: it may be resumed with other values, since no epoch depends on them.
 FREE_ON_RESUME = frozenset({
-    "epochs", "name", "runs_dir", "data_dir", "device", "threads", "keep_epochs",
+    "epochs", "name", "runs_dir", "data_dir", "device", "threads", "compile", "keep_epochs",
     "data", "test",  # whose contents a run knows, wherever they are
 })  # fmt: skip
 
@@ -129,6 +129,11 @@ class TrainConfig:
     """Where the data sets' files are; None for $MUPI_DATA or else the user's cache folder."""
     device: str = "cpu"
     """Where to compute, for example `cuda`."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of products of matrices in training, by torch.autocast; weights, norms, sums and tests stay in float32.
+    Processors with bfloat16 products (AVX512-BF16, AMX) are several times as fast with them."""
+    compile: bool = False
+    """Fuse what is between the products by torch.compile, which takes a minute at first, and on CPUs a C++ compiler."""
     threads: int | None = None
     """Threads of torch on the CPU; None leaves it to torch."""
     resume: bool = False

@@ -32,12 +32,14 @@ GROUPS = {
         "classes", "files", "data_seed", "data_dir", "flip", "shift", "label_smoothing",
     ),
     "network": (
-        "model", "network", "arch", "features", "activation", "rank", "width", "degree", "subspace", "depth",
+        "model", "network", "arch", "features", "activation", "rank", "width", "degree", "subspace", "depth", "pools",
         "input_scale", "output_scale", "bias_scale", "readout_init", "sigma_w", "sigma_first",
     ),
     "optimizer": ("lr", "batch_size", "lr_first", "lr_last", "lr_bias", "momentum", "weight_decay", "clip"),
     "schedule": ("epochs", "drop_epoch", "drop", "anneal"),
-    "run": ("name", "resume", "overwrite", "seed", "keep_epochs", "runs_dir", "device", "threads"),
+    "run": (
+        "name", "resume", "overwrite", "seed", "keep_epochs", "runs_dir", "device", "threads", "precision", "compile",
+    ),
 }  # fmt: skip
 """All options, as help has them."""
 

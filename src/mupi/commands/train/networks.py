@@ -73,6 +73,9 @@ class PiConvolutional(Projected):
 
     input_scale: float
     """Multiplier of the first layer's output."""
+    pools: tuple[int, ...] | None = None
+    """The side of the blocks of positions that φ is averaged over before each of the depth − 1 convolutions; None to
+    halve the grid while it can be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +123,9 @@ class MuConvolutional(AnyNetwork):
 
     width: int = 256
     """n, the width of the network."""
+    pools: tuple[int, ...] | None = None
+    """The side of the blocks of positions that φ is averaged over before each of the depth − 1 convolutions; None to
+    halve the grid while it can be."""
 
 
 Network = (
@@ -211,6 +217,9 @@ def check_network(network: AnyNetwork) -> None:
             positive_int(field.name, value)
         elif isinstance(value, int | float):
             non_negative(field.name, value)
+    if isinstance(network, PiConvolutional | MuConvolutional) and network.pools is not None:
+        if len(network.pools) != network.depth - 1:
+            fail("pools", f"depth − 1 = {network.depth - 1} numbers", " ".join(map(str, network.pools)), "give --depth")
     if isinstance(network, Projected) and isinstance(hermite := network.features, Hermite):
         kept = (k for k in range(hermite.degree + 1) if hermite.directions(k, network.rank) != 0)
         if not any(map(network.activation.has_degree, kept)):
@@ -228,6 +237,8 @@ def plain_network(network: AnyNetwork) -> dict[str, Any]:
                 plain |= plain_features(features)
             case Activation() as φ:
                 plain["activation"] = activation_name(φ)
+            case tuple() as several:  # as a file gives it back
+                plain[field.name] = list(several)
             case value:
                 plain[field.name] = value
     return plain
@@ -257,6 +268,8 @@ def network_of(plain: Mapping[str, Any]) -> Network:
     """
     kind = kind_of(plain["network"], plain.get("arch", "mlp"))
     values = dict[str, Any]((field.name, plain[field.name]) for field in fields(kind) if field.name in plain)
+    if values.get("pools") is not None:
+        values["pools"] = tuple(values["pools"])
     values["activation"] = known("activation", plain["activation"], ACTIVATIONS)
     if issubclass(kind, Projected):
         values["features"] = features_of(plain)

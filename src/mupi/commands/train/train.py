@@ -6,7 +6,9 @@ from typing import Any, NoReturn, cast
 
 import torch
 from rich.console import Console
+from torch import nn
 
+from mupi.checks import fail
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_data, build_optimizer, independent_generators
@@ -126,6 +128,9 @@ def _train(
     augmentation = Augmentation(config.flip, config.shift, data.image_shape)
     state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
     wrapped = None if processes.together is None else data_parallel(net)
+    forward = net if wrapped is None else wrapped
+    if config.compile:
+        forward = compiled_network(forward)
     if saved is None:
         start = state.state_dict() | beside
         processes.from_first(lambda: run.start(start))
@@ -160,14 +165,33 @@ def _train(
             state,
             config.epochs,
             Examples(data.train_x, data.train_y),
-            Procedure(config.batch_size, objective.loss, labels=objective.labels, processes=processes, run=wrapped),
+            Procedure(
+                config.batch_size,
+                objective.loss,
+                labels=objective.labels,
+                processes=processes,
+                run=forward,
+                autocast=torch.bfloat16 if config.precision == "bfloat16" else None,
+                replays=not config.compile,
+            ),
             begin=begin,
             after_steps=show,
-            measure=lambda: measure(config, state, data, memory, objective, processes),
+            measure=lambda: measure(config, state, data, memory, objective, processes, forward),
             finish=finish,
             stop=lambda: stop(run, state, data, objective, beside, processes),
         )
     return run.metrics() if processes.first else done
+
+
+def compiled_network(net: nn.Module) -> nn.Module:
+    """What computes as the network does, by fused loops.
+
+    Raises:
+        ValueError: If it has atoms, whose number grows with each step.
+    """
+    if stored_atoms(net):
+        fail("compile", "left out with --features atoms, whose number grows", True)
+    return cast(nn.Module, torch.compile(net, dynamic=False))
 
 
 def line(m: EpochMeasures) -> str:
@@ -203,14 +227,15 @@ def measure(
     memory: PeakMemory,
     objective: Objective,
     processes: Processes,
+    run: nn.Module,
 ) -> EpochMeasures:
-    """The metrics of an epoch, after its last step.
+    """The metrics of an epoch, after its last step; test outputs are those of ``run``.
 
     Raises:
         FloatingPointError: If the loss on the test images is not finite.
     """
     net = state.net
-    measured = objective.measured(net, state.tally, data, processes)
+    measured = objective.measured(run, state.tally, data, processes)
     require_finite(measured["test_loss"], f"the test after epoch {state.epoch + 1}")
     peak = memory.growth()
     errors = []
