@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mupi.checks import fail
+from mupi.compilers import with_own_code
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
@@ -41,9 +42,7 @@ def takes_numpy(target: Target) -> Target:
             args, kwargs = _converted_call(target, args, kwargs)
         return target(*args, **kwargs)
 
-    # A compiler keeps what it has compiled by code object, of which all these wrappers would share one.
-    converted.__code__ = converted.__code__.replace(co_name=target.__name__)
-    return cast(Target, converted)
+    return cast(Target, with_own_code(converted, target))
 
 
 def as_tensor(argument: str, array: Any, like: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ this library. Here it is said when there is a compiler.
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 
@@ -32,5 +32,18 @@ def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
             disabled = torch.compiler.disable(function, recursive=True)
         return disabled(*args, **kwargs)
 
-    call.__code__ = call.__code__.replace(co_name=function.__name__)  # see `mupi.arrays.takes_numpy`
-    return call
+    return cast(Callable[P, R], with_own_code(call, function))
+
+
+def with_own_code(wrapper: Any, function: Callable) -> Any:
+    """The wrapper, with a code object that no other wrapper has.
+
+    By code objects compilers keep what they have compiled, a few variants of each. All wrappers that one decorator
+    makes would share one, and after the first few functions none would be compiled any more.
+
+    Args:
+        wrapper: Is changed.
+        function: What it calls, whose name the code gets.
+    """
+    wrapper.__code__ = wrapper.__code__.replace(co_name=function.__name__)
+    return wrapper

@@ -23,7 +23,7 @@ LARGE = 24
 def small_cnn(
     image_shape: ImageShape, d_out: int, depth: int = 3, pools: Sequence[int] | None = None, **options: Any
 ) -> PiCNN:
-    """A `PiCNN` with L = ``depth``; ``pools`` None halves the grid before each convolution while it can; see `PiCNN`."""
+    """A `PiCNN` with L = ``depth``; without ``pools`` it halves the grid before each convolution while it can."""
     options = dict(subtract_mean=True) | options
     pools = halvings(image_shape, depth - 1) if pools is None else pools
     return PiCNN(image_shape, d_out, pools=pools, **first_layer(image_shape), **options)

@@ -1,5 +1,7 @@
 """`mupi train --arch`: every architecture trains, with defaults of its own, and says what it cannot do."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from mupi.commands.train.presets import CIFAR10, DIGITS
 from mupi.commands.train.restore import restore
 from mupi.commands.train.train import train
 from mupi.data import load_digits
+from mupi.features import Atoms
 from mupi.nets import MuCNN, PiCNN, PiMLP, PiResNet, PiTransformer
 
 
@@ -47,6 +50,36 @@ def test_a_run_resumes_to_the_same_numbers(tmp_path):
     net, _ = restore(config)
     assert isinstance(net, PiTransformer)
     assert {path: path.stat().st_mtime_ns for path in whole_run_files(config)} == files  # looking changes nothing
+
+
+def test_in_bfloat16_a_run_is_that_of_float32_to_rounding(tmp_path):
+    config = architecture_protocol(DIGITS, "cnn").changed(rank=8, train_size=200, epochs=2, runs_dir=tmp_path)
+    plain, low = train(config), train(replace(config, precision="bfloat16", name="low"))
+    assert low[-1].test_loss != plain[-1].test_loss
+    assert abs(low[-1].test_loss - plain[-1].test_loss) < 0.02 * plain[-1].test_loss
+    assert restore(replace(config, precision="bfloat16", name="low"))[0].input.weight.dtype == torch.float32
+    with pytest.raises(ValueError, match="precision"):
+        train(replace(config, name="low", resume=True, epochs=3))
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_the_same_to_rounding_and_goes_on_without_a_compiler(tmp_path):
+    config = architecture_protocol(DIGITS, "cnn").changed(rank=8, train_size=200, epochs=2, runs_dir=tmp_path)
+    options = ["--arch", "cnn", "--rank", "8", "--train-size", "200", "--runs-dir", str(tmp_path), "--name", "fused"]
+    command = [sys.executable, "-m", "mupi", "train", *options, "--epochs", "1", "--compile"]
+    subprocess.run(command, check=True, capture_output=True)
+    plain = train(config)
+    fused = train(replace(config, name="fused", resume=True))
+    for ours, theirs in zip(fused, plain, strict=True):
+        assert ours.test_loss == pytest.approx(theirs.test_loss, rel=1e-3)
+
+
+def test_what_no_compiler_fuses_is_refused():
+    with pytest.raises(ValueError, match="`compile` must be left out with --features atoms"):
+        DIGITS.changed(features=Atoms(), compile=True).check()
+    config = architecture_protocol(DIGITS, "cnn").changed(depth=4, pools=(2, 1))
+    with pytest.raises(ValueError, match="`pools` must be 3 numbers at depth 4"):
+        config.check()
 
 
 def whole_run_files(config):

@@ -22,7 +22,7 @@ from mupi.commands.train.networks import (
 from mupi.commands.train.plain_fields import run_fields
 from mupi.data import DatasetName
 from mupi.data.own.targets import TaskName
-from mupi.features import Features
+from mupi.features import Atoms, Features
 
 PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET))
 
@@ -167,6 +167,8 @@ class TrainConfig:
             fail("anneal", f"between 0 and all {self.epochs} epochs", self.anneal)
         if not 0 <= self.label_smoothing <= 1:
             fail("label_smoothing", "between 0 and 1", self.label_smoothing)
+        if self.compile and isinstance(self.features, Atoms):
+            fail("compile", "left out with --features atoms, whose number grows at each step", True)
         if self.shift < 0:
             fail("shift", "a number of pixels ≥ 0", self.shift)
         if self.resume and self.overwrite:

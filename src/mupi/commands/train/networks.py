@@ -217,9 +217,9 @@ def check_network(network: AnyNetwork) -> None:
             positive_int(field.name, value)
         elif isinstance(value, int | float):
             non_negative(field.name, value)
-    if isinstance(network, PiConvolutional | MuConvolutional) and network.pools is not None:
-        if len(network.pools) != network.depth - 1:
-            fail("pools", f"depth − 1 = {network.depth - 1} numbers", " ".join(map(str, network.pools)), "give --depth")
+    pools = network.pools if isinstance(network, PiConvolutional | MuConvolutional) else None
+    if pools is not None and len(pools) != network.depth - 1:
+        fail("pools", f"{network.depth - 1} numbers at depth {network.depth}", pools, "give --depth")
     if isinstance(network, Projected) and isinstance(hermite := network.features, Hermite):
         kept = (k for k in range(hermite.degree + 1) if hermite.directions(k, network.rank) != 0)
         if not any(map(network.activation.has_degree, kept)):

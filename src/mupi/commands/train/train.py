@@ -8,7 +8,6 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from mupi.checks import fail
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_data, build_optimizer, independent_generators
@@ -45,6 +44,10 @@ from mupi.training.state import Tally, TrainingState
 # as the training's. The errors are within some 10 % of those on all images.
 ERROR_REPORT_IMAGES = 16
 MB = 1e6
+
+MOST_VARIANTS = 256
+"""That a compiler makes of one piece of code, where 8 is its default: of a layer's there is one for each layer, in
+training and in tests, of whole batches and of the last. What is beyond is computed as without a compiler."""
 
 
 def train(config: TrainConfig) -> Sequence[EpochMeasures]:
@@ -130,7 +133,7 @@ def _train(
     wrapped = None if processes.together is None else data_parallel(net)
     forward = net if wrapped is None else wrapped
     if config.compile:
-        forward = compiled_network(forward)
+        forward = cast(nn.Module, torch.compile(forward, dynamic=False, recompile_limit=MOST_VARIANTS))
     if saved is None:
         start = state.state_dict() | beside
         processes.from_first(lambda: run.start(start))
@@ -181,17 +184,6 @@ def _train(
             stop=lambda: stop(run, state, data, objective, beside, processes),
         )
     return run.metrics() if processes.first else done
-
-
-def compiled_network(net: nn.Module) -> nn.Module:
-    """What computes as the network does, by fused loops.
-
-    Raises:
-        ValueError: If it has atoms, whose number grows with each step.
-    """
-    if stored_atoms(net):
-        fail("compile", "left out with --features atoms, whose number grows", True)
-    return cast(nn.Module, torch.compile(net, dynamic=False))
 
 
 def line(m: EpochMeasures) -> str:
