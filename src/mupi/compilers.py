@@ -1,7 +1,7 @@
-"""What stays outside of a compiler's graphs.
+"""Compilers: what computes as a network does in fused loops, and what stays outside of a compiler's graphs.
 
-`torch.compiler.disable` says so too, but importing the compiler to say it takes seconds, in every program that imports
-this library. Here it is said when there is a compiler.
+`torch.compiler.disable` says the latter too, but importing the compiler to say it takes seconds, in every program that
+imports this library. Here it is said when there is a compiler.
 """
 
 import sys
@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
+from torch import nn
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +34,23 @@ def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
         return disabled(*args, **kwargs)
 
     return cast(Callable[P, R], with_own_code(call, function))
+
+
+MOST_VARIANTS = 256
+"""That a compiler makes of one piece of code, where 8 is its default: of a layer's there is one for each layer, in
+training and in tests, of whole batches and of the last. What is beyond is computed as without a compiler."""
+
+
+def compiled(net: nn.Module) -> nn.Module:
+    """What computes as the network does, in loops that are fused by torch.compile.
+
+    Args:
+        net: Any; its batches should have few sizes, for each of which all is compiled.
+    """
+    import torch._dynamo  # takes seconds
+
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_VARIANTS)
+    return cast(nn.Module, torch.compile(net, dynamic=False))
 
 
 def with_own_code(wrapper: Any, function: Callable) -> Any:

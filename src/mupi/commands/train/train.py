@@ -20,6 +20,7 @@ from mupi.commands.train.report import report_runs
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.size import size
 from mupi.commands.train.warm_up import warm_up
+from mupi.compilers import compiled
 from mupi.data import Dataset
 from mupi.data.own.load import OwnData
 from mupi.distributed import data_parallel, state_dict
@@ -44,10 +45,6 @@ from mupi.training.state import Tally, TrainingState
 # as the training's. The errors are within some 10 % of those on all images.
 ERROR_REPORT_IMAGES = 16
 MB = 1e6
-
-MOST_VARIANTS = 256
-"""That a compiler makes of one piece of code, where 8 is its default: of a layer's there is one for each layer, in
-training and in tests, of whole batches and of the last. What is beyond is computed as without a compiler."""
 
 
 def train(config: TrainConfig) -> Sequence[EpochMeasures]:
@@ -133,7 +130,7 @@ def _train(
     wrapped = None if processes.together is None else data_parallel(net)
     forward = net if wrapped is None else wrapped
     if config.compile:
-        forward = cast(nn.Module, torch.compile(forward, dynamic=False, recompile_limit=MOST_VARIANTS))
+        forward = compiled(forward)
     if saved is None:
         start = state.state_dict() | beside
         processes.from_first(lambda: run.start(start))
