@@ -12,6 +12,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 import torch
 from torch import nn
 
+from mupi.torch_internals import allow_variants
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -47,9 +49,7 @@ def compiled(net: nn.Module) -> nn.Module:
     Args:
         net: Any; its batches should have few sizes, for each of which all is compiled.
     """
-    import torch._dynamo  # takes seconds
-
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_VARIANTS)
+    allow_variants(MOST_VARIANTS)
     return cast(nn.Module, torch.compile(net, dynamic=False))
 
 

@@ -208,3 +208,10 @@ def is_fake(x: Any) -> bool:
     from torch._subclasses.fake_tensor import FakeTensor
 
     return isinstance(x, FakeTensor)
+
+
+def allow_variants(count: int) -> None:
+    """Let a compiler make so many variants of one piece of code before it leaves it as it is, if it allows fewer."""
+    from torch._dynamo import config  # takes seconds
+
+    config.recompile_limit = max(config.recompile_limit, count)
