@@ -293,7 +293,7 @@ class HermiteWeight(Weight, MatrixModule):
     def _project(self, unit: Tensor, degree: int) -> Tensor:
         """P_kᵀ of each row."""
         p = getattr(self, f"directions_{degree}", None)
-        return unit if p is None else unit @ p
+        return unit if p is None else (unit @ p).to(unit.dtype)  # in autocast a product is not; its powers should be
 
     def _projected(self) -> dict[int, Tensor]:
         """P_k of the degrees that have one."""
