@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 import tyro
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -26,11 +25,10 @@ from torch import Tensor
 import mupi
 from cifar10_cnn import Config, build
 from mupi.data import Dataset, load
-from mupi.figures.axes import FAINT, SOLID, finish
+from mupi.figures.axes import FAINT, SOLID, finish, look, plain
+from mupi.figures.style import color, marker, percent, shade
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
-
-COLORS = ("#006BA4", "#FF800E", "#C85200", "#5F9ED1")  # of matplotlib's tableau-colorblind10
 
 Run = dict[str, Any]  # as cifar10_cnn.py writes it
 
@@ -39,14 +37,14 @@ def plot_curves(runs: dict[str, Run]) -> Figure:
     """Accuracy over seconds."""
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")
     axes = figure.subplots()
-    for label, run in runs.items():
+    for i, (label, run) in enumerate(runs.items()):
         seconds = torch.tensor([epoch["seconds"] for epoch in run["epochs"]]).cumsum(0)
         accuracy = [100 * epoch["test_accuracy"] for epoch in run["epochs"]]
-        axes.plot(seconds.numpy(), accuracy, marker="o", markersize=3, label=label)
+        axes.plot(seconds.numpy(), accuracy, **look(i), label=label)
     device = next(iter(runs.values()))["device"]
     axes.set(xlabel=f"seconds of training, {device}", ylabel="test accuracy, %", title="CIFAR-10, flips and shifts")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
+    percent(axes)
+    plain(axes)
     return figure
 
 
@@ -73,7 +71,7 @@ def comparable(runs: dict[str, Run], *varied: str) -> list[Run]:
 
 def mean_and_range(axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]], **look: Any) -> None:
     """A line of means over seeds and a band from least to largest; ``values`` has a row for each x."""
-    axes.plot(x, [fmean(seeds) for seeds in values], marker="o", markersize=3, linewidth=1.4, **look)
+    axes.plot(x, [fmean(seeds) for seeds in values], markersize=4, linewidth=1.4, **look)
     low, high = [min(seeds) for seeds in values], [max(seeds) for seeds in values]
     axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
 
@@ -90,15 +88,16 @@ def plot_transformers(runs: Sequence[Run]) -> Figure:
     loss, accuracy = figure.subplots(1, 2)
     groups = by_width(runs)
     for i, (label, group) in enumerate(groups.items()):
-        color = "black" if label == "limit" else colormaps["viridis_r"]((i + 1) / len(groups))
-        look: dict[str, Any] = dict(color=color, linestyle="--" if label == "limit" else "-", label=label)
+        hue, line = ("black", "--") if label == "limit" else (shade(i, len(groups) - 1), "-")
+        style: dict[str, Any] = dict(color=hue, linestyle=line, marker=marker(i), label=label)
         epochs = list(zip(*(run["epochs"] for run in group), strict=True))
         x = range(1, len(epochs) + 1)
-        mean_and_range(loss, x, [[run["train_loss"] for run in seeds] for seeds in epochs], **look)
-        mean_and_range(accuracy, x, [[100 * run["test_accuracy"] for run in seeds] for seeds in epochs], **look)
+        mean_and_range(loss, x, [[run["train_loss"] for run in seeds] for seeds in epochs], **style)
+        mean_and_range(accuracy, x, [[100 * run["test_accuracy"] for run in seeds] for seeds in epochs], **style)
     images = runs[0]["config"]["train_size"]
     finish(loss, f"π-Transformers on {images:,} images", "training loss, with flips and shifts")
     finish(accuracy, "Limit and finite π-nets", "test accuracy, %")
+    percent(accuracy)
     return figure
 
 
@@ -150,7 +149,7 @@ def plot_depth(panels: dict[str, dict[str, list[Run]]]) -> Figure:
             depths = together(runs, branches)
             for which, style in (("test", dict(label=label, **SOLID)), ("train", FAINT)):
                 values = [[100 * run["epochs"][-1][f"{which}_accuracy"] for run in seeds] for seeds in depths.values()]
-                mean_and_range(axes, list(depths), values, color=COLORS[i % len(COLORS)], **style)
+                mean_and_range(axes, list(depths), values, color=color(i), marker=marker(i), **style)
         finish(axes, model, "accuracy, %", "test", "training, with flips and shifts")
         depths = sorted({branches(run) for runs in lines.values() for run in runs})
         axes.set(xlabel="number of branches L", xscale="log")

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from mupi.figures.style import REFERENCE, color, marker, shade
 from mupi.mu import MuLimit
 from mupi.progress import counted
 from mupi.statistics import PowerLaw
@@ -253,17 +254,19 @@ def draw(
 ) -> None:
     """Losses by step, gaps by width, and their power of n by step."""
     fig, (loss, gap, power) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    cold, warm, widths = plt.get_cmap("viridis"), plt.get_cmap("plasma"), list(found.nets)
+    widths = list(found.nets)
     for i, (n, f) in enumerate(found.nets.items()):
-        loss.plot(losses(f).mean(0), color=cold(0.9 * i / max(1, len(widths) - 1)), lw=1, label=f"n = {n:,}")
+        curve = losses(f).mean(0)
+        look = dict(color=shade(i, len(widths)), marker=marker(i), ms=4, markevery=(i, max(1, len(curve) // 6)))
+        loss.plot(curve, lw=1, label=f"n = {n:,}", **look)
     loss.plot(losses(found.limits[sizes.tolerance].mean(0)), "k--", lw=1.2, label="limit")
     loss.set(yscale="log", xlabel="step", ylabel="loss", title=title)
     loss.legend(fontsize=7)
     for i, t in enumerate(marks):
         at = [compared.gap(n, slice(t, t + 1)) for n in widths]
-        gap.plot(widths, at, "o-", ms=3, lw=1, color=warm(0.85 * i / len(marks)), label=f"step {t}")
+        gap.plot(widths, at, marker=marker(i), ms=4, lw=1, color=shade(i, len(marks)), label=f"step {t}")
     top = 1.4 * max(compared.gap(widths[0], slice(t, t + 1)) for t in marks)
-    gap.plot(widths, [top * (n / widths[0]) ** -0.5 for n in widths], "k:", label="n^−½")
+    gap.plot(widths, [top * (n / widths[0]) ** -0.5 for n in widths], **REFERENCE, label="n^−½")
     gap.set(xscale="log", yscale="log", xlabel="width n", ylabel="root mean square of f − limit")
     gap.set_xticks(widths, [f"{n:,}" for n in widths], fontsize=7)
     gap.minorticks_off()
@@ -271,13 +274,13 @@ def draw(
     steps = range(1, found.limits[sizes.tolerance].shape[1])
     laws = [compared.law(slice(t, t + 1)) for t in steps]
     slopes, halves = torch.tensor([law.slope for law in laws]), torch.tensor([law.half_width for law in laws])
-    power.fill_between(steps, slopes - halves, slopes + halves, alpha=0.3, lw=0)
-    power.plot(steps, slopes, lw=1.2, label="f_n − limit")
+    power.fill_between(steps, slopes - halves, slopes + halves, color=color(0), alpha=0.25, lw=0)
+    power.plot(steps, slopes, lw=1.4, color=color(0), label="f_n − limit; band: 95 %")
     own = [compared.law(slice(t, t + 1), spread=True).slope for t in steps]
-    power.plot(steps, own, lw=0.9, color="tab:gray", label="f_n − mean over networks")
+    power.plot(steps, own, lw=1, color=color(1), linestyle="-.", label="f_n − mean over networks")
     power.legend(fontsize=7)
-    power.axhline(-0.5, color="k", ls=":")
-    power.set(xlabel="step", ylabel="power of n, 95 % interval", ylim=(-1, 0.25))
+    power.axhline(-0.5, **REFERENCE)
+    power.set(xlabel="step", ylabel="power of n", ylim=(-1, 0.25))
     path = sizes.figure or sizes.out / "limit.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=130)

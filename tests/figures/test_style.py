@@ -99,3 +99,14 @@ def test_no_accuracy_axis_goes_beyond_100():
     low.plot([10, 20])
     style.percent(low)
     assert low.get_ylim()[1] < 30
+
+
+def test_an_accuracy_axis_that_does_not_begin_at_0_is_marked_and_no_data_is_added():
+    for low, marks in ((0, 0), (40, 1)):
+        figure = Figure()
+        axes = figure.subplots()
+        axes.plot([50, 90])
+        axes.set_ylim(low, 120)
+        style.percent(axes)
+        assert axes.get_ylim() == (low, 100) and len(axes.lines) == 1
+        assert len(figure.lines) == marks

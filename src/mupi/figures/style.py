@@ -1,8 +1,9 @@
 """How all figures look: colors that stay apart for readers who see no green, and a marker of its own for each line."""
 
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 ACCENT = "#cc0000"
 """Of the one line that a figure is about, beside the shades of others."""
@@ -36,6 +37,29 @@ def shade(i: int, count: int) -> str:
 
 
 def percent(axes: Axes) -> None:
-    """End the y axis at 100 %, beyond which there is no accuracy."""
+    """End the y axis at 100 %, beyond which there is no accuracy, and mark it where it does not begin at 0.
+
+    Args:
+        axes: With all that is drawn, and the ends of its y axis.
+    """
     if axes.get_ylim()[1] > 100:
         axes.set_ylim(top=100)
+    if axes.get_ylim()[0] > 0:
+        cut(axes)
+
+
+def cut(axes: Axes, which: Literal["x", "y"] = "y") -> None:
+    """Two short strokes across the beginning of an axis that does not begin at 0.
+
+    Args:
+        axes: Where.
+        which: Of its two axes.
+    """
+    along, stroke = (0.025, 0.045), [(-1.0, -0.5), (1.0, 0.5)]
+    x, y = (along, (0, 0)) if which == "x" else ((0, 0), along)
+    marker = [(b, a) for a, b in stroke] if which == "x" else stroke
+    strokes = Line2D(
+        x, y, transform=axes.transAxes, marker=marker, markersize=9, markeredgecolor="0.15", linestyle="none"
+    )  # fmt: skip
+    # Of the figure, as it is no data of the axes'.
+    axes.figure.add_artist(strokes)
