@@ -109,4 +109,4 @@ def test_an_accuracy_axis_that_does_not_begin_at_0_is_marked_and_no_data_is_adde
         axes.set_ylim(low, 120)
         style.percent(axes)
         assert axes.get_ylim() == (low, 100) and len(axes.lines) == 1
-        assert len(figure.lines) == marks
+        assert len(figure.artists) == marks

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.path import Path
 
 ACCENT = "#cc0000"
 """Of the one line that a figure is about, beside the shades of others."""
@@ -55,11 +56,11 @@ def cut(axes: Axes, which: Literal["x", "y"] = "y") -> None:
         axes: Where.
         which: Of its two axes.
     """
-    along, stroke = (0.025, 0.045), [(-1.0, -0.5), (1.0, 0.5)]
+    along, ends = (0.025, 0.045), [(-1.0, -0.5), (1.0, 0.5)]
     x, y = (along, (0, 0)) if which == "x" else ((0, 0), along)
-    marker = [(b, a) for a, b in stroke] if which == "x" else stroke
+    stroke = Path([(b, a) for a, b in ends] if which == "x" else ends)
     strokes = Line2D(
-        x, y, transform=axes.transAxes, marker=marker, markersize=9, markeredgecolor="0.15", linestyle="none"
+        x, y, transform=axes.transAxes, marker=stroke, markersize=9, markeredgecolor="0.15", linestyle="none"
     )  # fmt: skip
     # Of the figure, as it is no data of the axes'.
     axes.figure.add_artist(strokes)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import band, finish
-from mupi.figures.style import color, percent
+from mupi.figures.style import color, cut, percent
 from mupi.recipes.comparison.results import Summary
 
 
@@ -25,6 +25,7 @@ def plot_comparison(summaries: Sequence[Summary], title: str) -> Figure:
     accuracy.set(xlabel="test accuracy, % (the axis does not start at 0)", xlim=(low - room, max(values) + 2 * room))
     # The labels of bars want room, which is no part of the axis beyond 100 %.
     accuracy.set_xticks([tick for tick in accuracy.get_xticks() if low - room <= tick <= 100])
+    cut(accuracy, "x")
     accuracy.spines["bottom"].set_bounds(low - room, min(100, max(values) + 2 * room))
     times = [s.seconds for s in summaries]
     _bars(seconds, summaries, times, [f"{t:,.1f}" for t in times])
