@@ -78,6 +78,8 @@ def test_shades_are_colors_of_the_palette_from_light_to_dark_and_differ_as_long_
 
 def test_no_two_lines_share_color_and_marker():
     assert len({(style.color(i), style.marker(i)) for i in range(64)}) == 64
+    for count in (9, 16, 24):
+        assert len({(style.shade(i, count), style.marker(i)) for i in range(count)}) == count
 
 
 def test_figures_take_their_colors_from_the_style():

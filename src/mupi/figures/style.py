@@ -32,9 +32,11 @@ def marker(i: int) -> str:
 
 
 def shade(i: int, count: int) -> str:
-    """The color of line ``i`` of ``count`` in an order, from light to dark."""
-    last = len(LIGHT_TO_DARK) - 1
-    return LIGHT_TO_DARK[round(last * i / max(count - 1, 1))] if count <= last + 1 else LIGHT_TO_DARK[i % (last + 1)]
+    """The color of line ``i`` of ``count`` in an order, from light to dark; after seven again, with other markers."""
+    colors = len(LIGHT_TO_DARK)
+    if count <= colors:
+        return LIGHT_TO_DARK[round((colors - 1) * i / max(count - 1, 1))]
+    return LIGHT_TO_DARK[(i + i // colors) % colors]
 
 
 def percent(axes: Axes) -> None:
