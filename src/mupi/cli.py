@@ -25,8 +25,11 @@ from mupi.version import __version__
 
 RECIPE = "recipe"
 
-SHARED = ("train", "mu-limit")
-"""The commands that processes of `torchrun` go through together."""
+SHARED = (
+    "train", "tables", "convergence", "ensemble", "lr-transfer", "rate-transfer", "forecast", "mu-limit",
+    "feature-kernels", "sample-complexity",
+)  # fmt: skip
+"""The commands that processes of `torchrun` go through together: steps of one run, or pieces of work in turn."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -30,17 +30,21 @@ def progress_display(console: Console | None = None) -> Progress:
 
 
 @contextmanager
-def counted(total: int, console: Console | None) -> Iterator[Callable[[str], None]]:
-    """A bar of so many pieces of work; what it yields is told what each is, before it begins.
+def counted(total: int, console: Console | None) -> Iterator[Callable[..., None]]:
+    """A bar of so many pieces of work; what it yields is told what each is, before it begins, and which of all it is.
 
     Args:
         total: How many steps there will be.
         console: Where; None for nowhere.
     """
     if console is None:
-        yield lambda description: None
+        yield lambda description, number=None: None
         return
     with progress_display(console) as progress:
         task = progress.add_task("", total=total)
         begun = iter(range(total + 1))
-        yield lambda description: progress.update(task, completed=next(begun), description=description)
+
+        def begin(description: str, number: int | None = None) -> None:
+            progress.update(task, completed=next(begun) if number is None else number, description=description)
+
+        yield begin

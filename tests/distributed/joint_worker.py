@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import sys
 import time
@@ -15,14 +16,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 import mupi
-import mupi.commands.train.train as commands_train
-from mupi.commands.train.presets import DIGITS
-from mupi.commands.train.train import train_network
+from mupi.checks import fail
 from mupi.distributed import (
     Together,
     data_parallel,
@@ -31,10 +29,12 @@ from mupi.distributed import (
     optimizer_state_dict,
     state_dict,
 )
-from mupi.distributed.launched import launched
 from mupi.distributed.processes import Processes
-from mupi.kernels import ConjugateGradients
+from mupi.distributed.turns import in_turn
 from mupi.layers import Center
+from mupi.mup.kept_runs import Run
+from mupi.training import Trainer
+from mupi.training.kept_records import KeptRecords
 
 STEPS, ROWS = 9, 24
 FEATURES = {
@@ -100,8 +100,10 @@ def without_buffers(net):
         return DistributedDataParallel(net, broadcast_buffers=False)
 
 
-def sharded(net) -> Any:
-    return fully_shard(net)
+def sharded(net, **options) -> Any:
+    from torch.distributed.fsdp import fully_shard  # takes long to import, as do some others
+
+    return fully_shard(net, **options)
 
 
 WRAPPERS: dict[str, Any] = {
@@ -109,6 +111,8 @@ WRAPPERS: dict[str, Any] = {
     "DDP without buffers": without_buffers,
     "FSDP": sharded,
     "data_parallel": data_parallel,
+    "FSDP of what is not joined": lambda net: sharded(net, ignored_params=join(net)),
+    "compiled data_parallel": lambda net: torch.compile(data_parallel(net)),
 }
 
 
@@ -117,17 +121,42 @@ def whole_batch(features, wrapper, options, factored=False, dtype=torch.float64)
     reference = network(features, dtype=dtype, factored=factored)
     train(reference, reference, slice(None), options)
     # DDP and join send what the first process has; of FSDP each process keeps its part of what it has.
-    net = network(features, 0 if wrapper == "FSDP" else dist.get_rank(), dtype, factored)
+    net = network(features, 0 if "FSDP" in wrapper else dist.get_rank(), dtype, factored)
     run = WRAPPERS[wrapper](net)
     train(net, run, own_rows(), options)
     tolerance = 1e-12 if dtype == torch.float64 else 1e-6
-    assert_equal(run if wrapper == "FSDP" else net, reference, tolerance)
+    assert_equal(run if "FSDP" in wrapper else net, reference, tolerance)
     if features == "hermite":
         a, b = net.readout.weight, reference.readout.weight
         assert a.inputs_seen == b.inputs_seen and a.tracker.next_renewal == b.tracker.next_renewal
         assert_near(a.directions_2, b.directions_2, 100 * tolerance)
         assert_near(a.sample_atoms().b, b.sample_atoms().b, 100 * tolerance)
         assert_near(a.sample_atoms().a, b.sample_atoms().a, 100 * tolerance)
+
+
+def autocast(features, factored=False):
+    """In bfloat16 autocast two processes, and one, are near one in float32: as bfloat16 rounds."""
+    exact, reference, net = (network(features, dtype=torch.float32, factored=factored) for _ in range(3))
+    train(exact, exact, slice(None), "plain", range(4))
+    run = data_parallel(net)
+    with torch.autocast("cpu", torch.bfloat16):
+        train(reference, reference, slice(None), "plain", range(4))
+        train(net, run, own_rows(), "plain", range(4))
+    assert_equal(net, exact, 5e-2)
+    assert_equal(reference, exact, 5e-2)
+
+
+def a_solve_in_autocast():
+    """It is that without."""
+    from mupi.kernels import ConjugateGradients
+
+    x, y = (values.flatten(0, 1) for values in data(torch.float32))
+    found = []
+    for on in (False, True):
+        regression = mupi.KernelRegression(mupi.NTK(1, mupi.ReLU()), 1e-2, ConjugateGradients(1e-5, 20, shared=True))
+        with torch.autocast("cpu", torch.bfloat16, enabled=on):
+            found.append(regression.fit(x, y).predict(x[:9] + 1))
+    assert_near(found[1], found[0], 1e-4)
 
 
 def unequal_rows(features):
@@ -245,6 +274,11 @@ def centered():
 
 def trains(features, folder):
     """`mupi train` of both is that of one, also where a process has no row of a batch, and as a run that goes on."""
+    import mupi.commands.train.train as commands_train
+    from mupi.commands.train.presets import DIGITS
+    from mupi.commands.train.train import train_network
+    from mupi.distributed.launched import launched
+
     config = DIGITS.changed(
         train_size=97,
         rank=6,
@@ -268,8 +302,160 @@ def trains(features, folder):
         assert (a.atoms, a.train_accuracy, a.test_accuracy) == (b.atoms, b.train_accuracy, b.test_accuracy)
 
 
+def trainer(net, **options):
+    optimizer = mupi.SGD(net.parameters(), **OPTIMIZERS["clipped with momentum and decay"])
+    order = torch.Generator().manual_seed(2)
+    options = dict(loss=torch.nn.functional.mse_loss, batch_size=10, generator=order) | options
+    return Trainer(net, optimizer, **options)
+
+
+def examples():
+    """As many that the last batch of an epoch has one, and one process none of it."""
+    x, y = data(torch.float64)
+    return x.flatten(0, 1)[:41], y.flatten(0, 1)[:41]
+
+
+def trainers(features, folder):
+    """A `Trainer` of both is one of one process; it goes on from its folder, in both and in one."""
+    alone = trainer(network(features), shared=False, accumulate=2)
+    known = dict(test=(examples()[0][:7], examples()[1][:7]))
+    history = alone.fit(examples(), epochs=3, **known)
+    for epochs in (1, 2):
+        shared = trainer(network(features, dist.get_rank() + 5 * (epochs - 1)), shared=True, accumulate=2)
+        said = shared.fit(examples(), epochs=epochs, directory=f"{folder}/{features}", **known)
+    assert len(said) == 2, said
+    for one, other in zip(said, history, strict=False):
+        for name in ("train_loss", "test_loss"):
+            assert abs(getattr(one, name) - getattr(other, name)) <= 1e-12, (one, other)
+        assert one.atoms == other.atoms
+    dist.barrier()
+    if dist.get_rank() == 0:
+        again = trainer(network(features, 9), shared=False, accumulate=2)
+        again.fit(examples(), epochs=3, directory=f"{folder}/{features}", **known)
+        assert_equal(again.net, alone.net, 1e-12)
+
+
+def refused_trainers():
+    x, y = examples()
+    known = dict(epochs=1)
+    hermite, batch = network("hermite"), torch.nn.Sequential(torch.nn.Linear(6, 2), torch.nn.BatchNorm1d(2)).double()
+    refused("True (one by all processes) or False", lambda: trainer(hermite).fit((x, y), **known))
+    refused("fit(data=...)", lambda: trainer(hermite, shared=True).fit((x + dist.get_rank(), y), **known))
+    rate = 1 + dist.get_rank()
+    refused("batch_size=...", lambda: trainer(hermite, shared=True, batch_size=rate).fit((x, y), **known))
+    refused("BatchNorm1d", lambda: trainer(batch, shared=True).fit((x, y), **known))
+    wrapped = DistributedDataParallel(network("hermite"))
+    refused("the network itself", lambda: trainer(wrapped, shared=False).fit((x, y), **known))
+    refused("the network itself", lambda: trainer(joined("hermite"), shared=False).fit((x, y), **known))
+
+
+def pieces_in_turn(folder):
+    """Each piece is done once, what comes of it is known in both, and what fails in one ends both."""
+    processes, done = Processes(Together(dist.group.WORLD)), []
+
+    def squared(k):
+        done.append(k)
+        return k * k
+
+    found = in_turn(processes, dict.fromkeys(range(11), ""), squared, None)
+    assert list(found.items()) == [(k, k * k) for k in range(11)]
+    assert sorted(sum(processes.each(lambda: done), [])) == list(range(11))
+
+    def third(k):
+        return fail("k", "another", k) if k == 3 else k
+
+    refused("`k` must be another; got 3", lambda: in_turn(processes, dict.fromkeys(range(11), ""), third, None))
+    kept = KeptRecords(Path(folder) / "runs.jsonl", Run, "this", "remove it", processes)
+    in_turn(processes, dict.fromkeys(range(5), ""), lambda k: kept.add(Run(k, 0.5, 0, (1.0,), 0.0)), None)
+    again = KeptRecords(Path(folder) / "runs.jsonl", Run, "this", "remove it", processes)
+    assert sorted(again.known) == [(k, 0.5, 0) for k in range(5)]
+
+
+IN_TURN = {
+    "lr-transfer": ("lr_transfer", "--widths 8 16 --log2-lr -5 -3 --seeds 1 --epochs 1 --train-size 60"),
+    "ensemble": ("ensemble", "--min-width 8 --max-width 32 --seeds 3 --grid 5 --steps 0 4"),
+    "convergence": ("convergence", "--ranks 2 --min-width 8 --max-width 16 --mu-max-width 16 --seeds 2 --steps 2"),
+    "mu-limit": ("mu_limit", "--images 4 --steps 2 --samples 600 --replicates 2 --widths 8 16 --seeds 2"),
+    "feature-kernels": ("feature_kernels", "--images 4 --steps 2 --samples 600 --widths 8 16"),
+    "tables": ("tables", "--task regression --names friedman1 diabetes --models ntk nngp svm --folds 2 --repeats 1"),
+    "sample-complexity": ("curves", "--names staircase --most-rows 125 --models nngp mup-64 --seeds 2 --steps 2"),
+    "rate-transfer": (
+        "rate_transfer",
+        "--networks mlp --optimizers sgd --ways mup --width 4 --times 2 --steps 3 --seeds 2",
+    ),
+    "forecast": ("forecast", "--tasks mlp-digits --steps 4 --points 2 --seeds 2 --wide-seeds 2"),
+}
+"""What each recipe writes, and a small one."""
+
+
+def recipe_in_turn(name, folder):
+    """A recipe of both writes the numbers that one of one process does; a second call has nothing left to do."""
+    from mupi.cli import main
+
+    written, options = IN_TURN[name]
+    call = ["recipe", name, *options.split(), "--threads", "1", "--out"]
+    own = Path(folder) / name / f"alone{dist.get_rank()}"
+    assert main([*call, str(own)]) == 0
+    torchrun = {"TORCHELASTIC_RUN_ID": "a test", "WORLD_SIZE": "2", "RANK": str(dist.get_rank())}
+    os.environ.update(torchrun)
+    try:
+        for _ in range(2):
+            assert main([*call, str(own.parent / "both")]) == 0
+            dist.barrier()
+    finally:
+        for variable in torchrun:
+            del os.environ[variable]
+    alone, both = (numbers_of(where / f"{written}.json") for where in (own, own.parent / "both"))
+    assert alone == both, (alone, both)
+
+
+def numbers_of(path):
+    """All that a recipe writes but how long it took."""
+
+    def kept(value):
+        if isinstance(value, dict):
+            return {k: kept(v) for k, v in value.items() if "seconds" not in k and k not in ("config", "peak_mb")}
+        return [kept(v) for v in value] if isinstance(value, list) else value
+
+    return kept(json.loads(path.read_text()))
+
+
+def limits():
+    """Replicates that two processes share are those of one, bit for bit; their state goes on in any number of them."""
+    g = torch.Generator().manual_seed(4)
+    x, y = torch.randn(4, 3, generator=g, dtype=torch.float64), torch.randn(4, 1, generator=g, dtype=torch.float64)
+
+    def made(shared, seed=0, **options) -> Any:
+        drawn = [torch.Generator().manual_seed(seed + k) for k in range(3)]
+        return mupi.MuLimit(2, lr=0.2, replicates=3, **dict(samples=300, generator=drawn, shared=shared) | options)
+
+    alone, both = made(False), made(True, 10 * dist.get_rank())
+    for limit in alone, both:
+        limit.fit(x, y, 2, test_x=x[:2])
+    assert len(alone.limits.spaces) == 3 and len(both.limits.spaces) == 2 - dist.get_rank()
+    again = [made(False, 20), made(True, 20 + dist.get_rank())]
+    states = both.state_dict(), alone.state_dict()
+    for limit, state in zip(again, states, strict=True):
+        limit.load_state_dict(state)
+    for limit in alone, both, *again:
+        limit.fit(x, y, 1, test_x=x[:2])
+        for name in ("outputs", "output_errors", "losses", "loss_errors", "test_outputs", "feature_kernels"):
+            assert torch.equal(getattr(limit, name), getattr(alone, name)), name
+        assert limit.ranks == alone.ranks and limit.missed == alone.missed
+        assert torch.equal(limit.predict(x, each=True), alone.predict(x, each=True))
+        assert all(torch.equal(one, other) for one, other in zip(limit.hidden(x), alone.hidden(x), strict=True))
+    assert "3 × 300 samples" in (repr(both) if dist.get_rank() == 0 else repr(alone))
+    refused("True (one by all processes) or False", lambda: made(None))
+    refused("a list of 3, one for each replicate", lambda: made(True, generator=torch.Generator()))
+    refused("kernel regime", lambda: made(True, parametrization=mupi.Parametrization.ntk(2)).fit(x, y, 1))
+    refused("`x` must be the same in all", lambda: made(True).fit(x + dist.get_rank(), y, 1))
+    refused("more than", lambda: made(True, samples=9).fit(x, y, 4))
+
+
 def kernel_regression():
     """With shared tiles it is that of one process, its variances too, and both hear of what does not converge."""
+    from mupi.kernels import ConjugateGradients
+
     g = torch.Generator().manual_seed(3)
     x, y, new = (torch.randn(n, d, generator=g, dtype=torch.float64) for n, d in ((300, 5), (300, 2), (7, 5)))
     x, new = (torch.nn.functional.normalize(rows) for rows in (x, new))
@@ -324,8 +510,21 @@ def behind_a_wrapper_that_was_told_nothing():
     DistributedDataParallel(net)(data(torch.float64)[0][0])
 
 
+def on_a_mesh_of_two_axes():
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (2, 1), mesh_dim_names=("copies", "shards"))
+    sharded(network("hermite"), mesh=mesh)(data(torch.float64)[0][0])
+
+
+def of_flat_parameters(features):
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    FullyShardedDataParallel(network(features), device_id=torch.device("cpu"))(data(torch.float64)[0][0])
+
+
 def hidden_by_an_older_wrapper():
     net = network("hermite")
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
     FullyShardedDataParallel(net, device_id=torch.device("cpu"), use_orig_params=True)(data(torch.float64)[0][0])
 
 
@@ -363,6 +562,8 @@ CHECKS = {
             ("random", "FSDP", "clipped jointly"),
             ("random", "DDP", "clipped jointly"),
             ("atoms", "data_parallel", "clipped with momentum and decay"),
+            ("atoms", "FSDP of what is not joined", "clipped with momentum and decay"),
+            ("hermite", "compiled data_parallel", "plain"),
             ("atoms", "data_parallel", "clipped jointly"),
         ]
     },
@@ -383,11 +584,20 @@ CHECKS = {
     "a copy is of the same processes": a_copy_is_of_the_same_processes,
     "centered": centered,
     "reduced by hand": reduced_by_hand,
+    "autocast, hermite": partial(autocast, "hermite"),
+    "autocast, hermite, factored": partial(autocast, "hermite", True),
+    "autocast, atoms": partial(autocast, "atoms"),
+    "autocast, a solve": a_solve_in_autocast,
     "kernel regression": kernel_regression,
+    "limits": limits,
+    "refused: trainers": refused_trainers,
     "refused: Atoms in DDP": partial(refused, together, lambda: DistributedDataParallel(network("atoms"))),
     "refused: Atoms in FSDP": partial(refused, together, lambda: sharded(network("atoms"))(torch.ones(1, 6))),
     "refused: Atoms ignored by DDP": partial(refused, together, behind_a_wrapper_that_was_told_nothing),
     "refused: FullyShardedDataParallel": partial(refused, "fully_shard(net)", hidden_by_an_older_wrapper),
+    "refused: flat parameters, hermite": partial(refused, "fully_shard(net)", partial(of_flat_parameters, "hermite")),
+    "refused: flat parameters, random": partial(refused, "fully_shard(net)", partial(of_flat_parameters, "random")),
+    "refused: a mesh of two axes": partial(refused, "must be of one axis", on_a_mesh_of_two_axes),
     "refused: joined twice": partial(refused, "join it once", lambda: join(joined("atoms"))),
     "refused: a share saved": partial(refused, "state_dict(net)", lambda: joined("atoms").state_dict()),
     "refused: a share sampled": partial(
@@ -404,17 +614,24 @@ CHECKS = {
 }
 
 
-def main(folder, rank):
+def main(folder, rank, names):
+    """Make the checks of these names, or, where they begin with -, all others."""
+    for features in FEATURES:
+        CHECKS[f"a Trainer, {features}"] = partial(trainers, features, folder)
+    CHECKS["in turn"] = partial(pieces_in_turn, folder)
+    for name in IN_TURN:
+        CHECKS[f"in turn, {name}"] = partial(recipe_in_turn, name, folder)
     CHECKS["trains, atoms"] = partial(trains, mupi.Atoms(), folder)
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=timedelta(minutes=1)
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=timedelta(minutes=20)
     )
+    wanted = list(CHECKS.keys() - {name[1:] for name in names}) if names[0][0] == "-" else names
     found = {}
-    for name, check in CHECKS.items():
+    for name in sorted(wanted):
         start = time.perf_counter()
         try:
-            check()
+            CHECKS[name]()
             found[name] = ""
         except Exception as error:
             traceback.print_exc()
@@ -427,4 +644,4 @@ def main(folder, rank):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])

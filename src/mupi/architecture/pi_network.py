@@ -17,6 +17,7 @@ from mupi.architecture.shape import Width
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, finite, last_axis, non_negative, positive_int
 from mupi.conventions import function, without_address
+from mupi.distributed.sharded import first_parameter
 from mupi.features import Features, Hermite
 from mupi.layers.pi_layers import PiLayer
 from mupi.layers.pi_network import PiNetwork
@@ -178,7 +179,7 @@ class PiArchitecture(PiNetwork):
                 sizes = f"at most {axes[0]} positions" if self._shorter else ", ".join(map(str, axes))
                 fail("x", f"integers of shape (batch, {sizes})", f"{x.dtype} of shape {tuple(x.shape)}")
             return x
-        dtype = next(self.parameters()).dtype
+        dtype = first_parameter(self).dtype
         if len(axes) == 1:
             last_axis("x", x, axes[0], dtype)
         elif tuple(x.shape[1:]) not in (axes, (prod(axes),)):

@@ -48,6 +48,9 @@ def launched(device: str) -> Iterator[Processes]:
     if started_by_torchrun() == 1:
         yield ALONE
         return
+    if dist.is_initialized():
+        yield Processes(Together(dist.group.WORLD))
+        return
     if torch.device(device).type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "gloo" if torch.device(device).type == "cpu" else "cpu:gloo,cuda:nccl"

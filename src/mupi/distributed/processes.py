@@ -1,18 +1,19 @@
 """`Processes`: those that go through one training run together, or one alone."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from zlib import crc32
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mupi.checks import fail
 from mupi.distributed.together import Together
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,40 @@ class Processes:
             raise said[1]
         return said[0]
 
-    def own_turns(self, items: Iterable[T]) -> list[T]:
-        """Of things to be done one by one, those that are this process's: every p-th."""
-        every = list(items)
-        return every if self.together is None else every[self.together.rank :: self.together.size]
-
-    def gathered(self, own: Mapping[T, R]) -> dict[T, R]:
-        """What all have found, by its name."""
+    def each(self, do: Callable[[], R]) -> list[R]:
+        """What each gets by doing something, in their order; an error that one raises is raised in all."""
         if self.together is None:
-            return dict(own)
+            return [do()]
+        said: tuple[Any, Exception | None]
+        try:
+            said = do(), None
+        except Exception as error:
+            said = None, error
         every: list[Any] = [None] * self.together.size
-        dist.all_gather_object(every, dict(own), group=self.together.group)
-        return {name: found for part in every for name, found in part.items()}
+        dist.all_gather_object(every, said, group=self.together.group)
+        for _, error in every:
+            if error is not None:
+                raise error
+        return [found for found, _ in every]
+
+    def check_same(self, argument: str, *values: Tensor) -> None:
+        """Raise ``ValueError``, in all, unless each has come with the same tensors.
+
+        Args:
+            argument: What errors call them.
+            values: Of which checksums are compared.
+        """
+        if self.together is None:
+            return
+
+        def sums() -> list[int]:
+            every = (v.detach().cpu().contiguous().flatten().view(torch.uint8).numpy() for v in values)
+            return [crc32(entries) for entries in every]  # pyright: ignore[reportArgumentType]
+
+        first, *others = self.each(sums)
+        for rank, other in enumerate(others, 1):
+            if other != first:
+                fail(argument, "the same in all processes that share the work", f"others in process {rank}")
 
     def in_first(self, context: Callable[[], AbstractContextManager[Any]]) -> AbstractContextManager[Any]:
         """A context that only the first one enters."""

@@ -3,13 +3,32 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from mupi.checks import fail
 
 
 def unsharded(x: Tensor) -> Tensor:
     """The tensor of what is sharded (FSDP2), which all processes ask for; any other as it is."""
     full: Any = getattr(x, "full_tensor", None)
     return x if full is None else full()
+
+
+def first_parameter(module: nn.Module) -> nn.Parameter:
+    """One of a module's parameters, which says where it is and in which dtype.
+
+    Raises:
+        ValueError: If a wrapper has put a flat one in their place.
+    """
+    found = next(module.parameters(), None)
+    if found is None:
+        fail(
+            "FullyShardedDataParallel(use_orig_params=...)",
+            "True around mupi's layers",
+            "False, which takes their parameters away",
+            "use torch.distributed.fsdp.fully_shard(net)",
+        )
+    return found
 
 
 @torch.no_grad()

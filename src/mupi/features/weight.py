@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mupi.conventions import Conventional, function
+from mupi.distributed.sharded import first_parameter
 from mupi.features.average_pool import AveragePool
 from mupi.features.expansion import Expansion
 from mupi.features.gate import Gate, Neuron, dual, dual_diagonal
@@ -90,7 +91,7 @@ class Weight(Conventional, ABC):
     @property
     def dtype(self) -> torch.dtype:
         """The floating dtype of inputs and outputs."""
-        return next(self.parameters()).dtype
+        return first_parameter(self).dtype
 
     @property
     def num_atoms(self) -> int:

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
-from mupi.distributed.processes import ALONE, Processes
-from mupi.distributed.together import Together
+from mupi.distributed.sharing import sharing
 from mupi.kernels.given import Kernel
 from mupi.kernels.iterated import IteratedSolution, solved
 from mupi.kernels.landmarks import CANDIDATES, Landmarks, PivotedCholesky
@@ -24,7 +23,6 @@ from mupi.kernels.posterior import prior_variance
 from mupi.kernels.preconditioner import preconditioner
 from mupi.kernels.ridge_system import OWNER, noise_of
 from mupi.kernels.tiled_system import TiledSystem
-from mupi.torch_internals import in_process_group
 
 ITSELF = "ConjugateGradients"
 
@@ -114,7 +112,8 @@ class ConjugateGradients:
         """
         size = float(prior_variance(OWNER, kernel, X).double().mean())
         λ, noise = noise_of(ridge, size, weights, X)
-        processes = self._processes()
+        processes = sharing(f"{ITSELF}(shared=...)", self.shared)
+        processes.check_same("KernelRegression.fit(X, Y)", X, targets, noise)
         system = TiledSystem(kernel, X, noise, self.tile, self.memory, processes)
         near = None
         if self.rank and processes.first:
@@ -131,16 +130,6 @@ class ConjugateGradients:
         if self.checkpoint is not None and processes.first:
             Path(self.checkpoint).unlink(missing_ok=True)
         return solution
-
-    def _processes(self) -> Processes:
-        """Those that share the tiles."""
-        if not self.shared:
-            return ALONE
-        if not in_process_group():
-            got, hint = "no process group", "call torch.distributed.init_process_group first"
-            fail(f"{ITSELF}(shared=...)", "False in one process", got, hint)
-        together = Together(torch.distributed.group.WORLD)
-        return Processes(together) if together.size > 1 else ALONE
 
     def _read(self, path: Path, targets: Tensor) -> Tensor | None:
         """What a fit that was interrupted has left, if it did."""

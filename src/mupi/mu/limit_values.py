@@ -1,37 +1,45 @@
 """The values of a network's lines in each replicate of the limit, which go forward step by step or not at all."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mupi.checks import fail
+from mupi.distributed.processes import ALONE, Processes
 from mupi.programs import Scalar
 from mupi.programs.evaluation import evaluate
 from mupi.programs.family import Family, LimitMatrix, Side
 from mupi.programs.line import Line
 from mupi.programs.spaces import Samples
 
+R = TypeVar("R")
+
 
 class LimitValues:
     """What lines have come to, in independent replicates.
 
     Args:
-        spaces: Where each replicate is evaluated.
+        spaces: Where each replicate is evaluated; of several processes, those that are this one's.
+        processes: Those that share the replicates, in their order.
     """
 
-    def __init__(self, spaces: Sequence[Samples]):
-        self.spaces = list(spaces)
+    def __init__(self, spaces: Sequence[Samples], processes: Processes = ALONE):
+        self.spaces, self.processes = list(spaces), processes
         self.values: list[dict[Line, Any]] = [{} for _ in spaces]
 
     def advance(self, lines: Sequence[Line], state: Sequence[Line]) -> None:
         """Evaluate lines; of these and of all before, scalars and the state are kept. If one fails, nothing is."""
         marks = [_Mark(space, known) for space, known in zip(self.spaces, self.values, strict=True)]
-        try:
+
+        def own() -> None:
             for space, known in zip(self.spaces, self.values, strict=True):
                 evaluate(lines, space, state, known)
+
+        try:
+            self.processes.each(own)
         except BaseException:
             self.values = [mark.restored() for mark in marks]
             raise
@@ -47,16 +55,20 @@ class LimitValues:
             state: What of the first is kept.
             wanted: Some of the lines.
         """
-        found: list[list[Tensor]] = []
-        for place, space in enumerate(self.spaces):
-            evaluate(first, space, state, self.values[place])
-            mark = _Mark(space, self.values[place])
-            try:
-                known = evaluate(lines, space, [*state, *wanted], dict(self.values[place]))
-                found.append([known[line] for line in wanted])
-            finally:
-                self.values[place] = mark.restored()
-        return [torch.stack(values) for values in zip(*found, strict=True)]
+
+        def own() -> list[list[Tensor]]:
+            found = []
+            for place, space in enumerate(self.spaces):
+                evaluate(first, space, state, self.values[place])
+                mark = _Mark(space, self.values[place])
+                try:
+                    known = evaluate(lines, space, [*state, *wanted], dict(self.values[place]))
+                    found.append([known[line] for line in wanted])
+                finally:
+                    self.values[place] = mark.restored()
+            return found
+
+        return [torch.stack(values) for values in zip(*self._all(own), strict=True)]
 
     def rename(self, new: Mapping[Line, Line]) -> None:
         """Lines stand for others now; what was known of all others is forgotten."""
@@ -64,10 +76,21 @@ class LimitValues:
 
     def stack(self, scalar: Scalar) -> Tensor:
         """A scalar's value in each replicate."""
-        return torch.stack([known[scalar] for known in self.values])
+        return torch.stack(self._all(lambda: [known[scalar] for known in self.values]))
+
+    def of_each(self, find: Callable[[Samples], R]) -> list[R]:
+        """What is found in each replicate."""
+        return self._all(lambda: [find(space) for space in self.spaces])
+
+    def _all(self, own: Callable[[], list[R]]) -> list[R]:
+        """What all processes have of their replicates."""
+        return [one for part in self.processes.each(own) for one in part]
 
     def state_dict(self, lines: Mapping[str, Line]) -> list[dict[str, Any]]:
         """For each replicate the directions met, and the values of lines, as tensors by name."""
+        return self._all(lambda: self._own_state(lines))
+
+    def _own_state(self, lines: Mapping[str, Line]) -> list[dict[str, Any]]:
         return [
             {
                 "initial": list(space.initial),
@@ -86,8 +109,12 @@ class LimitValues:
         Raises:
             ValueError: If it is of another number of replicates or samples, or of other lines.
         """
-        if len(state) != len(self.spaces):
-            fail("load_state_dict(state)", f"of {len(self.spaces)} replicates", len(state))
+        together = self.processes.together
+        count = len(self.of_each(id))
+        if len(state) != count:
+            fail("load_state_dict(state)", f"of {count} replicates", len(state))
+        if together is not None:
+            state = state[together.slice_of(count)]
         for space, one in zip(self.spaces, state, strict=True):
             if set(one["values"]) != set(lines):
                 differing = sorted(set(one["values"]) ^ set(lines))

@@ -15,6 +15,7 @@ from mupi.architecture.description import Description
 from mupi.architecture.start import Start
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative, positive_int
+from mupi.distributed.sharing import sharing
 from mupi.mu.fit_inputs import check_inputs, read_targets
 from mupi.mu.fit_records import FitRecord, summarized
 from mupi.mu.kernel_descent import KernelDescent
@@ -22,6 +23,7 @@ from mupi.mu.limit_values import LimitValues
 from mupi.mu.losses import Loss, squared_distance
 from mupi.mu.making import Plan
 from mupi.mu.optimizers import SGD, Optimizer
+from mupi.mu.replicates import generators, own_share, set_states
 from mupi.mu.summary import StepSummary, Summary
 from mupi.mu.trained_network import TrainedNetwork
 from mupi.parametrization import Parametrization, Roles
@@ -101,7 +103,11 @@ class MuLimit:
             ``samples``; None for all.
         replicates: Independent repetitions, for standard errors.
         tolerance: Relative size below which directions are dropped.
-        generator: Draws the samples; None for torch's own.
+        generator: Draws the samples; None for torch's own. Or a list of generators, one for each replicate.
+        shared: Whether the processes of torch.distributed's default group share the replicates, which then have
+            generators of their own, of the first process: bit for bit what one process finds with the same list. All
+            make the same calls with the same data. False for all replicates in each process. Where there are several,
+            one of the two has to be said.
         dtype: Floating dtype of the samples.
 
     Raises:
@@ -146,8 +152,9 @@ class MuLimit:
         copies: int | None = None,
         replicates: int = 4,
         tolerance: float = 1e-3,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         dtype: torch.dtype = torch.float64,
+        shared: bool | None = None,
     ):
         for name, value in dict(samples=samples, replicates=replicates).items():
             positive_int(f"MuLimit({name}=...)", value)
@@ -176,7 +183,11 @@ class MuLimit:
         optimizer = SGD(**sgd, nesterov=nesterov) if optimizer is None else optimizer
         self.plan = Plan(net, φ, parametrization, start, optimizer, centered).checked()
         self.loss = squared_distance if loss is None else loss
-        self.limits = LimitValues([Samples(samples, generator, dtype, tolerance, copies) for _ in range(replicates)])
+        processes = sharing("MuLimit(shared=...)", shared)
+        self._replicates, self._generators = replicates, generators(generator, replicates, processes)
+        self.limits = LimitValues(
+            [Samples(samples, g, dtype, tolerance, copies) for g in own_share(self._generators, processes)], processes
+        )
         self.net: TrainedNetwork | None = None
         self.descent: KernelDescent | None = None
         self._still: tuple[Tensor, Tensor] | None = None
@@ -305,8 +316,8 @@ class MuLimit:
     @property
     def ranks(self) -> list[tuple[int, int]]:
         """Of each hidden matrix, the directions met forwards and backwards, the most over replicates."""
-        families = zip(*(space.families for space in self.limits.spaces), strict=True)
-        return [(max(f.right.rank for f in fs), max(f.left.rank for f in fs)) for fs in families]
+        found = self.limits.of_each(lambda space: [(f.right.rank, f.left.rank) for f in space.families])
+        return [(max(right for right, _ in fs), max(left for _, left in fs)) for fs in zip(*found, strict=True)]
 
     @property
     def missed(self) -> list[tuple[float, float]]:
@@ -315,8 +326,8 @@ class MuLimit:
         It is the root mean square of these, in units of the vectors' norms, the largest over replicates: what
         ``tolerance`` left out. Outputs move by less than that share of them, in the runs of docs/results.md.
         """
-        families = zip(*(space.families for space in self.limits.spaces), strict=True)
-        return [(max(f.right.missed for f in fs) ** 0.5, max(f.left.missed for f in fs) ** 0.5) for fs in families]
+        found = self.limits.of_each(lambda space: [(f.right.missed, f.left.missed) for f in space.families])
+        return [(max(r for r, _ in fs) ** 0.5, max(le for _, le in fs) ** 0.5) for fs in zip(*found, strict=True)]
 
     def __repr__(self) -> str:
         return str(self._summary())
@@ -326,7 +337,8 @@ class MuLimit:
 
     def _summary(self) -> Summary:
         space, steps, hidden = self.limits.spaces[0], [], []
-        if self.net is not None and self.descent is None and self.ranks:
+        # Not of shared replicates: one process alone may print, and asks no other.
+        if self.net is not None and self.descent is None and self.limits.processes.together is None and self.ranks:
             hidden = [name for name, kind in self.net.parameters.kinds.items() if kind.role == "hidden"]
         if self._records:
             sizes = (x.flatten(1).square().mean(1).sqrt() for x in (self.outputs, self.output_errors))
@@ -334,7 +346,7 @@ class MuLimit:
             steps = [StepSummary(*row) for row in zip(*columns, strict=True)]
         found = list(zip(hidden, self.ranks, self.missed, strict=True)) if hidden else []
         return Summary(
-            f"{self.plan}, {len(self.limits.spaces)} × {space.n:,} samples", self.net.steps if self.net else 0, steps,
+            f"{self.plan}, {self._replicates} × {space.n:,} samples", self.net.steps if self.net else 0, steps,
             {name: rank for name, rank, _ in found}, {name: missed for name, _, missed in found},
         )  # fmt: skip
 
@@ -346,7 +358,7 @@ class MuLimit:
         """
         if self.net is None:
             fail("MuLimit.state_dict()", "asked for after a step", "no step")
-        generator = self.limits.spaces[0].generator
+        states = self.limits.of_each(lambda space: None if space.generator is None else space.generator.get_state())
         descent = {} if self.descent is None else {"descent": self.descent.state_dict()}
         return descent | {
             "network": self.plan.conventions(),
@@ -355,7 +367,7 @@ class MuLimit:
             "width": self._outputs_known,
             "inputs": self._inputs,
             "records": [vars(record) for record in self._records],
-            "generator": None if generator is None else generator.get_state(),
+            "generator": states if len(set(map(id, self._generators))) > 1 else states[0],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -379,9 +391,7 @@ class MuLimit:
         self._written = self._begun = len(net.program.lines)
         self._outputs_known, self._inputs = state["width"], tuple(state["inputs"])
         self._records = [FitRecord(**record) for record in state["records"]]
-        generator = self.limits.spaces[0].generator
-        if generator is not None and state["generator"] is not None:
-            generator.set_state(state["generator"])
+        set_states(self._generators, state["generator"])
         self._summarize()
 
     def _begin(self, x: Tensor, y: Tensor, classes: int | None) -> Tensor:
@@ -392,6 +402,7 @@ class MuLimit:
         """
         self._check(x)
         dtype = self.limits.spaces[0].dtype
+        self.limits.processes.check_same("y", y)
         targets, width = read_targets(self.plan.description, len(x), y, classes, self._outputs_known, self.loss, dtype)
         if self.net is None:
             self.net, self.descent = self.plan.made(x, width), self._descent(x, width)
@@ -405,6 +416,7 @@ class MuLimit:
 
     def _check(self, x: Tensor) -> None:
         """Raise ``ValueError`` unless inputs are what the network takes."""
+        self.limits.processes.check_same("x", x)
         check_inputs(self.plan.description, x, None if self.net is None else self._inputs)
 
     @contextmanager
@@ -434,8 +446,10 @@ class MuLimit:
             return self._glimpse(net, [net.forward(x).f])[0]
 
     def _descent(self, x: Tensor, outputs: int) -> KernelDescent | None:
-        space = self.limits.spaces[0]
-        return self.plan.descent(x, outputs, len(self.limits.spaces), space.generator, space.dtype)
+        descent = self.plan.descent(x, outputs, self._replicates, self._generators[0], self.limits.spaces[0].dtype)
+        if descent is not None and self.limits.processes.together is not None:
+            fail("MuLimit(shared=...)", "False in the kernel regime", True, "whose one kernel leaves nothing to share")
+        return descent
 
     def _read(self, x: Tensor) -> Tensor:
         assert self.net is not None
@@ -443,7 +457,7 @@ class MuLimit:
 
     def _all(self, f: Tensor) -> Float[Tensor, "replicates batch *axes"]:
         """Each replicate's, of outputs that may be those of all."""
-        return f.expand(len(self.limits.spaces), *f.shape[1:])
+        return f.expand(self._replicates, *f.shape[1:])
 
     def _glimpse(self, net: Any, wanted: Sequence[Line]) -> list[Tensor]:
         """What lines come to that are not to be kept; initial ones stay."""

@@ -14,11 +14,12 @@ from torch.optim import Optimizer
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
+from mupi.distributed.sharing import sharing
+from mupi.distributed.turns import in_turn
 from mupi.mup.builders import builders
 from mupi.mup.kept_runs import kept_runs
 from mupi.mup.sweep import Procedure, stretches
 from mupi.mup.width_law import WidthLaw, check_widths
-from mupi.progress import counted
 
 ORDER = 0
 """Seed of the batches' order, which all runs share."""
@@ -45,6 +46,7 @@ def forecast(
     make_optimizer: Callable[[nn.Module, float], Optimizer] | None = None,
     directory: Path | str | None = None,
     console: Console | None = None,
+    shared: bool | None = None,
     **options: Any,
 ) -> WidthLaw:
     """Train narrow networks, and forecast the loss curve of a wide one that is trained in the same way.
@@ -85,6 +87,8 @@ def forecast(
             ``optimizer`` and ``parametrized``.
         directory: A folder in which every run is kept as soon as it ends; the same call goes on there.
         console: Where to show progress; None for nowhere.
+        shared: Whether the processes of torch.distributed's default group take the runs in turn, in a folder that all
+            see; all make the same call. False for all runs in each. Where there are several, one has to be said.
         **options: Of the optimizer.
 
     Raises:
@@ -100,7 +104,7 @@ def forecast(
     losses = curves(
         make_model, widths, x, y, lr=lr, loss=loss, optimizer=optimizer, base_width=base_width or widths[0],
         steps=steps, batch_size=batch_size, seeds=range(seeds), points=points, parametrized=parametrized,
-        make_optimizer=make_optimizer, directory=directory, console=console, **options,
+        make_optimizer=make_optimizer, directory=directory, console=console, shared=shared, **options,
     )  # fmt: skip
     if not np.isfinite(losses).all():
         bad = next(n for n, at in zip(widths, losses, strict=True) if not np.isfinite(at).all())
@@ -127,6 +131,7 @@ def curves(
     make_optimizer: Callable[[nn.Module, float], Optimizer] | None = None,
     directory: Path | str | None = None,
     console: Console | None = None,
+    shared: bool | None = None,
     **options: Any,
 ) -> np.ndarray:
     """The curves that `forecast` measures, (widths, seeds, points): of wide runs too, to hold a forecast against.
@@ -148,6 +153,7 @@ def curves(
         make_optimizer: As there.
         directory: As there.
         console: As there.
+        shared: As there.
         **options: As there.
 
     Raises:
@@ -166,17 +172,12 @@ def curves(
     def first_losses() -> list[float]:
         return procedure.run(min(base_width, narrowest), lr, seed=0, order=ORDER, steps=2)
 
-    found = np.empty((len(widths), len(seeds), points))
-    with (
-        kept_runs(directory, procedure.plain(), first_losses, call) as runs,
-        counted(found[..., 0].size, console) as begin,
-    ):
-        for i, n in enumerate(widths):
-            for k, seed in enumerate(seeds):
-                begin(f"width {n}, seed {seed}")
+    def curve(run: tuple[int, int]) -> list[float]:
+        n, seed = run
+        return runs.losses(n, lr, seed, lambda: stretches(procedure.run(n, lr, seed, ORDER), points))
 
-                def train(n: int = n, seed: int = seed) -> list[float]:
-                    return stretches(procedure.run(n, lr, seed, ORDER), points)
-
-                found[i, k] = runs.losses(n, lr, seed, train)
-    return found
+    processes = sharing(f"{call}(shared=...)", shared)
+    with kept_runs(directory, procedure.plain(), first_losses, call, processes) as runs:
+        pieces = {(n, seed): f"width {n}, seed {seed}" for n in widths for seed in seeds}
+        found = in_turn(processes, pieces, curve, console)
+    return np.array([[found[n, seed] for seed in seeds] for n in widths])

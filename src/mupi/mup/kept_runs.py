@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from mupi.checks import fail
+from mupi.distributed.processes import ALONE, Processes
 from mupi.statistics import number
 from mupi.training.damaged import understood
-from mupi.training.lock import held
-from mupi.training.records import Record, read_records, write_records
+from mupi.training.kept_records import KeptRecords
+from mupi.training.lock import held_by_first
+from mupi.training.records import Record
 from mupi.training.sealed import read_sealed, write_sealed
 
 SETTINGS = "settings.json"
@@ -54,12 +56,11 @@ class KeptRuns:
     Args:
         path: The file; None for none.
         writer: The call that writes it, for errors.
+        processes: Those that train some of them.
     """
 
-    def __init__(self, path: Path | None, writer: str):
-        self.path = path
-        found = read_records(path, Run, writer, ADVICE) if path is not None and path.exists() else []
-        self.runs = {run.key: run for run in found}
+    def __init__(self, path: Path | None, writer: str, processes: Processes = ALONE):
+        self.records = KeptRecords(path, Run, writer, ADVICE, processes)
 
     def losses(self, width: int, rate: float, seed: int, train: Callable[[], Sequence[float]]) -> list[float]:
         """What a run measured; it is trained if it was not yet.
@@ -70,18 +71,12 @@ class KeptRuns:
             seed: Of initial values and batches.
             train: Trains, and gives the losses; infinite or NaN where it diverged.
         """
-        key = (width, rate, seed)
-        if key not in self.runs:
+        run = self.records.known.get((width, rate, seed))
+        if run is None:
             start = time.perf_counter()
             losses = tuple(number(float(loss)) for loss in train())
-            self.runs[key] = Run(width, rate, seed, losses, time.perf_counter() - start)
-            if self.path is not None:
-                write_records(self.path, self.runs.values())
-        return [math.inf if loss is None else loss for loss in self.runs[key].losses]
-
-    def seconds(self, width: int) -> float:
-        """How long the runs of a width took, all together."""
-        return sum(run.seconds for run in self.runs.values() if run.width == width)
+            run = self.records.add(Run(width, rate, seed, losses, time.perf_counter() - start))
+        return [math.inf if loss is None else loss for loss in run.losses]
 
 
 @contextmanager
@@ -90,6 +85,7 @@ def kept_runs(
     settings: Mapping[str, Any],
     first_losses: Callable[[], Sequence[float]] | None,
     call: str,
+    processes: Processes = ALONE,
 ) -> Iterator[KeptRuns]:
     """Runs that are kept in a folder which no other process writes into meanwhile.
 
@@ -101,6 +97,7 @@ def kept_runs(
         settings: What decides every run, as JSON has it.
         first_losses: Of some run; None where that is not known.
         call: The call that the folder belongs to, for errors.
+        processes: Those that train some of the runs.
 
     Yields:
         The runs, those that the folder has to begin with.
@@ -110,31 +107,38 @@ def kept_runs(
         DamagedFile: If a file is not as it was written.
     """
     if directory is None:
-        yield KeptRuns(None, call)
+        yield KeptRuns(None, call, processes)
         return
-    directory = Path(directory)
-    with held(directory, "choose another directory"):
-        path = directory / SETTINGS
-        wanted = json.loads(json.dumps(dict(settings)))
-        begins = None if first_losses is None else [number(float(loss)) for loss in first_losses()]
-        if path.exists():
-            saved = read_sealed(path, ADVICE)
-            with understood(path, ADVICE):
-                known, began = saved["settings"], saved["first_losses"]
-            for name in wanted | known:
-                if known.get(name) != wanted.get(name):
-                    must = f"of {name} = {known.get(name)!r}, as are the runs in `{directory}`"
-                    fail(f"{call}({name}=...)", must, repr(wanted.get(name)), ADVICE)
-            if not _alike(began, begins):
-                fail(
-                    f"{call}(directory=...)",
-                    f"a folder of runs of this model, which begin with the losses {_listed(begins)}",
-                    f"`{directory}`, whose begin with {_listed(began)}",
-                    ADVICE,
-                )
-        else:
-            write_sealed(path, {"settings": wanted, "first_losses": begins})
-        yield KeptRuns(directory / RUNS, call)
+    folder = Path(directory)
+    with held_by_first(folder, processes, "choose another directory"):
+        processes.from_first(lambda: _keep_settings(folder, settings, first_losses, call))
+        yield KeptRuns(folder / RUNS, call, processes)
+
+
+def _keep_settings(
+    directory: Path, settings: Mapping[str, Any], first_losses: Callable[[], Sequence[float]] | None, call: str
+) -> None:
+    """Have a folder be of these settings and losses, or raise as `kept_runs` does."""
+    path = directory / SETTINGS
+    wanted = json.loads(json.dumps(dict(settings)))
+    begins = None if first_losses is None else [number(float(loss)) for loss in first_losses()]
+    if not path.exists():
+        write_sealed(path, {"settings": wanted, "first_losses": begins})
+        return
+    saved = read_sealed(path, ADVICE)
+    with understood(path, ADVICE):
+        known, began = saved["settings"], saved["first_losses"]
+    for name in wanted | known:
+        if known.get(name) != wanted.get(name):
+            must = f"of {name} = {known.get(name)!r}, as are the runs in `{directory}`"
+            fail(f"{call}({name}=...)", must, repr(wanted.get(name)), ADVICE)
+    if not _alike(began, begins):
+        fail(
+            f"{call}(directory=...)",
+            f"a folder of runs of this model, which begin with the losses {_listed(begins)}",
+            f"`{directory}`, whose begin with {_listed(began)}",
+            ADVICE,
+        )
 
 
 def _alike(one: Sequence[float | None] | None, other: Sequence[float | None] | None) -> bool:

@@ -15,11 +15,13 @@ from torch.optim import Optimizer
 
 from mupi.arrays import takes_numpy
 from mupi.checks import positive_int
+from mupi.distributed.processes import Processes
+from mupi.distributed.sharing import sharing
+from mupi.distributed.turns import in_turn
 from mupi.mup.builders import builders
 from mupi.mup.kept_runs import KeptRuns, kept_runs
 from mupi.mup.rate_sweep import RateSweep, check_grid
 from mupi.mup.sweep import Procedure
-from mupi.progress import counted
 from mupi.training.settings import plain
 
 LAST = 10
@@ -47,6 +49,7 @@ def transfer_check(
     excess_bar: float = 0.05,
     directory: Path | str | None = None,
     console: Console | None = None,
+    shared: bool | None = None,
     **options: Any,
 ) -> RateSweep:
     """Train at every width, rate and seed, and say whether the best rate stays as the width grows.
@@ -89,6 +92,8 @@ def transfer_check(
         directory: A folder in which every run is kept as soon as it ends. The same call goes on there after Ctrl-C, and
             with more widths, rates or seeds trains those that are missing.
         console: Where to show progress; None for nowhere.
+        shared: Whether the processes of torch.distributed's default group take the runs in turn, in a folder that all
+            see; all make the same call. False for all runs in each. Where there are several, one has to be said.
         **options: Of the optimizer.
 
     Raises:
@@ -114,8 +119,9 @@ def transfer_check(
     def first_losses() -> list[float]:
         return procedure.run(widths[0], min(rates), seed=0, order=0, steps=2)
 
-    with kept_runs(directory, procedure.plain(), first_losses, call) as runs:
-        losses = _swept(train, widths, rates, positive_int(f"{call}(seeds=...)", seeds), runs, console)
+    seeds, processes = positive_int(f"{call}(seeds=...)", seeds), sharing(f"{call}(shared=...)", shared)
+    with kept_runs(directory, procedure.plain(), first_losses, call, processes) as runs:
+        losses = _swept(train, widths, rates, seeds, runs, console, processes)
     return RateSweep(widths, rates, losses, drift_bar, excess_bar)
 
 
@@ -130,6 +136,7 @@ def sweep_rates(
     directory: Path | str | None = None,
     settings: Mapping[str, Any] | None = None,
     console: Console | None = None,
+    shared: bool | None = None,
 ) -> RateSweep:
     """The same for a training that is a function of one's own.
 
@@ -147,6 +154,7 @@ def sweep_rates(
         directory: As there; what ``train`` is the folder cannot know but by its name and ``settings``.
         settings: What else decides a run, as JSON has it: a folder of others is refused.
         console: As there.
+        shared: As there.
 
     Raises:
         ValueError: As there.
@@ -154,8 +162,9 @@ def sweep_rates(
     call = "sweep_rates"
     widths, rates = tuple(sorted({positive_int(f"{call}(widths=...)", n) for n in widths})), tuple(sorted(set(rates)))
     check_grid(call, widths, rates)
-    with kept_runs(directory, {"train": plain(train), **(settings or {})}, None, call) as runs:
-        losses = _swept(train, widths, rates, positive_int(f"{call}(seeds=...)", seeds), runs, console)
+    seeds, processes = positive_int(f"{call}(seeds=...)", seeds), sharing(f"{call}(shared=...)", shared)
+    with kept_runs(directory, {"train": plain(train), **(settings or {})}, None, call, processes) as runs:
+        losses = _swept(train, widths, rates, seeds, runs, console, processes)
     return RateSweep(widths, rates, losses, drift_bar, excess_bar)
 
 
@@ -166,13 +175,14 @@ def _swept(
     seeds: int,
     runs: KeptRuns,
     console: Console | None,
+    processes: Processes,
 ) -> np.ndarray:
     """(widths, rates, seeds); a whole sweep of one seed before the next begins."""
-    losses = np.empty((len(widths), len(rates), seeds))
-    with counted(losses.size, console) as begin:
-        for seed in range(seeds):
-            for i, width in enumerate(widths):
-                for k, rate in enumerate(rates):
-                    begin(f"seed {seed}, width {width}, rate {rate:.3g}")
-                    losses[i, k, seed] = runs.losses(width, rate, seed, lambda a=(width, rate, seed): [train(*a)])[0]
-    return losses
+    pieces = {
+        (width, rate, seed): f"seed {seed}, width {width}, rate {rate:.3g}"
+        for seed in range(seeds)
+        for width in widths
+        for rate in rates
+    }
+    found = in_turn(processes, pieces, lambda run: runs.losses(*run, lambda: [train(*run)])[0], console)
+    return np.array([[[found[width, rate, seed] for seed in range(seeds)] for rate in rates] for width in widths])

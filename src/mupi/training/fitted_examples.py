@@ -63,7 +63,7 @@ def check_examples(net: nn.Module, procedure: Procedure, train: Examples, tests:
         labels = are_labels("fit(data=...)", train.y, outputs)
         if tests is not None:
             are_labels("fit(test=...)", tests.y, outputs)
-        check_pairs("Trainer(loss=...)", procedure.loss, outputs, train.y[rows], procedure.accumulate)
+        check_pairs("Trainer(loss=...)", procedure.loss, outputs, train.y[rows], procedure.pieces)
     return labels
 
 

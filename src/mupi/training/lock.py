@@ -1,11 +1,12 @@
 """One process at a time writes into a folder."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mupi.distributed.processes import Processes
 from mupi.training.atomic import remove_partial
 
 LOCK = ".lock"
@@ -43,3 +44,20 @@ def held(directory: Path, otherwise: str = "choose another --name") -> Iterator[
             for folder in made:
                 folder.rmdir()
         lock.release()
+
+
+@contextmanager
+def held_by_first(directory: Path, processes: Processes, otherwise: str = "choose another --name") -> Iterator[None]:
+    """`held` by the first of some processes for all of them.
+
+    Args:
+        directory: Made if it is missing.
+        processes: Those that write into it.
+        otherwise: What else to do than wait, if it is in use.
+
+    Raises:
+        ValueError: In all of them, if another process holds it.
+    """
+    with ExitStack() as stack:
+        processes.from_first(lambda: stack.enter_context(held(directory, otherwise)))
+        yield

@@ -39,7 +39,7 @@ def are_labels(argument: str, y: Tensor, outputs: Tensor) -> bool:
 
 
 @torch.no_grad()
-def check_pairs(argument: str, loss: Loss, outputs: Tensor, y: Tensor, accumulate: int) -> None:
+def check_pairs(argument: str, loss: Loss, outputs: Tensor, y: Tensor, pieces: int) -> None:
     """Refuse a loss by which something else than what was meant would be minimized in silence.
 
     Args:
@@ -47,7 +47,7 @@ def check_pairs(argument: str, loss: Loss, outputs: Tensor, y: Tensor, accumulat
         loss: The loss function.
         outputs: Of the network for the examples of `rows_to_try`.
         y: Targets of these outputs.
-        accumulate: Of how many parts of a batch the losses' mean is to be that of the batch.
+        pieces: Of how many parts of a batch the losses' mean is to be that of the batch.
 
     Raises:
         ValueError: If it is no finite number, does not see which target belongs to which output, or is no mean.
@@ -65,9 +65,9 @@ def check_pairs(argument: str, loss: Loss, outputs: Tensor, y: Tensor, accumulat
         got = f"{float(twice):.4g} of all of them twice, {float(whole):.4g} of them once"
         fail(argument, "a mean over the examples of a batch", got, "use reduction='mean'")
     halves = torch.stack([loss(f, t) for f, t in zip(drawn.chunk(2), y.chunk(2), strict=True)]).mean()
-    if accumulate > 1 and not torch.allclose(halves, whole, rtol, 0.0):
+    if pieces > 1 and not torch.allclose(halves, whole, rtol, 0.0):
         got = f"{float(whole):.4g} of a batch, {float(halves):.4g} as the mean of its halves"
-        fail(argument, "the mean of the losses of a batch's parts", got, "use accumulate=1")
+        fail(argument, "the mean of the losses of a batch's parts", got, "use accumulate=1, in one process")
 
 
 def _has_value(loss: Loss, outputs: Tensor, y: Tensor) -> bool:

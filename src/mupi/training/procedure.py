@@ -49,6 +49,11 @@ class Procedure:
         """The loss of a process's rows: 0 where it has none."""
         return self.loss(outputs, y) if len(y) else outputs.sum() * 0
 
+    @property
+    def pieces(self) -> int:
+        """Of how many parts of a batch the losses' mean is to be that of the batch."""
+        return self.accumulate * (1 if self.processes.together is None else self.processes.together.size)
+
     def parts(self, batch: Tensor) -> list[Tensor]:
         """The examples of a batch, those that go through the network together."""
         return list(batch.split(max(1, self.batch_size // self.accumulate)))

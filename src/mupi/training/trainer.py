@@ -1,19 +1,23 @@
 """`Trainer`: a network, an optimizer and a loss, trained on data that are in memory."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from rich.console import Console
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mupi.checks import fail, positive_int
+from mupi.distributed.processes import Processes
+from mupi.distributed.sharing import sharing
 from mupi.training import settings
 from mupi.training.augmentation import Augmentation
 from mupi.training.damaged import understood
@@ -29,6 +33,7 @@ from mupi.training.procedure import Loss, Procedure
 from mupi.training.progress import epoch_progress
 from mupi.training.random_state import random_state, set_random_state
 from mupi.training.run_folder import RunFolder
+from mupi.training.shared_run import shared_procedure
 from mupi.training.state import Tally, TrainingState
 from mupi.training.tensorboard_log import write_curves, writer
 
@@ -69,6 +74,11 @@ class Trainer:
         autocast: ``torch.bfloat16`` for mixed precision by `torch.autocast`. mupi's layers stay in their own dtype.
         generator: Draws the order of the examples and their augmentation; of the CPU. None for one whose seed
             torch's global generator draws.
+        shared: Whether the processes of torch.distributed's default group take each step together, each on its rows of
+            the batch: to rounding what one process does. All make the same calls with the same arguments and data,
+            callbacks are called in each, and the first one writes and shows; the net's weights, and what draws the
+            order, are those of the first. False for a network of its own in each process. Where there are several,
+            one of the two has to be said.
 
     Attributes:
         net: The network, as it was given.
@@ -91,6 +101,7 @@ class Trainer:
         accumulate: int = 1,
         autocast: torch.dtype | None = None,
         generator: torch.Generator | None = None,
+        shared: bool | None = None,
     ):
         check_parts(net, optimizer, schedule, augmentation)
         if not callable(loss):
@@ -118,6 +129,7 @@ class Trainer:
         self._procedure = Procedure(batch_size, loss, int(accumulate), autocast, True, replays, DIVERGED)
         self._directory: Path | None = None
         self._size = 0
+        self._shared = shared
         self._settings = {
             "net": settings.of_network(net),
             "optimizer": settings.of_optimizer(optimizer),
@@ -178,20 +190,22 @@ class Trainer:
             fail("fit(callbacks=...)", "a list of functions", type(callbacks).__name__)
         if directory is not None and not isinstance(directory, str | PathLike):
             fail("fit(directory=...)", "a path, or None", type(directory).__name__)
+        processes = sharing("Trainer(shared=...)", self._shared)
         train, tests = examples_to_fit(self.net, data, test, self._state.augmentation)
         path = None if directory is None else Path(directory)
         if self._begun and path != self._directory:
             fail("fit(directory=...)", f"{self._directory}, as in the first call", path, "make a new Trainer")
         if self._state.step and len(train.x) != self._size:
             fail("fit(data=...)", f"the {self._size} examples of the epoch in progress", len(train.x))
-        with writer(log) as opened, training_mode(self.net):
+        with writer(log if processes.first else None) as opened, training_mode(self.net), ExitStack() as stack:
+            self._procedure = shared_procedure(processes, self._procedure, self._state, self._settings, train, tests)
             labels = check_examples(self.net, self._procedure, train, tests)
             run = None if path is None else settings.trainer_folder(path, self._settings, train, tests)
-            with nullcontext() if run is None else run.held():
-                if run is not None:
-                    self._open(run)
-                self._directory, self._size = path, len(train.x)
-                self._train(train, tests, epochs, labels, run, callbacks, opened)
+            if run is not None:
+                processes.from_first(lambda: stack.enter_context(run.held()))
+                self._open(run, processes)
+            self._directory, self._size = path, len(train.x)
+            self._train(train, tests, epochs, labels, run, callbacks, opened)
         return self.history
 
     @property
@@ -211,11 +225,12 @@ class Trainer:
     ) -> None:
         """`fit`, of arguments that are checked."""
         state, procedure = self._state, replace(self._procedure, labels=labels)
+        processes = procedure.processes
         steps = -(-len(train.x) // procedure.batch_size)
 
         def test_of(examples: Examples, where: str) -> tuple[float, float]:
             with procedure.precision(examples.x.device):
-                found = evaluate(self.net, examples.x, examples.y, procedure.loss, labels)
+                found = evaluate(self.net, examples.x, examples.y, procedure.loss, labels, processes)
             require_finite(found[0], where, DIVERGED)
             return found
 
@@ -233,27 +248,36 @@ class Trainer:
                 test_accuracy=test_accuracy if labels and tests is not None else None,
                 learning_rates=tuple(float(group["lr"]) for group in self.optimizer.param_groups),
                 seconds=state.tally.seconds,
-                atoms=stored_atoms(self.net),
+                atoms=int(processes.summed(torch.tensor(stored_atoms(self.net)))),
             )
 
         def finish(record: EpochRecord) -> bool:
             self.history.append(record)
             if run is not None:
-                run.append(record)
-                run.save(self._checkpoint())
+                reached = self._checkpoint()
+                processes.from_first(partial(run.append, record))
+                processes.from_first(partial(run.save, reached))
             if opened is not None:
                 write_curves(opened, record)
             # All of them, before one that stops.
-            return any([callback(self, record) is True for callback in callbacks])
+            return processes.any(any([callback(self, record) is True for callback in callbacks]))
 
         def stop() -> NoReturn:
             where = f"in epoch {state.epoch + 1} after {state.step} steps"
             if run is None:
                 raise KeyboardInterrupt(f"interrupted {where}; a further call of fit goes on from there")
             test_of(few(), f"epoch {state.epoch + 1}, step {state.step}")
-            run.stop(self._checkpoint(), where, "fit goes on from there")
+            reached = self._checkpoint()
+            try:
+                if processes.first:
+                    run.stop(reached, where, "fit goes on from there")
+                raise KeyboardInterrupt(f"interrupted {where}")
+            finally:
+                processes.wait()  # torchrun ends all when one has ended
 
-        with epoch_progress(epochs, type(self.net).__name__) as progress:
+        with epoch_progress(
+            epochs, type(self.net).__name__, None if processes.first else Console(quiet=True)
+        ) as progress:
 
             def show(tally: Tally, taken: int) -> None:
                 accuracy = tally.accuracy if labels else None
@@ -271,18 +295,25 @@ class Trainer:
                 stop=stop,
             )
 
-    def _open(self, run: RunFolder[EpochRecord]) -> None:
+    def _open(self, run: RunFolder[EpochRecord], processes: Processes) -> None:
         """Start a run, or go on with the one that is there."""
-        if not run.present:
-            run.start(self._checkpoint())
+
+        def saved() -> dict[str, Any] | None:
+            if not run.present:
+                return None
+            if not run.checkpoint_path.exists():
+                raise FileNotFoundError(f"`{run.checkpoint_path}` is missing; {run.start_again}")
+            return run.load()
+
+        found = processes.from_first(saved)
+        if found is None:
+            start = self._checkpoint()
+            processes.from_first(lambda: run.start(start))
             return
-        if not run.checkpoint_path.exists():
-            raise FileNotFoundError(f"`{run.checkpoint_path}` is missing; {run.start_again}")
-        saved = run.load()
         with understood(run.checkpoint_path, run.start_again):
-            self._state.load_state_dict(saved)
-            set_random_state(saved["random"], self._device)
-        self.history = run.metrics()
+            self._state.load_state_dict(found)
+            set_random_state(found["random"], self._device)
+        self.history = processes.from_first(run.metrics)
 
     def _checkpoint(self) -> dict[str, Any]:
         """All that the next step depends on."""

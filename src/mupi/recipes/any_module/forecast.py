@@ -12,13 +12,14 @@ from mupi.checks import fail, positive_int
 from mupi.commands.machine import set_threads
 from mupi.commands.options import DataFolder, Within, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
+from mupi.distributed.launched import launched
 from mupi.figures.forecast import plot_forecasts
 from mupi.mup.forecast import curves
 from mupi.mup.kept_runs import RUNS, Run
 from mupi.mup.width_law import WidthLaw
 from mupi.recipes.any_module.tasks import Task, image_task, text_task
 from mupi.reports import Report
-from mupi.training.lock import held
+from mupi.training.lock import held_by_first
 from mupi.training.records import read_records
 
 OTHERWISE = "choose another --out"
@@ -153,6 +154,8 @@ class Held:
 def forecast_recipe(config: ForecastConfig) -> dict[str, Held]:
     """Train what is not kept yet; print a table, and write figure and JSON.
 
+    Processes that `torchrun` has started take the runs in turn, in a folder that all see.
+
     Returns:
         By the task's name.
 
@@ -161,13 +164,14 @@ def forecast_recipe(config: ForecastConfig) -> dict[str, Held]:
         ValueError: If the folder has runs of other settings, or another process writes into it.
         FloatingPointError: If a run diverges.
     """
-    console = Console()
     set_threads(config.threads)
-    with held(config.out, OTHERWISE):
-        found = {}
+    with launched("cpu") as processes, held_by_first(config.out, processes, OTHERWISE):
+        console, found = Console(quiet=not processes.first), {}
         for name in config.tasks:
             console.print(f"{name} …", highlight=False)
-            found[name] = held_against_wide(config, name, console)
+            found[name] = held_against_wide(config, name, console, processes.together is not None)
+        if not processes.first:
+            return found
         report = Report("Loss curves of wide networks, forecast from narrow ones", plain_fields(config), console)
         report.table(table(config, found))
         saved = {"config": plain_fields(config), "tasks": {name: h.to_json() for name, h in found.items()}}
@@ -178,13 +182,14 @@ def forecast_recipe(config: ForecastConfig) -> dict[str, Held]:
     return found
 
 
-def held_against_wide(config: ForecastConfig, name: str, console: Console) -> Held:
+def held_against_wide(config: ForecastConfig, name: str, console: Console, shared: bool = False) -> Held:
     """One task.
 
     Args:
         config: The settings.
         name: The task's.
         console: Where to show progress.
+        shared: Whether the processes of a group take the runs in turn.
     """
     task, sizes = task_of(config, name), SIZES[name.split("-")[0]]
 
@@ -194,7 +199,7 @@ def held_against_wide(config: ForecastConfig, name: str, console: Console) -> He
         losses = curves(
             task.make_model, widths, task.x, task.y, loss=task.loss, lr=sizes.rate, base_width=sizes.narrow[0],
             seeds=seeds, steps=config.steps, batch_size=config.batch_size, points=config.points, directory=folder,
-            console=console,
+            console=console, shared=shared,
         )  # fmt: skip
         if not np.isfinite(losses).all():
             raise FloatingPointError(f"a run of {name} diverges")

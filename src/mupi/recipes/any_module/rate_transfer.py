@@ -12,6 +12,7 @@ from mupi.checks import fail, positive_int
 from mupi.commands.machine import set_threads
 from mupi.commands.options import DataFolder, Within, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
+from mupi.distributed.launched import launched
 from mupi.figures.rate_sweep import plot_rate_sweeps
 from mupi.mup.rate_sweep import RateSweep, TransferVerdict
 from mupi.mup.sweep import Procedure
@@ -19,7 +20,7 @@ from mupi.mup.transfer_check import sweep_rates
 from mupi.recipes.any_module.tasks import Task, image_task, text_task
 from mupi.recipes.any_module.ways import OptimizerName, Way, builder, microsoft_is_there
 from mupi.reports import Report
-from mupi.training.lock import held
+from mupi.training.lock import held_by_first
 from mupi.training.settings import plain
 
 NetworkName = Literal["mlp", "cnn-norm", "resnet", "vit", "gpt"]
@@ -101,6 +102,8 @@ class RateTransferConfig:
 def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
     """Train what is not kept yet; print a table, and write figure and JSON.
 
+    Processes that `torchrun` has started take the runs in turn, in a folder that all see.
+
     Returns:
         By network, optimizer and way.
 
@@ -108,10 +111,10 @@ def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
         KeyboardInterrupt: After Ctrl-C, which loses the run in training only.
         ValueError: If the folder has runs of other settings, or another process writes into it.
     """
-    console = Console()
     set_threads(config.threads)
     found: dict[str, RateSweep] = {}
-    with held(config.out, "choose another --out"):
+    with launched("cpu") as processes, held_by_first(config.out, processes, "choose another --out"):
+        console, shared = Console(quiet=not processes.first), processes.together is not None
         for network in config.networks:
             task = task_of(config, network)
             for optimizer in config.optimizers:
@@ -122,7 +125,9 @@ def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
                         continue
                     name = f"{network}, {optimizer}, {way}"
                     console.print(f"{name} …", highlight=False)
-                    found[name] = swept(config, task, network, optimizer, way, console)
+                    found[name] = swept(config, task, network, optimizer, way, console, shared)
+        if not processes.first:
+            return found
         report = Report("Learning rates across widths", plain_fields(config), console)
         report.table(table(config, found))
         saved = {"config": plain_fields(config), "sweeps": {k: s.to_json() for k, s in found.items()}}
@@ -144,7 +149,13 @@ def task_of(config: RateTransferConfig, network: str) -> Task:
 
 
 def swept(
-    config: RateTransferConfig, task: Task, network: str, optimizer: OptimizerName, way: Way, console: Console
+    config: RateTransferConfig,
+    task: Task,
+    network: str,
+    optimizer: OptimizerName,
+    way: Way,
+    console: Console,
+    shared: bool = False,
 ) -> RateSweep:
     """One panel.
 
@@ -155,6 +166,7 @@ def swept(
         optimizer: Name of the optimizer.
         way: How settings go to the wide network.
         console: Where to show progress.
+        shared: Whether the processes of a group take the runs in turn.
     """
     widths = (config.width, config.times * config.width)
     procedure = Procedure(
@@ -184,6 +196,7 @@ def swept(
             directory=config.out / f"{network}-{optimizer}-{way}",
             settings=plain(known),
             console=console,
+            shared=shared,
         )
         sides = set(sweep.at_edge.values())
         wider = (below + 2 * ("lower" in sides), above + 2 * ("higher" in sides))

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,15 +22,15 @@ from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load
 from mupi.distributed.launched import launched
 from mupi.distributed.processes import Processes
+from mupi.distributed.turns import in_turn
 from mupi.mu import MuLimit
 from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
-from mupi.progress import counted
 from mupi.recipes.mu_limit.report import report, write_progress
-from mupi.recipes.mu_limit.trained_curves import Curves, curves_of
+from mupi.recipes.mu_limit.trained_curves import Curve, Curves, curves_of
 from mupi.training.cached import cached
-from mupi.training.lock import held
+from mupi.training.lock import held_by_first
 from mupi.training.memory_use import PeakMemory
 from mupi.training.run_folder import CONFIG
 from mupi.training.sealed import read_sealed, write_sealed
@@ -117,8 +116,7 @@ def mu_limit(config: MuLimitConfig) -> dict[int, float]:
     set_threads(config.threads)
     refuse_if_too_large(config)
     x, y, test_x = images(config)
-    with launched("cpu") as processes, ExitStack() as stack:
-        processes.from_first(lambda: stack.enter_context(held(config.out, OTHERWISE)))
+    with launched("cpu") as processes, held_by_first(config.out, processes, OTHERWISE):
         return _mu_limit(config, x, y, test_x, Console(quiet=not processes.first), processes)
 
 
@@ -136,29 +134,30 @@ def _mu_limit(
     for width in config.widths:
         for seed in range(config.seeds):
             jobs[f"width-{width}-seed-{seed}"] = lambda n=width, s=seed: finite_curves(config, n, s, x, y, test_x)
-    results = {}
-    own = processes.own_turns(jobs.items())
-    with counted(len(own), console) as begin:
-        try:
-            for name, job in own:
-                begin(name)
-                results[name] = cached(
-                    config.out / f"{name}.pt",
-                    settings | {"network": name},
-                    lambda job=job: with_cost(job),
-                    partial(curves_of, of_a_limit=name in ("limit", "ntp")),
-                    advice=f"remove it, or {OTHERWISE}",
-                )
-                if processes.first:
-                    write_progress(config.out, results)
-        except KeyboardInterrupt as error:
-            done = f"interrupted with {len(results)} of {len(own)} networks trained"
-            raise KeyboardInterrupt(f"{done}, kept in {config.out}; the same command trains the others") from error
-    results = processes.gathered(results)
+    own: dict[str, Curve] = {}
+
+    def trained(name: str) -> Curve:
+        own[name] = cached(
+            config.out / f"{name}.pt",
+            settings | {"network": name},
+            lambda: with_cost(jobs[name]),
+            partial(curves_of, of_a_limit=name in ("limit", "ntp")),
+            advice=f"remove it, or {OTHERWISE}",
+        )
+        if processes.first:
+            write_progress(config.out, own)
+        return own[name]
+
+    try:
+        results = in_turn(processes, {name: name for name in jobs}, trained, console)
+    except KeyboardInterrupt as error:
+        kept = sum((config.out / f"{name}.pt").exists() for name in jobs)
+        done = f"interrupted with {kept} of {len(jobs)} networks trained"
+        raise KeyboardInterrupt(f"{done}, kept in {config.out}; the same command trains the others") from error
     by_width = {n: [results[f"width-{n}-seed-{s}"] for s in range(config.seeds)] for n in config.widths}
     curves = Curves(results["limit"], results["ntp"], by_width, y[:, 0])
     if processes.first:
-        write_progress(config.out, {name: results[name] for name in jobs})
+        write_progress(config.out, results)
         report(config.out, plain_fields(config), curves, console)
     return curves.gaps
 
@@ -227,6 +226,7 @@ def limit_curves(config: MuLimitConfig, p: Parametrization, x: Tensor, y: Tensor
         replicates=config.replicates,
         tolerance=config.tolerance,
         generator=torch.Generator().manual_seed(0),
+        shared=False,
     ).fit(x, y, config.steps, test_x=test_x)
     assert limit.test_outputs is not None
     return {

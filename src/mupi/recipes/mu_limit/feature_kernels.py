@@ -12,9 +12,10 @@ from mupi.commands.machine import set_threads
 from mupi.commands.options import DataFolder, WrittenFolder, option
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.data import DatasetName
+from mupi.distributed.launched import launched
+from mupi.distributed.turns import in_turn
 from mupi.extras import require
 from mupi.parametrization import Parametrization
-from mupi.progress import counted
 from mupi.recipes.mu_limit.beside_networks import (
     OTHERWISE,
     MuLimitConfig,
@@ -25,7 +26,7 @@ from mupi.recipes.mu_limit.beside_networks import (
 )
 from mupi.reports import Report
 from mupi.training.atomic import replacing
-from mupi.training.lock import held
+from mupi.training.lock import held_by_first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class FeatureKernelsConfig:
 def feature_kernels(config: FeatureKernelsConfig) -> dict[str, Tensor]:
     """Train; write a GIF, a figure and how far the kernels are from the limit's.
 
+    Processes that `torchrun` has started take the networks in turn.
+
     Returns:
         E φ(h)φ(h)' of the last hidden layer (times, images, images), by network.
 
@@ -89,19 +92,19 @@ def feature_kernels(config: FeatureKernelsConfig) -> dict[str, Tensor]:
     require("PIL", "mupi feature-kernels")
     from mupi.figures.kernel_animation import animate_kernels, plot_kernels
 
-    console, trained = Console(), config.trained()
+    trained = config.trained()
     set_threads(config.threads)
     refuse_if_too_large(trained)
     x, y, test_x = images(trained)
     jobs = {"n = ∞": lambda: limit_curves(trained, Parametrization.mup(config.depth), x, y, test_x[:1])}
     for n in config.widths:
         jobs[f"n = {n:,}"] = lambda n=n: finite_curves(trained, n, config.seed, x, y, test_x[:1])
-    with held(config.out, OTHERWISE):
-        kernels: dict[str, Tensor] = {}
-        with counted(len(jobs), console) as begin:
-            for name, job in jobs.items():
-                begin(name)
-                kernels[name] = job()["kernels"]
+    with launched("cpu") as processes, held_by_first(config.out, processes, OTHERWISE):
+        console = Console(quiet=not processes.first)
+        pieces = {name: name for name in jobs}
+        kernels: dict[str, Tensor] = in_turn(processes, pieces, lambda name: jobs[name]()["kernels"], console)
+        if not processes.first:
+            return kernels
         with replacing(config.out / "feature_kernels.gif") as partial:
             animate_kernels(partial, kernels)
         report = Report("Feature kernels in training", plain_fields(config), console)

@@ -14,15 +14,16 @@ from mupi.checks import fail, positive_int
 from mupi.commands.machine import set_threads
 from mupi.commands.options import Seed, Within, WrittenFolder, option
 from mupi.commands.train.plain_fields import plain_fields
-from mupi.progress import counted
+from mupi.distributed.launched import launched
+from mupi.distributed.turns import in_turn
 from mupi.recipes.sample_complexity.methods import SHOWN, MethodName, scored
 from mupi.recipes.sample_complexity.plots import plot_curves
 from mupi.recipes.sample_complexity.scores import Curve, Score, as_json, curves, rows_to
 from mupi.recipes.sample_complexity.tasks import TASKS, TaskName
 from mupi.recipes.tables.methods import xrfm_is_there
 from mupi.reports import Report
-from mupi.training.lock import held
-from mupi.training.records import read_records, write_records
+from mupi.training.kept_records import KeptRecords
+from mupi.training.lock import held_by_first
 
 ADVICE = "choose another --out, or remove this one"
 
@@ -71,6 +72,8 @@ class SampleComplexityConfig:
 def sample_complexity(config: SampleComplexityConfig) -> dict[str, dict[str, Curve]]:
     """Fit what is not kept yet; print a table for each task, and write figure and JSON.
 
+    Processes that `torchrun` has started take the fits in turn, in a folder that all see.
+
     Returns:
         Curves by task and method.
 
@@ -78,15 +81,13 @@ def sample_complexity(config: SampleComplexityConfig) -> dict[str, dict[str, Cur
         KeyboardInterrupt: After Ctrl-C, which loses the fit in progress only.
         ValueError: If another process writes into the folder.
     """
-    console = Console()
     set_threads(config.threads)
     models = [name for name in config.models if name != "xrfm" or xrfm_is_there()]
-    if len(models) < len(config.models):
-        console.print("xRFM is left out: it is not installed (pip install xrfm)", highlight=False)
-    with held(config.out, "choose another --out"):
-        path = config.out / "scores.jsonl"
-        kept = read_records(path, Score, "mupi recipe sample-complexity", ADVICE) if path.exists() else []
-        known = {score.key: score for score in kept}
+    with launched("cpu") as processes, held_by_first(config.out, processes, "choose another --out"):
+        console = Console(quiet=not processes.first)
+        if len(models) < len(config.models):
+            console.print("xRFM is left out: it is not installed (pip install xrfm)", highlight=False)
+        kept = KeptRecords(config.out / "scores.jsonl", Score, "mupi recipe sample-complexity", ADVICE, processes)
         wanted = [
             (seed, model, name, rows)
             for seed in range(config.seed, config.seed + config.seeds)
@@ -95,18 +96,24 @@ def sample_complexity(config: SampleComplexityConfig) -> dict[str, dict[str, Cur
             for rows in TASKS[name].sizes
             if rows <= config.most_rows
         ]
-        missing = [key for key in wanted if key not in known]
-        with counted(len(missing), console) as begin:
-            for seed, model, name, rows in missing:
-                begin(f"{TASKS[name].title}, {rows:,} rows: {SHOWN[model]}, seed {seed}")
-                with warnings.catch_warnings():
-                    # Of a class that the held-out rows lack.
-                    warnings.simplefilter("ignore", ConvergenceWarning)
-                    warnings.simplefilter("ignore", UserWarning)
-                    score = scored(model, TASKS[name].split(rows, seed), seed, config.steps)
-                known[score.key] = score
-                write_records(path, known.values())
-        found = curves(known[key] for key in wanted)
+        missing = {
+            (seed, model, name, rows): f"{TASKS[name].title}, {rows:,} rows: {SHOWN[model]}, seed {seed}"
+            for seed, model, name, rows in wanted
+            if (seed, model, name, rows) not in kept.known
+        }
+
+        def score(key: tuple[int, MethodName, TaskName, int]) -> Score:
+            seed, model, name, rows = key
+            with warnings.catch_warnings():
+                # Of a class that the held-out rows lack.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.simplefilter("ignore", UserWarning)
+                return kept.add(scored(model, TASKS[name].split(rows, seed), seed, config.steps))
+
+        new = in_turn(processes, missing, score, console)
+        found = curves((new | kept.known)[key] for key in wanted)
+        if not processes.first:
+            return found
         report = Report("Where features win: accuracy by number of samples", plain_fields(config), console)
         for name, methods in found.items():
             report.table(table(TASKS[name].title, methods))

@@ -24,14 +24,15 @@ from mupi.commands.train.plain_fields import plain_fields
 from mupi.data import data_directory
 from mupi.data.keel import KeelTable, keel_names, load_keel
 from mupi.data.own.targets import TaskName
+from mupi.distributed.launched import launched
+from mupi.distributed.turns import in_turn
 from mupi.figures.critical_difference import plot_critical_difference
-from mupi.progress import counted
 from mupi.recipes.tables.methods import SHOWN, MethodName, pipeline, xrfm_is_there
 from mupi.recipes.tables.number_tables import LOADERS, NumberTable, load_numbers
 from mupi.recipes.tables.scores import Comparison, Score, compare
 from mupi.reports import Report
-from mupi.training.lock import held
-from mupi.training.records import read_records, write_records
+from mupi.training.kept_records import KeptRecords
+from mupi.training.lock import held_by_first
 
 ADVICE = "choose another --out, or remove this one"
 
@@ -75,12 +76,13 @@ class TablesConfig:
 def tables(config: TablesConfig) -> Comparison:
     """Fit what is not kept yet; print a table, and write figure and JSON.
 
+    Processes that `torchrun` has started take the fits in turn, in a folder that all see.
+
     Raises:
         KeyboardInterrupt: After Ctrl-C, which loses the fit in progress only.
         FileNotFoundError: If there is no such table, or KEEL's files are not there.
         ValueError: If another process writes into the folder.
     """
-    console = Console()
     set_threads(config.threads)
     numbers = config.task == "regression"
     load: Callable[[str], KeelTable | NumberTable]
@@ -94,9 +96,9 @@ def tables(config: TablesConfig) -> Comparison:
             all_names = tuple(n for n in all_names if len(load_keel(n, directory).labels) <= config.most_rows)
     names = config.names or all_names
     models = [name for name in config.models if name != "xrfm" or xrfm_is_there()]
-    with held(config.out, "choose another --out"):
-        path = config.out / "scores.jsonl"
-        known = {s.key: s for s in read_records(path, Score, "mupi recipe tables", ADVICE)} if path.exists() else {}
+    with launched("cpu") as processes, held_by_first(config.out, processes, "choose another --out"):
+        console = Console(quiet=not processes.first)
+        kept = KeptRecords(config.out / "scores.jsonl", Score, "mupi recipe tables", ADVICE, processes)
         wanted = [
             (name, model, repeat, fold)
             for name in names
@@ -104,14 +106,11 @@ def tables(config: TablesConfig) -> Comparison:
             for fold in range(config.folds)
             for model in models
         ]
-        missing = [key for key in wanted if key not in known]
-        with counted(len(missing), console) as begin:
-            for name, model, repeat, fold in missing:
-                begin(f"{name}: {SHOWN[model]}")
-                score = scored(load(name), model, repeat, fold, config)
-                known[score.key] = score
-                write_records(path, known.values())
-        found = compare(known[key] for key in wanted)
+        missing = {key: f"{key[0]}: {SHOWN[key[1]]}" for key in wanted if key not in kept.known}
+        new = in_turn(processes, missing, lambda key: kept.add(scored(load(key[0]), *key[1:], config)), console)
+        found = compare((new | kept.known)[key] for key in wanted)
+        if not processes.first:
+            return found
         report = Report(
             f"{'Regressors' if numbers else 'Classifiers'} on {len(found.tables)} tables", plain_fields(config), console
         )

@@ -1,6 +1,6 @@
 """`mupi convergence`: finite networks approach their limits at the rate 1/√width, at every step of training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,13 +21,15 @@ from mupi.commands.train.presets import PRESETS
 from mupi.commands.train.size import perceptron_bytes, projected_bytes
 from mupi.commands.widths import doublings
 from mupi.data import Dataset, DatasetName, load
+from mupi.distributed.launched import launched
+from mupi.distributed.processes import Processes
+from mupi.distributed.turns import in_turn
 from mupi.features import Atoms, RandomFeatures
 from mupi.nets import MLP, PiMLP, sample
-from mupi.progress import counted
 from mupi.recipes.widths.convergence_plots import plot_gaps, plot_losses
 from mupi.recipes.widths.width_sweep import WidthSweep
 from mupi.reports import Report
-from mupi.training.lock import held
+from mupi.training.lock import held_by_first
 
 HELD_OUT = 200
 """Test images on which networks are compared."""
@@ -104,6 +106,8 @@ class Trajectory:
 def convergence(config: ConvergenceConfig) -> list[WidthSweep]:
     """Measure, print the fitted slopes, write JSON and figures.
 
+    Processes that `torchrun` has started take the networks in turn.
+
     Returns:
         One sweep for each rank of π-nets, and one of μ-nets.
 
@@ -111,11 +115,11 @@ def convergence(config: ConvergenceConfig) -> list[WidthSweep]:
         ValueError: If another process writes into the folder.
         FloatingPointError: If a network diverges.
     """
-    with held(config.out, "choose another --out"):
-        return _convergence(config, Console())
+    with launched("cpu") as processes, held_by_first(config.out, processes, "choose another --out"):
+        return _convergence(config, Console(quiet=not processes.first), processes)
 
 
-def _convergence(config: ConvergenceConfig, console: Console) -> list[WidthSweep]:
+def _convergence(config: ConvergenceConfig, console: Console, processes: Processes) -> list[WidthSweep]:
     """`convergence` into a folder that is held."""
     set_threads(config.threads)
     data = load(config.dataset, config.data_dir)
@@ -127,63 +131,64 @@ def _convergence(config: ConvergenceConfig, console: Console) -> list[WidthSweep
     for rank in config.ranks:
         widest = RandomFeatures(config.widths(rank)[-1])
         require_room("--max-width", projected_bytes(d, rank, presets.pi_limit.network.depth, classes, widest, φ))
-    total = sum(1 + config.seeds * len(config.widths(rank)) for rank in config.ranks) + config.seeds * len(mu_widths)
-    with counted(total, console) as begin:
-        limit, mu_net = (replace(p, lr=config.rate * p.lr) for p in (presets.pi_limit, presets.mu_net))
-        sweeps = [pi_sweep(config, limit, rank, data, begin) for rank in config.ranks]
-        sweeps.append(mu_sweep(config, mu_net, mu_widths, data, begin))
+    limit, mu_net = (replace(p, lr=config.rate * p.lr) for p in (presets.pi_limit, presets.mu_net))
+    pieces: dict[Network, str] = {}
+    for rank in config.ranks:
+        pieces[rank, None, 0] = f"π-limit, r = {rank}"
+        for width in config.widths(rank):
+            pieces |= {(rank, width, seed): f"π-net, r = {rank}, n = {width}" for seed in range(config.seeds)}
+    for width in mu_widths:
+        pieces |= {(None, width, seed): f"μ-net, n = {width}" for seed in range(config.seeds)}
+
+    def trained(network: Network) -> Trajectory:
+        rank, width, seed = network
+        if rank is None:
+            assert width is not None
+            preset = mu_net.changed(width=width)
+            return trajectory(build_network(preset, data, generator(width, seed)), preset, config, data)
+        preset = limit.changed(features=Atoms(), rank=rank)
+        start = build_network(preset, data, torch.Generator().manual_seed(0))
+        drawn = start if width is None else sample(start, width, generator=generator(width, seed))
+        return trajectory(drawn, preset, config, data)
+
+    found = in_turn(processes, pieces, trained, console)
+    sweeps = [pi_sweep(config, rank, found) for rank in config.ranks]
+    sweeps.append(mu_sweep(config, mu_widths, found))
+    if not processes.first:
+        return sweeps
     report = Report("Networks of growing width on their way to a limit", plain_fields(config), console)
     report.table(table(sweeps, config))
     save(config, sweeps, report)
     return sweeps
 
 
-def pi_sweep(
-    config: ConvergenceConfig, preset: TrainConfig, rank: int, data: Dataset, begin: Callable[[str], None]
-) -> WidthSweep:
+Network = tuple[int | None, int | None, int]
+"""Rank (None for a μ-net), width (None for the limit) and seed."""
+
+
+def pi_sweep(config: ConvergenceConfig, rank: int, found: Mapping[Network, Trajectory]) -> WidthSweep:
     """π-nets of one rank against their π-limit."""
-    preset = preset.changed(features=Atoms(), rank=rank)
-    start = build_network(preset, data, torch.Generator().manual_seed(0))
-    begin(f"π-limit, r = {rank}")
-    limit = trajectory(build_network(preset, data, torch.Generator().manual_seed(0)), preset, config, data)
-    found = []
-    for width in config.widths(rank):
-        runs = []
-        for seed in range(config.seeds):
-            begin(f"π-net, r = {rank}, n = {width}")
-            drawn = sample(start, width, generator=generator(width, seed))
-            runs.append(trajectory(drawn, preset, config, data))
-        gaps = [distance(run.outputs, limit.outputs) for run in runs]
-        found.append(([run.losses.tolist() for run in runs], gaps))
+    limit = found[rank, None, 0]
+    runs = [[found[rank, width, seed] for seed in range(config.seeds)] for width in config.widths(rank)]
     return WidthSweep(
         name=f"π-net, r = {rank}",
         quantity="|f − f∞|",
         widths=tuple(config.widths(rank)),
-        losses=[losses for losses, _ in found],
-        gaps=[gaps for _, gaps in found],
+        losses=[[run.losses.tolist() for run in seeds] for seeds in runs],
+        gaps=[[distance(run.outputs, limit.outputs) for run in seeds] for seeds in runs],
         limit=limit.losses.tolist(),
     )
 
 
-def mu_sweep(
-    config: ConvergenceConfig, preset: TrainConfig, widths: list[int], data: Dataset, begin: Callable[[str], None]
-) -> WidthSweep:
+def mu_sweep(config: ConvergenceConfig, widths: list[int], found: Mapping[Network, Trajectory]) -> WidthSweep:
     """μ-nets against the mean of those of their width."""
-    found = []
-    for width in widths:
-        runs = []
-        for seed in range(config.seeds):
-            begin(f"μ-net, n = {width}")
-            net = build_network(preset.changed(width=width), data, generator(width, seed))
-            runs.append(trajectory(net, preset, config, data))
-        spread = spread_of(torch.stack([run.outputs for run in runs]))
-        found.append(([run.losses.tolist() for run in runs], [spread]))
+    runs = [[found[None, width, seed] for seed in range(config.seeds)] for width in widths]
     return WidthSweep(
         name="μ-net",
         quantity="s.d. of f",
         widths=tuple(widths),
-        losses=[losses for losses, _ in found],
-        gaps=[gaps for _, gaps in found],
+        losses=[[run.losses.tolist() for run in seeds] for seeds in runs],
+        gaps=[[spread_of(torch.stack([run.outputs for run in seeds]))] for seeds in runs],
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -14,13 +15,15 @@ from mupi.commands.options import WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.commands.widths import doublings
+from mupi.distributed.launched import launched
+from mupi.distributed.processes import Processes
+from mupi.distributed.turns import in_turn
 from mupi.kernels import KernelDynamics
-from mupi.progress import counted
 from mupi.recipes.widths.ensemble_plots import plot_approach, plot_bands
-from mupi.recipes.widths.trained_ensemble import Bands, Curve, Training, beside_theory, train_ensemble
+from mupi.recipes.widths.trained_ensemble import Bands, Curve, Training, beside_theory, side_by_side, train_ensemble
 from mupi.reports import Report
 from mupi.statistics import PowerLaw
-from mupi.training.lock import held
+from mupi.training.lock import held_by_first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,17 +91,19 @@ class EnsembleConfig:
 def ensemble(config: EnsembleConfig) -> dict[int, list[Bands]]:
     """Train, print what is inside, write JSON and figures.
 
+    Processes that `torchrun` has started take the networks in turn, those that are trained side by side at once.
+
     Returns:
         For each width the bands after each of the steps.
 
     Raises:
         ValueError: If another process writes into the folder.
     """
-    with held(config.out, "choose another --out"):
-        return _ensemble(config, Console())
+    with launched("cpu") as processes, held_by_first(config.out, processes, "choose another --out"):
+        return _ensemble(config, Console(quiet=not processes.first), processes)
 
 
-def _ensemble(config: EnsembleConfig, console: Console) -> dict[int, list[Bands]]:
+def _ensemble(config: EnsembleConfig, console: Console, processes: Processes) -> dict[int, list[Bands]]:
     """`ensemble` into a folder that is held."""
     set_threads(config.threads)
     require_room("--max-width", perceptron_bytes(2, config.widths[-1], config.depth, 1))
@@ -108,12 +113,18 @@ def _ensemble(config: EnsembleConfig, console: Console) -> dict[int, list[Bands]
     curve = Curve.of(config.points, config.grid)
     largest = KernelDynamics(kernels[0]).fit(curve.X, curve.targets).largest_lr
     training = Training(config.steps, config.rate * (1 + config.momentum) * largest, config.momentum)
+    chunks = {width: side_by_side(arch, width, range(config.seeds), sigmas) for width in config.widths}
+    # The widest, which take longest, first: no process is to wait long for another at the end.
+    pieces = {(n, i): f"{len(c)} networks, n = {n:,}" for n in reversed(chunks) for i, c in enumerate(chunks[n])}
+    trained = in_turn(
+        processes, pieces, lambda k: train_ensemble(arch, k[0], chunks[k[0]][k[1]], sigmas, curve, training), console
+    )
     found = {}
-    with counted(len(config.widths), console) as begin:
-        for width in config.widths:
-            begin(f"{config.seeds} networks, n = {width:,}")
-            outputs = train_ensemble(arch, width, range(config.seeds), sigmas, curve, training)
-            found[width] = beside_theory(outputs, curve, training, kernels)
+    for width in config.widths:
+        outputs = torch.cat([trained[width, i] for i in range(len(chunks[width]))])
+        found[width] = beside_theory(outputs, curve, training, kernels)
+    if not processes.first:
+        return found
     laws = power_laws(config.steps, found)
     report = Report("Trained networks, and the bands of their theory", plain_fields(config), console)
     report.table(bands_table(config, found))

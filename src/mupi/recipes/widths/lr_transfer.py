@@ -21,15 +21,17 @@ from mupi.commands.options import DataFolder, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.data import DatasetName, load
+from mupi.distributed.launched import launched
+from mupi.distributed.processes import Processes
+from mupi.distributed.turns import in_turn
 from mupi.nets import MLP
 from mupi.optim import SGD
 from mupi.parametrization import Parametrization
-from mupi.progress import counted
 from mupi.recipes.widths.lr_sweep import LrSweep
 from mupi.recipes.widths.lr_transfer_plots import plot_lr_transfer
 from mupi.reports import Report
 from mupi.statistics import number
-from mupi.training.lock import held
+from mupi.training.lock import held_by_first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ class LrTransferConfig(Chosen):
 def lr_transfer(config: LrTransferConfig) -> dict[str, LrSweep]:
     """Sweep the learning rate for each parametrization; print the best ones, and write figure and JSON.
 
+    Processes that `torchrun` has started take the networks in turn.
+
     Returns:
         The losses, by the parametrization's name.
 
@@ -87,11 +91,11 @@ def lr_transfer(config: LrTransferConfig) -> dict[str, LrSweep]:
         ValueError: If another process writes into the folder.
         FloatingPointError: If at some width training diverges at every learning rate.
     """
-    with held(config.out, "choose another --out"):
-        return _lr_transfer(config, Console())
+    with launched("cpu") as processes, held_by_first(config.out, processes, "choose another --out"):
+        return _lr_transfer(config, Console(quiet=not processes.first), processes)
 
 
-def _lr_transfer(config: LrTransferConfig, console: Console) -> dict[str, LrSweep]:
+def _lr_transfer(config: LrTransferConfig, console: Console, processes: Processes) -> dict[str, LrSweep]:
     """`lr_transfer` into a folder that is held."""
     set_threads(config.threads)
     data = load(config.dataset, config.data_dir)
@@ -103,28 +107,36 @@ def _lr_transfer(config: LrTransferConfig, console: Console) -> dict[str, LrSwee
     lrs = tuple(2.0**k for k in range(low, high + 1))
     chosen = config.by_name()
 
-    with counted(len(chosen) * len(config.widths) * len(lrs) * config.seeds, console) as begin:
+    pieces = {
+        (name, width, lr, seed): f"{name}, width {width}, η = {lr:.4g}"
+        for name in chosen
+        for width in config.widths
+        for lr in lrs
+        for seed in range(config.seeds)
+    }
 
-        def loss(name: str, p: Parametrization, width: int, lr: float, seed: int) -> float:
-            begin(f"{name}, width {width}, η = {lr:.4g}")
-            return final_loss(config, p, width, lr, x, targets, torch.Generator().manual_seed(seed))
+    def loss(piece: tuple[str, int, float, int]) -> float:
+        name, width, lr, seed = piece
+        return final_loss(config, chosen[name], width, lr, x, targets, torch.Generator().manual_seed(seed))
 
-        sweeps = {
-            name: LrSweep(
-                config.widths,
-                lrs,
-                tuple(
-                    tuple(tuple(loss(name, p, width, lr, seed) for seed in range(config.seeds)) for lr in lrs)
-                    for width in config.widths
-                ),
-            )
-            for name, p in chosen.items()
-        }
+    found = in_turn(processes, pieces, loss, console)
+    sweeps = {
+        name: LrSweep(
+            config.widths,
+            lrs,
+            tuple(
+                tuple(tuple(found[name, width, lr, seed] for seed in range(config.seeds)) for lr in lrs)
+                for width in config.widths
+            ),
+        )
+        for name in chosen
+    }
     for name, sweep in sweeps.items():
         for i, width in enumerate(sweep.widths):
             if not math.isfinite(min(sweep.mean(i))):
                 raise FloatingPointError(f"{name} of width {width} diverges at every learning rate; lower --log2-lr")
-    report(config, sweeps, Report("The best learning rate by width", plain_fields(config), console))
+    if processes.first:
+        report(config, sweeps, Report("The best learning rate by width", plain_fields(config), console))
     return sweeps
 
 

@@ -83,22 +83,31 @@ def train_ensemble(
 ) -> Float[Tensor, "seeds steps both"]:
     """The outputs at all inputs of ``curve``, of finite networks whose limit is ``arch.ntk(*sigmas)``; in float64.
 
-    Networks are trained side by side by `torch.func.vmap`, as many at a time as memory is meant for.
+    Networks are trained side by side by `torch.func.vmap`, as many at a time as `side_by_side` says.
     """
+    chunks = side_by_side(arch, width, seeds, sigmas)
+    return torch.cat([_train(_networks(arch, width, chunk, sigmas, dtype), curve, training, dtype) for chunk in chunks])
+
+
+def side_by_side(
+    arch: Architecture, width: int, seeds: Sequence[int], sigmas: tuple[float, float]
+) -> list[Sequence[int]]:
+    """Seeds in as many parts as memory is meant for."""
+    (net,) = _networks(arch, width, seeds[:1], sigmas, torch.float32)
+    step = max(1, CHUNK_ENTRIES // sum(p.numel() for p in net.parameters()))
+    return [seeds[start : start + step] for start in range(0, len(seeds), step)]
+
+
+def _networks(
+    arch: Architecture, width: int, seeds: Sequence[int], sigmas: tuple[float, float], dtype: torch.dtype
+) -> list[Any]:
+    """One for each seed."""
     σ_w, σ_b = sigmas
     options = dict(
         parametrization=Roles.ntk(), fan_in_multiplier=True, input_scale=σ_w, hidden_scale=σ_w, output_scale=σ_w,
         bias_scale=σ_b / σ_w, sigma_b=1.0, dtype=dtype,
     )  # fmt: skip
-    nets = [arch.finite(width, generator=_generator(width, seed), **options) for seed in seeds[:1]]
-    size = sum(p.numel() for p in nets[0].parameters())
-    step = max(1, CHUNK_ENTRIES // size)
-    parts = []
-    for start in range(0, len(seeds), step):
-        chunk = seeds[start : start + step]
-        nets = [arch.finite(width, generator=_generator(width, seed), **options) for seed in chunk]
-        parts.append(_train(nets, curve, training, dtype))
-    return torch.cat(parts)
+    return [arch.finite(width, generator=_generator(width, seed), **options) for seed in seeds]
 
 
 def _train(nets: list[Any], curve: Curve, training: Training, dtype: torch.dtype) -> Float[Tensor, "seeds steps both"]:
