@@ -27,6 +27,9 @@ from mupi.training.lock import held_by_first
 
 ADVICE = "choose another --out, or remove this one"
 
+Fit = tuple[int, MethodName, TaskName, int]
+"""Seed, method, task and number of rows."""
+
 LEVEL = 0.95
 """The table says how many rows lead to this accuracy."""
 
@@ -82,13 +85,13 @@ def sample_complexity(config: SampleComplexityConfig) -> dict[str, dict[str, Cur
         ValueError: If another process writes into the folder.
     """
     set_threads(config.threads)
-    models = [name for name in config.models if name != "xrfm" or xrfm_is_there()]
+    models: list[MethodName] = [name for name in config.models if name != "xrfm" or xrfm_is_there()]
     with launched("cpu") as processes, held_by_first(config.out, processes, "choose another --out"):
         console = Console(quiet=not processes.first)
         if len(models) < len(config.models):
             console.print("xRFM is left out: it is not installed (pip install xrfm)", highlight=False)
         kept = KeptRecords(config.out / "scores.jsonl", Score, "mupi recipe sample-complexity", ADVICE, processes)
-        wanted = [
+        wanted: list[Fit] = [
             (seed, model, name, rows)
             for seed in range(config.seed, config.seed + config.seeds)
             for model in models
@@ -96,13 +99,13 @@ def sample_complexity(config: SampleComplexityConfig) -> dict[str, dict[str, Cur
             for rows in TASKS[name].sizes
             if rows <= config.most_rows
         ]
-        missing = {
+        missing: dict[Fit, str] = {
             (seed, model, name, rows): f"{TASKS[name].title}, {rows:,} rows: {SHOWN[model]}, seed {seed}"
             for seed, model, name, rows in wanted
             if (seed, model, name, rows) not in kept.known
         }
 
-        def score(key: tuple[int, MethodName, TaskName, int]) -> Score:
+        def score(key: Fit) -> Score:
             seed, model, name, rows = key
             with warnings.catch_warnings():
                 # Of a class that the held-out rows lack.
