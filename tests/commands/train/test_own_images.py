@@ -55,6 +55,17 @@ def test_a_convnet_learns_numbers_from_images_that_are_mirrored_and_moved(tmp_pa
     epoch = read_records(tmp_path / "runs/a/metrics.jsonl", RegressionMetrics, "mupi train")[-1]
     assert main(["predict", "runs/a", "images.npz"]) == 0
     assert f"R² {epoch.test_r2:.4f}" in capsys.readouterr().out
-    with open("runs/a/predictions.csv", newline="") as file:
-        found = np.array([float(row[0]) for row in list(csv.reader(file))[1:]])
+    found = predicted("runs/a/predictions.csv")
     assert np.sqrt(((found - level) ** 2).mean()) == pytest.approx(epoch.test_rmse, rel=1e-4)
+
+    np.savez("mirrored.npz", x=pixels[:, :, ::-1])
+    for call in ("mirrored.npz --out other.csv", "images.npz --mirror --out mean.csv"):
+        assert main(["predict", "runs/a", *call.split()]) == 0
+    other, mean = predicted("other.csv"), predicted("mean.csv")
+    assert np.abs(other - found).max() > 1e-3
+    assert mean == pytest.approx((found + other) / 2, rel=1e-6)
+
+
+def predicted(path):
+    with open(path, newline="") as file:
+        return np.array([float(row[0]) for row in list(csv.reader(file))[1:]])

@@ -47,6 +47,8 @@ class PredictConfig:
     """The new rows: a file as `mupi train --data` takes it, with or without the target, or a folder of images."""
     out: Annotated[Path | None, File()] = None
     """The file; None for `predictions.csv` in the run's directory."""
+    mirror: bool = False
+    """Of images: the mean of the outputs of each and of its mirror image, better where training had --flip."""
 
 
 def predict(config: PredictConfig) -> Path:
@@ -66,8 +68,12 @@ def predict(config: PredictConfig) -> Path:
     raw = read_raw(config.data, Wanted(target, only=columns, size=run.image_size))
     x, notes = raw_rows(raw, meaning)
     whole = OfRaw(net, meaning)
+    if config.mirror and columns:
+        fail("mirror", "left out for a table", True)
     with torch.no_grad():
         answers = torch.cat([whole(part) for part in x.split(ROWS)]).double()
+        if config.mirror:
+            answers = (answers + torch.cat([whole(part.flip(-1)) for part in x.split(ROWS)])) / 2
     if isinstance(meaning.targets, Classes):
         answers = answers.softmax(1)
     path = config.run / "predictions.csv" if config.out is None else config.out
