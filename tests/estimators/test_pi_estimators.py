@@ -55,7 +55,7 @@ def test_beside_columns_of_noise_weights_of_columns_are_the_metric_that_is_used(
 
 def test_the_same_seed_is_the_same_model_pickled_cloned_or_sparse():
     X, y = load_iris(return_X_y=True)
-    model = PiClassifier(rank=8, networks=2, steps=12, kernels=False, random_state=3)
+    model = PiClassifier(rank=8, networks=2, steps=4, kernels=False, random_state=3)
     found = model.fit(X[::2], y[::2]).predict_proba(X)
     assert (pickle.loads(pickle.dumps(model)).predict_proba(X) == found).all()
     assert (clone(model).fit(csr_matrix(X[::2]), y[::2]).predict_proba(X) == found).all()
