@@ -112,7 +112,6 @@ WRAPPERS: dict[str, Any] = {
     "FSDP": sharded,
     "data_parallel": data_parallel,
     "FSDP of what is not joined": lambda net: sharded(net, ignored_params=join(net)),
-    "compiled data_parallel": lambda net: torch.compile(data_parallel(net)),
 }
 
 
@@ -564,7 +563,6 @@ CHECKS = {
             ("random", "DDP", "clipped jointly"),
             ("atoms", "data_parallel", "clipped with momentum and decay"),
             ("atoms", "FSDP of what is not joined", "clipped with momentum and decay"),
-            ("hermite", "compiled data_parallel", "plain"),
             ("atoms", "data_parallel", "clipped jointly"),
         ]
     },
