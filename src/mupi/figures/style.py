@@ -55,7 +55,7 @@ def cut(axes: Axes, which: Literal["x", "y"] = "y") -> None:
     """Two short strokes across the beginning of an axis that does not begin at 0.
 
     Args:
-        axes: Where.
+        axes: The plot that has the axis.
         which: Of its two axes.
     """
     along, ends = (0.025, 0.045), [(-1.0, -0.5), (1.0, 0.5)]
