@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from mupi.checks import fail
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_data, build_optimizer, independent_generators
@@ -130,6 +131,8 @@ def _train(
     wrapped = None if processes.together is None else data_parallel(net)
     forward = net if wrapped is None else wrapped
     if config.compile:
+        if wrapped is not None:
+            fail("compile", "left out under torchrun, where compiled steps wait for each other without end", True)
         forward = compiled(forward)
     if saved is None:
         start = state.state_dict() | beside
