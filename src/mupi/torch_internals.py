@@ -115,8 +115,11 @@ def in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
-def data_parallel_group() -> Any:
-    """The processes of the DistributedDataParallel or FSDP that runs a forward pass just now; None where none does.
+def data_parallel_group(layer: nn.Module) -> Any:
+    """The processes of the DistributedDataParallel or FSDP that runs a layer's forward pass just now, or None.
+
+    Args:
+        layer: A pass of FSDP that raised goes on for ever by its own account: one through other layers says nothing.
 
     Raises:
         ValueError: If FSDP's mesh has more than one axis.
@@ -127,7 +130,7 @@ def data_parallel_group() -> Any:
     if wrapper is not None:
         return wrapper.process_group
     for state in _sharding_states():
-        if state._training_state.name == "FORWARD":
+        if state._training_state.name == "FORWARD" and _holds(state, layer):
             for group in _parameter_groups(state):
                 mesh = group.mesh_info.mesh
                 if mesh.ndim != 1:
@@ -163,6 +166,11 @@ def _sharding_states() -> list[Any]:
 
     references = (reference() for reference in list(_module_state_mapping.values()))
     return [state for state in references if isinstance(state, FSDPState)]
+
+
+def _holds(state: Any, layer: nn.Module) -> bool:
+    """Whether a layer is of the modules that a state is of."""
+    return any(module is layer for root in state._modules for module in root.modules())
 
 
 def _parameter_groups(state: Any) -> list[Any]:

@@ -515,6 +515,18 @@ def on_a_mesh_of_two_axes():
     sharded(network("hermite"), mesh=mesh)(data(torch.float64)[0][0])
 
 
+def a_pass_after_one_that_raised():
+    """The refused network is still there, and in its forward pass for ever by its own account."""
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (2, 1), mesh_dim_names=("copies", "shards"))
+    net, x = sharded(network("hermite"), mesh=mesh), data(torch.float64)[0][0]
+    try:
+        net(x)
+    except ValueError:
+        network("hermite")(x)
+        return
+    raise AssertionError("it was not refused")
+
+
 def of_flat_parameters(features):
     from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -597,6 +609,7 @@ CHECKS = {
     "refused: flat parameters, hermite": partial(refused, "fully_shard(net)", partial(of_flat_parameters, "hermite")),
     "refused: flat parameters, random": partial(refused, "fully_shard(net)", partial(of_flat_parameters, "random")),
     "refused: a mesh of two axes": partial(refused, "must be of one axis", on_a_mesh_of_two_axes),
+    "refused: a mesh of two axes, not what comes after": a_pass_after_one_that_raised,
     "refused: joined twice": partial(refused, "join it once", lambda: join(joined("atoms"))),
     "refused: a share saved": partial(refused, "state_dict(net)", lambda: joined("atoms").state_dict()),
     "refused: a share sampled": partial(

@@ -33,7 +33,7 @@ class JointModule(nn.Module):
             return self._joined
         if not in_process_group():
             return None
-        group = data_parallel_group()
+        group = data_parallel_group(self)
         if group is None:
             # A checkpointed forward pass is run again within the backward pass, where no wrapper is.
             return FOUND.get(self) if in_backward() else None
