@@ -23,7 +23,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "evaluation": (
         "test_steps", "evaluate_every", "validation_episodes", "test_episodes", "kernel_epochs", "kernel_images",
         "unit_norm", "double", "ridges", "penalties", "rates", "readout_epochs", "readout_batch_size", "samples",
-        "replicates", "draws", "folds", "repeats", "tolerance", "level",
+        "replicates", "draws", "folds", "repeats", "tolerance", "level", "mirror",
     ),
     "run": (
         "seed", "seeds", "wide_seeds", "name", "onnx", "out", "map", "runs_dir", "resume", "overwrite", "save_minutes",

@@ -14,8 +14,8 @@ def unsharded(x: Tensor) -> Tensor:
     return x if full is None else full()
 
 
-def first_parameter(module: nn.Module) -> nn.Parameter:
-    """One of a module's parameters, which says where it is and in which dtype.
+def first_parameter(module: nn.Module) -> Tensor:
+    """One of a module's parameters, or a tensor in its place, which says where it is and in which dtype.
 
     Raises:
         ValueError: If a wrapper has put a flat one in their place.
