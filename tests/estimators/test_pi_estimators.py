@@ -40,7 +40,7 @@ def test_a_product_of_four_signs_is_learned_by_features_only():
     y = X[:, :4].prod(1) > 0
     model = PiClassifier(networks=2, random_state=0).fit(X[:4000], y[:4000])
     assert model.score(X[4000:], y[4000:]) > 0.99
-    assert NTKClassifier().fit(X[:4000], y[:4000]).score(X[4000:], y[4000:]) < 0.8
+    assert NTKClassifier().fit(X[:4000], y[:4000]).score(X[4000:], y[4000:]) < 0.8  # .761
 
 
 @pytest.mark.slow

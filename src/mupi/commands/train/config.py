@@ -130,8 +130,9 @@ class TrainConfig:
     device: str = "cpu"
     """Where to compute, for example `cuda`."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of products of matrices in training, by torch.autocast; weights, norms, sums and tests stay in float32.
-    Processors with bfloat16 products (AVX512-BF16, AMX) are several times as fast with them."""
+    """Of products of matrices in training, by torch.autocast; weights, norms, sums and tests stay in float32, and so do
+    layers of atoms and those whose gradient is kept as factors. Processors with bfloat16 products (AVX512-BF16, AMX)
+    are several times as fast with them."""
     compile: bool = False
     """Fuse what is between the products by torch.compile, which takes a minute at first, and on CPUs a C++ compiler."""
     threads: int | None = None

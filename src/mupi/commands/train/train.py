@@ -129,11 +129,9 @@ def _train(
     augmentation = Augmentation(config.flip, config.shift, data.image_shape)
     state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
     wrapped = None if processes.together is None else data_parallel(net)
-    forward = net if wrapped is None else wrapped
-    if config.compile:
-        if wrapped is not None:
-            fail("compile", "left out under torchrun, where compiled steps wait for each other without end", True)
-        forward = compiled(forward)
+    if config.compile and wrapped is not None:
+        fail("compile", "left out under torchrun, where compiled steps wait for each other without end", True)
+    evaluated = compiled(net) if config.compile else net
     if saved is None:
         start = state.state_dict() | beside
         processes.from_first(lambda: run.start(start))
@@ -173,13 +171,13 @@ def _train(
                 objective.loss,
                 labels=objective.labels,
                 processes=processes,
-                run=forward,
+                run=evaluated if wrapped is None else wrapped,
                 autocast=torch.bfloat16 if config.precision == "bfloat16" else None,
                 replays=not config.compile,
             ),
             begin=begin,
             after_steps=show,
-            measure=lambda: measure(config, state, data, memory, objective, processes, forward),
+            measure=lambda: measure(config, state, data, memory, objective, processes, evaluated),
             finish=finish,
             stop=lambda: stop(run, state, data, objective, beside, processes),
         )
