@@ -1,7 +1,7 @@
 """CBOW in batches beside position by position: time, the bare products' time, and accuracy at equal epochs.
 
 `python benchmarks/word2vec.py` measures processor time, one thread; `--accuracy` trains width 256 both ways, and
-`--gensim` by gensim.
+`--gensim` in batches and by gensim, in turn.
 """
 
 import time
@@ -47,7 +47,7 @@ class Config:
     accuracy: bool = False
     """Train width 256 for an epoch both ways, and score analogies."""
     gensim: bool = False
-    """Do so with gensim instead (`pip install 'mupi[gensim]'`)."""
+    """Do so in batches and by gensim instead (`pip install 'mupi[gensim]'`)."""
     gensim_lr: float = 0.05
     """gensim's own parametrization has another best rate."""
     seeds: int = 1
@@ -188,56 +188,62 @@ def same_result(corpus: Corpus, console: Console) -> None:
     console.print(f"both ways differ by {difference:.1g} after 200 positions in float64", highlight=False)
 
 
-def compare_accuracy(config: Config, corpus: Corpus, console: Console) -> None:
-    """Train width 256 for one epoch both ways, from the same start."""
-    questions = load_questions(data_directory())
-    v = len(corpus.vocabulary)
-    for seed in range(config.seeds):
-        start = Gaussian(256).draw(v, torch.Generator().manual_seed(seed), torch.float32)
-        net = CBOW(v, Gaussian(256), negatives=K, generator=torch.Generator().manual_seed(seed))
-        slow = ByPosition(start.numpy())
-        ways = {
-            "batches": (net.train, sampling_of(corpus, config.batch_size, config.shared_negatives, seed)),
-            "by position": (slow.train, sampling_of(corpus, 1, K, seed)),
-        }
-        for name, (train, sampling) in ways.items():
-            begun = time.process_time()
-            for passage in track(range(sampling.passages), description=name, console=console, transient=True):
-                rate = config.lr * max(1 - passage / sampling.passages, 1e-4)
-                train(sampling.passage(0, passage), rate, 1e-3)
-                net.renormalize()
-            vectors = net.vectors() if name == "batches" else torch.from_numpy(slow.u)
-            score = total(score_analogies(WordVectors(corpus.vocabulary.words, vectors), questions))
-            console.print(
-                f"seed {seed}, {name}: {score.right} of {score.seen}, {score.accuracy:.2%}, "
-                f"{time.process_time() - begun:.0f} s of processor time",
-                highlight=False,
-            )
+def train_an_epoch(train: Callable[[Passage, float, float], object], sampling: Sampling, lr: float, name: str) -> float:
+    """Train on the whole text, the rate falling to zero; the seconds of processor time, sampling included."""
+    begun = time.process_time()
+    for passage in track(range(sampling.passages), description=name, transient=True):
+        train(sampling.passage(0, passage), lr * max(1 - passage / sampling.passages, 1e-4), 1e-3)
+    return time.process_time() - begun
 
 
-def train_gensim(config: Config, corpus: Corpus, console: Console) -> None:
+def tell(name: str, corpus: Corpus, vectors: WordVectors, seconds: float, console: Console) -> None:
+    """Score analogies, and print."""
+    score = total(score_analogies(vectors, load_questions(data_directory())))
+    console.print(
+        f"{name}: {score.right} of {score.seen}, {score.accuracy:.2%}, {seconds:.1f} s of processor time, "
+        f"{len(corpus.ids) / seconds:,.0f} words/s",
+        highlight=False,
+    )
+
+
+def train_in_batches(config: Config, corpus: Corpus, seed: int, console: Console) -> None:
+    """Width 256 for one epoch, by `CBOW`."""
+    net = CBOW(len(corpus.vocabulary), Gaussian(256), negatives=K, generator=torch.Generator().manual_seed(seed))
+
+    def train(passage: Passage, lr: float, weight_decay: float) -> None:
+        net.train(passage, lr, weight_decay)
+        net.renormalize()
+
+    sampling = sampling_of(corpus, config.batch_size, config.shared_negatives, seed)
+    seconds = train_an_epoch(train, sampling, config.lr, "batches")
+    tell(f"seed {seed}, batches", corpus, WordVectors(corpus.vocabulary.words, net.vectors()), seconds, console)
+
+
+def train_by_position(config: Config, corpus: Corpus, seed: int, console: Console) -> None:
+    """The same from the same start, position by position."""
+    start = Gaussian(256).draw(len(corpus.vocabulary), torch.Generator().manual_seed(seed), torch.float32)
+    slow = ByPosition(start.numpy())
+    seconds = train_an_epoch(slow.train, sampling_of(corpus, 1, K, seed), config.lr, "by position")
+    vectors = WordVectors(corpus.vocabulary.words, torch.from_numpy(slow.u))
+    tell(f"seed {seed}, by position", corpus, vectors, seconds, console)
+
+
+def train_gensim(config: Config, corpus: Corpus, seed: int, console: Console) -> None:
     """gensim's CBOW at width 256 on the same words, one thread, one epoch."""
     from gensim.models import Word2Vec
 
     words = [corpus.vocabulary.words[i] for i in corpus.ids.tolist()]
     sentences = [words[i : i + 10_000] for i in range(0, len(words), 10_000)]
-    questions = load_questions(data_directory())
-    for seed in range(config.seeds):
-        model = Word2Vec(
-            vector_size=256, window=WINDOW, negative=K, sample=1e-4, min_count=1, alpha=config.gensim_lr, workers=1,
-            seed=seed + 1,
-        )  # fmt: skip
-        model.build_vocab(sentences)
-        begun = time.process_time()
-        model.train(sentences, total_examples=len(sentences), epochs=1)
-        seconds = time.process_time() - begun
-        vectors = WordVectors(tuple(model.wv.index_to_key), torch.from_numpy(model.wv.vectors))
-        score = total(score_analogies(vectors, questions))
-        console.print(
-            f"seed {seed}, gensim: {score.right} of {score.seen}, {score.accuracy:.2%}, {seconds:.0f} s of processor "
-            f"time, {len(words) / seconds:,.0f} words/s",
-            highlight=False,
-        )
+    model = Word2Vec(
+        vector_size=256, window=WINDOW, negative=K, sample=1e-4, min_count=1, alpha=config.gensim_lr, workers=1,
+        seed=seed + 1,
+    )  # fmt: skip
+    model.build_vocab(sentences)
+    begun = time.process_time()
+    model.train(sentences, total_examples=len(sentences), epochs=1)
+    seconds = time.process_time() - begun
+    vectors = WordVectors(tuple(model.wv.index_to_key), torch.from_numpy(model.wv.vectors))
+    tell(f"seed {seed}, gensim", corpus, vectors, seconds, console)
 
 
 def main(config: Config) -> None:
@@ -251,10 +257,10 @@ def main(config: Config) -> None:
         max_vocabulary=config.max_vocabulary,
         max_words=config.max_words,
     )
-    if config.gensim:
-        train_gensim(config, corpus, console)
-    elif config.accuracy:
-        compare_accuracy(config, corpus, console)
+    if config.gensim or config.accuracy:
+        for seed in range(config.seeds):
+            train_in_batches(config, corpus, seed, console)
+            (train_gensim if config.gensim else train_by_position)(config, corpus, seed, console)
     else:
         same_result(corpus, console)
         time_widths(config, corpus, console)
