@@ -1,4 +1,4 @@
-"""One of two processes: trains networks together with the other, and by itself on whole batches, and compares."""
+"""One of several processes: trains networks together with the others, and by itself on whole batches, and compares."""
 
 import copy
 import json
@@ -472,6 +472,95 @@ def kernel_regression():
     refused("use a larger ridge or tolerance", lambda: short.fit(x, y))
 
 
+def kernel_factor():
+    """With a shared factor it is that of one process, and all that is asked of the factor too."""
+    from mupi.kernels import Cholesky, panels
+
+    g = torch.Generator().manual_seed(3)
+    x, y, new = (torch.randn(n, d, generator=g, dtype=torch.float64) for n, d in ((103, 4), (103, 3), (7, 4)))
+    weights, kernel = torch.rand(103, generator=g, dtype=torch.float64) + 0.5, mupi.NTK(2, mupi.Erf())
+    for width, n, dtype, tolerance in (
+        (9, 103, torch.float64, 1e-12),  # many panels, of which the last has four columns
+        (128, 103, torch.float64, 1e-12),  # one panel
+        (9, 1, torch.float64, 1e-12),
+        (9, 103, torch.float32, 1e-4),  # the condition number times the rounding
+    ):
+        panels.NARROWEST = width
+        X, Y, N, w = (v.to(dtype) for v in (x[:n], y[:n], new, weights[:n]))
+        alone, shared = (
+            mupi.KernelRegression(kernel, 1e-2, Cholesky(shared)).fit(X, Y, sample_weight=w) for shared in (False, True)
+        )
+        both = [
+            [r.coefficients, *r.predict(N, return_std=True), r.predict(N, return_cov=True)[1], *r.leave_one_out()]
+            + [torch.tensor([r.log_marginal_likelihood(), r.regularizer, r.rounding])]
+            for r in (shared, alone)
+        ]
+        for i, (a, b) in enumerate(zip(*both, strict=True)):
+            off = float((a - b).abs().max())
+            assert off <= tolerance * (float(b.abs().max()) + 0.01), (dtype, n, width, i, off)
+        Processes(Together(dist.group.WORLD)).check_same({str(i): found for i, found in enumerate(both[0])})
+        assert shared.residual < 1e-12 if dtype == torch.float64 else shared.residual < 1e-4
+        derivatives = []
+        for r in (shared, alone):
+            at = N.clone().requires_grad_()
+            (first,) = torch.autograd.grad(r.predict(at, return_std=True)[1].sum(), at, create_graph=True)
+            derivatives.append((first, torch.autograd.grad(first.square().sum(), at)[0]))
+        for a, b in zip(*derivatives, strict=True):
+            assert_near(a, b, 1e3 * tolerance)
+    labels = torch.arange(103) % 3
+    one, other = (mupi.KernelRegression(kernel, 1e-2, Cholesky(shared)).fit(x, labels) for shared in (True, False))
+    assert_near(one.predict(new), other.predict(new), 1e-12)
+
+
+def kernel_factor_is_shared_out():
+    """A process of p has n²/2p numbers of the matrix, and a few panels; what is kept of k is as much again."""
+    from mupi.kernels import Cholesky, panels, ridge_system
+    from mupi.training.memory_use import PeakMemory
+
+    n, p = 3001, dist.get_world_size()
+    x = torch.randn(n, 5, generator=torch.Generator().manual_seed(0))
+    held = [panels.panel_entries(n, p), panels.panel_width(n, p) * n]
+    assert held[0] <= n * n / (2 * p) + held[1], held
+    mupi.KernelRegression(mupi.NNGP(1, mupi.ReLU()), 1e-2).fit(x[:300], x[:300])  # imports
+    memory = PeakMemory(x.device)
+    memory.restart()
+    regression = mupi.KernelRegression(mupi.NNGP(1, mupi.ReLU()), 1e-2, Cholesky(shared=True)).fit(x, x)
+    grown, needed = memory.growth(), ridge_system.memory_needed(n, 5, torch.float32, p)
+    solved: Any = regression._solved
+    assert sum(panel.numel() for panel in solved._factor.own.values()) <= held[0]
+    assert grown <= needed + 2**24, (grown, needed)
+
+
+def refused_factors():
+    from mupi.kernels import Cholesky, ConjugateGradients
+
+    x, y = (values.flatten(0, 1) for values in data(torch.float64))
+    second = dist.get_rank() == 1
+
+    def fit(kernel=None, ridge=1e-3, x=x, y=y, solver=None, **options):
+        kernel, solver = kernel or mupi.NNGP(1, mupi.ReLU()), solver or Cholesky(shared=True)
+        return lambda: mupi.KernelRegression(kernel, ridge, solver).fit(x, y, **options)
+
+    def fails_in_the_second(a, b):
+        return torch.full((len(a), len(b)), torch.nan) if second else a @ b.T
+
+    refused("`KernelRegression.fit(X)` must be the same in all processes", fit(x=x + second))
+    refused("`KernelRegression.fit(Y)` must be the same in all processes", fit(y=y + second))
+    refused("fit(sample_weight=...)` must be the same", fit(sample_weight=torch.ones(len(x)) + second))
+    refused("`KernelRegression(ridge=...)` must be the same in all processes, 0.001", fit(ridge=1e-3 * (1 + second)))
+    for solver in (Cholesky(shared=True), ConjugateGradients(shared=True)):
+        refused(
+            "`KernelRegression(kernel=...)` must be the same", fit(mupi.NNGP(1 + second, mupi.ReLU()), solver=solver)
+        )
+    refused("tile=...)` must be the same", fit(solver=ConjugateGradients(tile=64 + second, shared=True)))
+    refused("must be finite", fit(x=torch.full_like(x, torch.nan) if second else x))
+    refused("NaN", fit(fails_in_the_second))
+    refused("positive pivot", fit(lambda a, b: -(a @ b.T) + 20 * (a[:, None] == b).all(-1), 1e-3))
+    fitted = fit()()
+    refused("`KernelRegression.predict(X)` must be", lambda: fitted.predict(x[: 3 + second], return_std=True))
+    refused("must be of shape (m, 6)", lambda: fitted.predict(x[:, : 6 - second], return_std=True))
+
+
 def refused(words, do):
     """It is, in one line with these words."""
     try:
@@ -600,6 +689,9 @@ CHECKS = {
     "autocast, atoms": partial(autocast, "atoms"),
     "autocast, a solve": a_solve_in_autocast,
     "kernel regression": kernel_regression,
+    "kernel regression, a factor": kernel_factor,
+    "kernel regression, a factor is shared out": kernel_factor_is_shared_out,
+    "refused: kernel regressions": refused_factors,
     "limits": limits,
     "refused: trainers": refused_trainers,
     "refused: Atoms in DDP": partial(refused, together, lambda: DistributedDataParallel(network("atoms"))),
@@ -626,7 +718,7 @@ CHECKS = {
 }
 
 
-def main(folder, rank, names):
+def main(folder, rank, size, names):
     """Make the checks of these names, or, where they begin with -, all others."""
     for features in FEATURES:
         CHECKS[f"a Trainer, {features}"] = partial(trainers, features, folder)
@@ -636,7 +728,7 @@ def main(folder, rank, names):
     CHECKS["trains, atoms"] = partial(trains, mupi.Atoms(), folder)
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=timedelta(minutes=20)
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size, timeout=timedelta(minutes=20)
     )
     wanted = list(CHECKS.keys() - {name[1:] for name in names}) if names[0][0] == "-" else names
     found = {}
@@ -656,4 +748,4 @@ def main(folder, rank, names):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

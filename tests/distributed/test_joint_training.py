@@ -22,23 +22,23 @@ QUICK = (
 )
 """The checks of the default suite, which are those that need few imports."""
 
-NAMES = 62
+NAMES = 65
 """How many checks there are."""
 
 
-def said_of(folder: Path, names: Sequence[str]) -> list[dict[str, str]]:
+def said_of(folder: Path, names: Sequence[str], size: int = 2) -> list[dict[str, str]]:
     """What each process says of each check: what went wrong, or nothing."""
     if not (dist.is_available() and dist.is_gloo_available()):
         pytest.skip("torch was built without gloo")
     command = [sys.executable, "-W", "ignore", str(Path(__file__).parent / "joint_worker.py"), str(folder)]
-    workers = [subprocess.Popen([*command, str(rank), *names]) for rank in range(2)]
+    workers = [subprocess.Popen([*command, str(rank), str(size), *names]) for rank in range(size)]
     try:
-        assert [worker.wait(timeout=600) for worker in workers] == [0, 0]
+        assert [worker.wait(timeout=600) for worker in workers] == [0] * size
     finally:
         for worker in workers:
             worker.kill()
             worker.wait()
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
 
 
 def test_two_processes_make_of_halves_what_one_makes_of_whole_batches(tmp_path):
@@ -86,3 +86,10 @@ def test_all_other_checks_hold(found, kind):
     names = [name for name in found[0] if name.startswith(kind)]
     assert names
     assert not [f"{name}: {process[name]}" for process in found for name in names if process[name]]
+
+
+@pytest.mark.slow
+def test_four_processes_share_a_kernel_regression(tmp_path):
+    names = ["kernel regression, a factor", "kernel regression, a factor is shared out", "refused: kernel regressions"]
+    for process in said_of(tmp_path, names, size=4):
+        assert process == dict.fromkeys(names, "")

@@ -70,10 +70,16 @@ def test_refinement_solves_the_float32_system_beyond_float32(monkeypatch):
     assert residuals[0] > 1e-7 and residuals[1] < 1e-10
 
 
+def panels_of(A):
+    """A matrix in panels."""
+    columns = panels.panel_columns(len(A))
+    return panels.Panels(columns, {j: A[c.start :, c].clone() for j, c in enumerate(columns)}, A)
+
+
 def test_the_factor_is_that_of_the_whole_matrix(panel_width):
     half = randn(23, 40)
     A, y = half @ half.T, randn(23, 2, seed=1)
-    parts = [A[c.start :, c].clone() for c in panels.panel_columns(23)]
+    parts = panels_of(A)
     assert sum(p.numel() for p in parts) == panels.panel_entries(23)
     assert_close(panels.diagonal(parts), A.diagonal())
     product = torch.zeros_like(y)
@@ -82,7 +88,7 @@ def test_the_factor_is_that_of_the_whole_matrix(panel_width):
     assert_close(product, -A @ y)
     assert [panels.factorize_panel(parts, j) for j in range(len(parts))] == [0] * len(parts)
     L = torch.linalg.cholesky(A)
-    for part, c in zip(parts, panels.panel_columns(23), strict=True):
+    for part, c in zip(parts, parts.columns, strict=True):
         assert_close(part, L[c.start :, c], scale=float(L.max()))
     assert_close(panels.solve(parts, y), torch.linalg.solve(A, y), rtol=1e-11)
 
@@ -91,7 +97,7 @@ def test_the_factor_is_that_of_the_whole_matrix(panel_width):
 def test_a_matrix_that_is_not_positive_definite_is_caught_at_its_row(panel_width, row):
     A = torch.eye(23, dtype=torch.float64)
     A[row, row] = -1.0
-    parts = [A[c.start :, c].clone() for c in panels.panel_columns(23)]
+    parts = panels_of(A)
     assert next(filter(None, (panels.factorize_panel(parts, j) for j in range(len(parts))))) == row + 1
 
 

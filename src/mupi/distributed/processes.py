@@ -1,8 +1,9 @@
 """`Processes`: those that go through one training run together, or one alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from platform import node
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -29,9 +30,19 @@ class Processes:
     together: Together | None = None
 
     @property
+    def size(self) -> int:
+        """How many there are."""
+        return 1 if self.together is None else self.together.size
+
+    @property
+    def rank(self) -> int:
+        """Which of them this one is."""
+        return 0 if self.together is None else self.together.rank
+
+    @property
     def first(self) -> bool:
         """Whether this is the one that writes."""
-        return self.together is None or self.together.rank == 0
+        return self.rank == 0
 
     def rows(self, batch: Tensor) -> Tensor:
         """This process's rows of a batch: runs of them, the first ones longer by one where they must be."""
@@ -39,7 +50,7 @@ class Processes:
 
     def share(self, own: int, n: int) -> float:
         """What the mean loss over this process's rows counts in the mean over processes, so that this is over all n."""
-        return 1.0 if self.together is None else self.together.size * own / n
+        return 1.0 if self.together is None else self.size * own / n
 
     def summed(self, x: Tensor) -> Tensor:
         """The sum over processes."""
@@ -59,6 +70,11 @@ class Processes:
     def any(self, flag: bool) -> bool:
         """Whether it is so in one of them."""
         return self.largest(flag) > 0 if self.together is not None else flag
+
+    def in_same_memory(self, device: torch.device) -> int:
+        """How many of them have their tensors where this one has them."""
+        places = self.each(lambda: (node(), str(device)))
+        return places.count(places[self.rank])
 
     def wait(self) -> None:
         """Until all are here."""
@@ -100,28 +116,37 @@ class Processes:
                 raise error
         return [found for found, _ in every]
 
-    def check_same(self, argument: str, *values: Tensor) -> None:
-        """Raise ``ValueError``, in all, unless each has come with the same tensors.
+    def agreed(self, do: Callable[[], R]) -> R:
+        """What this one gets by doing something; an error that one of them raises is raised in all."""
+        found: list[R] = []
+        self.each(lambda: found.append(do()))
+        return found[0]
+
+    def check_same(self, named: Mapping[str, Any]) -> None:
+        """Raise ``ValueError``, in all, unless each has come with the same values.
 
         Args:
-            argument: What errors call them.
-            values: Of which checksums are compared.
+            named: They, by what errors call them; of tensors checksums are compared.
         """
         if self.together is None:
             return
-
-        def sums() -> list[int]:
-            every = (v.detach().cpu().contiguous().flatten().view(torch.uint8).numpy() for v in values)
-            return [crc32(entries) for entries in every]  # pyright: ignore[reportArgumentType]
-
-        first, *others = self.each(sums)
+        first, *others = self.each(
+            lambda: {name: checksum(value) if isinstance(value, Tensor) else value for name, value in named.items()}
+        )
         for rank, other in enumerate(others, 1):
-            if other != first:
-                fail(argument, "the same in all processes that share the work", f"others in process {rank}")
+            for name, value in first.items():
+                if other[name] != value:
+                    fail(name, f"the same in all processes, {value!r}", f"{other[name]!r} in process {rank}")
 
     def in_first(self, context: Callable[[], AbstractContextManager[Any]]) -> AbstractContextManager[Any]:
         """A context that only the first one enters."""
         return context() if self.first else nullcontext()
+
+
+def checksum(tensor: Tensor) -> str:
+    """Shape, dtype and a checksum of the entries."""
+    entries: Any = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)} {crc32(entries):08x}"
 
 
 ALONE = Processes()

@@ -113,16 +113,31 @@ class Together:
 
     def from_first(self, x: Tensor) -> None:
         """Give a tensor the numbers that the first process has, in place."""
-        sent = x.contiguous()  # others may have theirs in another order, and what is sent is memory
-        dist.broadcast(sent, group=self.group, group_src=0)
+        sent = self.from_one(x, 0)
         if sent is not x:
             x.copy_(sent)
 
-    def slice_of(self, n: int) -> slice:
-        """This process's share of n things: runs of n/p, the first ones one longer where p does not divide n."""
+    def from_one(self, x: Tensor, rank: int) -> Tensor:
+        """The numbers that one process has, in all of them.
+
+        Args:
+            x: They, there; elsewhere a tensor like it, which may be written to.
+            rank: Of the one.
+        """
+        sent = x.contiguous()  # others may have theirs in another order, and what is sent is memory
+        dist.broadcast(sent, group=self.group, group_src=rank)
+        return sent
+
+    def shares(self, n: int) -> list[int]:
+        """How many of n things each process has: n/p, the first ones one more where p does not divide n."""
         size, longer = divmod(n, self.size)
-        start = self.rank * size + min(self.rank, longer)
-        return slice(start, start + size + (self.rank < longer))
+        return [size + (rank < longer) for rank in range(self.size)]
+
+    def slice_of(self, n: int) -> slice:
+        """This process's share of n things: the run of them after those of the processes before it."""
+        shares = self.shares(n)
+        start = sum(shares[: self.rank])
+        return slice(start, start + shares[self.rank])
 
     def __deepcopy__(self, memo: dict) -> "Together":
         """The same: a copy of a network is trained by the same processes."""

@@ -1,12 +1,15 @@
 """`Cholesky`: solve a kernel regression by a factor of its matrix."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from rich.progress import Progress
 from torch import Tensor
 
+from mupi.distributed.processes import Processes
+from mupi.distributed.sharing import sharing
 from mupi.kernels.given import Kernel
 from mupi.kernels.panels import Panels
 from mupi.kernels.posterior import leave_one_out, log_marginal_likelihood, posterior_variance
@@ -92,13 +95,30 @@ class FactorSolution:
 
 @dataclass(frozen=True)
 class Cholesky:
-    """(k(X, X) + diag(λ_i)) α = Y by a Cholesky factor in place of k(X, X)'s lower triangle, refined in float64."""
+    """(k(X, X) + diag(λ_i)) α = Y by a Cholesky factor in place of k(X, X)'s lower triangle, refined in float64.
+
+    Args:
+        shared: Whether the processes of torch.distributed's default group share the matrix and its factor: each has
+            every p-th block of columns, n²/2p numbers, and computes with them. All call ``fit`` with the same
+            arguments, and what is asked of the factor: variances and their derivatives, `leave_one_out`, the
+            likelihood.
+    """
+
+    shared: bool = False
 
     smaller = "fit fewer inputs, or use ConjugateGradients()"
 
-    def memory_needed(self, n: int, outputs: int, dtype: torch.dtype) -> int:
-        """Bytes that a fit allocates."""
-        return memory_needed(n, outputs, dtype)
+    def processes(self) -> Processes:
+        """Those that solve together, or this one alone."""
+        return sharing("Cholesky(shared=...)", self.shared)
+
+    def alike(self) -> dict[str, Any]:
+        """What has to be the same in all of them, by what errors call it."""
+        return {}
+
+    def memory_needed(self, n: int, outputs: int, dtype: torch.dtype, processes: int = 1) -> int:
+        """Bytes that a fit allocates in each of so many processes."""
+        return memory_needed(n, outputs, dtype, processes)
 
     def solve(
         self,
@@ -114,7 +134,8 @@ class Cholesky:
         Raises:
             NotPositiveDefiniteError: If there is no factor, or the residual stays above 1 %.
         """
-        system = RidgeSystem(kernel, X, ridge, weights)
+        processes = self.processes()
+        system = RidgeSystem(kernel, X, ridge, weights, processes)
         factor = system.factorize(progress)
         solution = system.solve(factor, targets, progress)
-        return FactorSolution(system, solution, factor if is_kept(len(X), X.dtype) else None)
+        return FactorSolution(system, solution, factor if is_kept(len(X), X.dtype, processes.size) else None)

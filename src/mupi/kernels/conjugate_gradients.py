@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
+from mupi.distributed.processes import Processes
 from mupi.distributed.sharing import sharing
 from mupi.kernels.given import Kernel
 from mupi.kernels.iterated import IteratedSolution, solved
@@ -87,10 +89,21 @@ class ConjugateGradients:
 
     smaller = "use a lower rank or memory"
 
-    def memory_needed(self, n: int, outputs: int, dtype: torch.dtype) -> int:
-        """Bytes that a fit allocates: kept tiles, one at work, the preconditioner as it is made, right-hand sides."""
+    def processes(self) -> Processes:
+        """Those that solve together, or this one alone."""
+        return sharing(f"{ITSELF}(shared=...)", self.shared)
+
+    def alike(self) -> dict[str, Any]:
+        """What has to be the same in all of them, by what errors call it."""
+        return {f"{ITSELF}({name}=...)": getattr(self, name) for name in ("tolerance", "tile", "iterations")}
+
+    def memory_needed(self, n: int, outputs: int, dtype: torch.dtype, processes: int = 1) -> int:
+        """Bytes that a fit allocates in each of so many processes.
+
+        They are for kept tiles, one at work, the preconditioner as it is made, and right-hand sides.
+        """
         tile, rank = min(n, self.tile), min(n, self.rank)
-        kept = min(self.memory, dtype.itemsize * n * (n + tile) // 2)
+        kept = min(self.memory, dtype.itemsize * n * (n + tile) // (2 * processes))
         at_work = tile**2 * (dtype.itemsize * 3 + 16)
         basis = (n + rank) * rank * (dtype.itemsize + 24) + dtype.itemsize * rank * min(n, CANDIDATES)
         return kept + at_work + basis + 8 * n * outputs * 10
@@ -112,8 +125,7 @@ class ConjugateGradients:
         """
         size = float(prior_variance(OWNER, kernel, X).double().mean())
         λ, noise = noise_of(ridge, size, weights, X)
-        processes = sharing(f"{ITSELF}(shared=...)", self.shared)
-        processes.check_same("KernelRegression.fit(X, Y)", X, targets, noise)
+        processes = self.processes()
         system = TiledSystem(kernel, X, noise, self.tile, self.memory, processes)
         near = None
         if self.rank and processes.first:

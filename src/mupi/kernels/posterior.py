@@ -114,7 +114,7 @@ def log_marginal_likelihood(
     entries = float(entry_rounding(kernel, X)) * size
     off = entries / 2 * (outputs * inverse + float(coefficients.square().sum()))
     if not off <= NATS + 1e-2 * abs(value):
-        dtype = factor[0].dtype
+        dtype = factor.like.dtype
         fail(argument, "of a dtype that resolves it", f"{dtype}, with {value:.4g} ± {off:.2g}", hint(dtype))
     return value
 
@@ -146,5 +146,5 @@ def leave_one_out(
 
 def _column_squares(factor: Panels) -> Float[Tensor, " n"]:
     """Estimates of Σ_j (A⁻¹)_ij² for each i, E (A⁻¹ z)_i² for random signs z (Hutchinson 1990)."""
-    signs = torch.randint(0, 2, (len(factor[0]), PROBES), generator=torch.Generator().manual_seed(0))
-    return solve(factor, (2 * signs - 1).to(factor[0])).double().square().mean(1)
+    signs = torch.randint(0, 2, (factor.n, PROBES), generator=torch.Generator().manual_seed(0))
+    return solve(factor, (2 * signs - 1).to(factor.like)).double().square().mean(1)

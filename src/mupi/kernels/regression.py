@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, positive_int
+from mupi.distributed.processes import ALONE
 from mupi.kernels.cholesky import Cholesky, FactorSolution
 from mupi.kernels.conjugate_gradients import ConjugateGradients
 from mupi.kernels.given import Kernel, check_new_inputs, check_training_inputs, kernel_matrix
@@ -19,6 +20,7 @@ from mupi.kernels.labels import count_classes, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.posterior import gaussian_samples, prior_variance
 from mupi.kernels.ridge_system import OWNER, check_rounding, check_weights, track
+from mupi.kernels.shared_problem import check_shared
 from mupi.kernels.tiles import row_blocks
 
 PREDICTION_ROWS = 1024
@@ -116,18 +118,27 @@ class KernelRegression:
                 that the residual stays above 1 %, or the rounding of the kernel's entries moves predictions by 5 %.
             NotConvergedError: If conjugate gradients do not reach their tolerance.
         """
-        check_training_inputs("KernelRegression.fit(X)", X)
-        targets = regression_targets("KernelRegression.fit(Y)", Y, X, classes)
-        n, outputs = targets.shape
-        require_memory(
-            "KernelRegression.fit(X)",
-            self.solver.memory_needed(n, outputs, X.dtype),
-            available_memory(X.device),
-            self.solver.smaller + (", or X.float()" if X.dtype == torch.float64 else ""),
-        )
-        # Should this fit fail, nothing is left of an earlier one.
-        self._solved = None
-        weights = check_weights("KernelRegression.fit(sample_weight=...)", sample_weight, n)
+        processes = self.solver.processes()
+        processes.agreed(lambda: check_training_inputs("KernelRegression.fit(X)", X))
+        beside = processes.in_same_memory(X.device)
+
+        def checked() -> tuple[Tensor, Tensor | None]:
+            targets = regression_targets("KernelRegression.fit(Y)", Y, X, classes)
+            n, outputs = targets.shape
+            require_memory(
+                "KernelRegression.fit(X)",
+                beside * self.solver.memory_needed(n, outputs, X.dtype, processes.size),
+                available_memory(X.device),
+                self.solver.smaller + (", or X.float()" if X.dtype == torch.float64 else ""),
+            )
+            # Should this fit fail, nothing is left of an earlier one.
+            self._solved = None
+            return targets, check_weights("KernelRegression.fit(sample_weight=...)", sample_weight, len(X))
+
+        targets, weights = processes.agreed(checked)
+        others = {"KernelRegression(ridge=...)": self.ridge, "KernelRegression.fit(Y)": targets}
+        others |= {"KernelRegression.fit(sample_weight=...)": weights}
+        check_shared(processes, self.kernel, X, others | self.solver.alike())
         solved = self.solver.solve(self.kernel, X.detach(), self.ridge, weights, targets, progress)
         check_rounding(solved.solution, self.ridge, X.dtype)
         # Where a factor was too large to be kept, the copy of X takes its place.
@@ -176,9 +187,11 @@ class KernelRegression:
         """
         solved = self._fitted("predict")
         trained = solved.system.X
-        check_new_inputs("KernelRegression.predict(X)", X, trained.shape[1], trained)
+        processes = self.solver.processes() if return_std or return_cov else ALONE
+        processes.agreed(lambda: check_new_inputs("KernelRegression.predict(X)", X, trained.shape[1], trained))
         if return_std and return_cov:
             fail("KernelRegression.predict(return_cov=...)", "asked for without return_std=True", "both")
+        processes.check_same({"KernelRegression.predict(X)": X})
         blocks = list(row_blocks(len(X), len(trained), entries=PREDICTION_ROWS * len(trained)))
         means, variances, crosses = [], [], []
         for rows in track(progress, "predict", blocks):

@@ -11,22 +11,25 @@ from rich.progress import Progress
 from torch import Tensor
 
 from mupi.checks import fail
+from mupi.distributed.processes import ALONE, Processes
 from mupi.kernels.given import Kernel, check_symmetric, kernel_matrix
 from mupi.kernels.panels import (
-    PANEL_WIDTH,
     Panels,
     add_product,
     diagonal,
     factorize_panel,
+    own_panels,
     panel_columns,
     panel_entries,
+    panel_width,
     solve,
 )
 
 OWNER = "KernelRegression"
 
 KEPT_BYTES = 2**30
-"""Size of a matrix up to which it is kept where it is asked for again: the kernel's, and after a fit its factor's."""
+"""Size of a matrix, or of a process's share of it, up to which it is kept where it is asked for again: the kernel's,
+and after a fit its factor's."""
 
 SOLVES = 3
 """One, and as many refinements as the residual needs; each costs one computation of a kernel that was not kept."""
@@ -65,11 +68,14 @@ class Solution:
 class RidgeSystem:
     """(k(X, X) + diag(λ_i)) α = Y with λ_i = λ/w_i and λ = ``ridge``·mean_i k(x_i, x_i).
 
+    Several processes share the matrix, and each has all else in whole; all of them call the same methods.
+
     Attributes:
         kernel: The kernel k.
         X: Training inputs, one row each.
         ridge: λ in units of the mean diagonal.
         weights: w; None for ones.
+        processes: Those that share k(X, X).
         regularizer: λ, once factorized.
         noise: λ_i in float64, once factorized.
     """
@@ -78,6 +84,7 @@ class RidgeSystem:
     X: Float[Tensor, "n d"]
     ridge: float
     weights: Float[Tensor, " n"] | None
+    processes: Processes = ALONE
     regularizer: float = 0.0
     noise: Float[Tensor, " n"] | None = None
     _matrix: Panels | None = None
@@ -88,17 +95,23 @@ class RidgeSystem:
         Raises:
             NotPositiveDefiniteError: If there is none.
         """
-        X = self.X
-        columns = panel_columns(len(X))
-        panels: Panels = []
-        for part in track(progress, "kernel", columns):
-            panels.append(self._panel(part))
-            check_symmetric(OWNER, panels[-1][: panels[-1].shape[1]])
+        X, columns = self.X, panel_columns(len(self.X), self.processes.size)
+
+        def computed() -> dict[int, Tensor]:
+            own = {}
+            for j in track(progress, "kernel", own_panels(len(X), self.processes)):
+                own[j] = self._panel(columns[j])
+                check_symmetric(OWNER, own[j][: own[j].shape[1]])
+            return own
+
+        own = self.processes.agreed(computed)
+        one = next(iter(own.values())) if own else kernel_matrix(OWNER, self.kernel, X[:1], X[:1])
+        panels = Panels(columns, own, one.new_empty(0), self.processes)
         self.regularizer, self.noise = noise_of(self.ridge, float(diagonal(panels).mean()), self.weights, X)
-        if is_kept(len(X), X.dtype):
-            self._matrix = [panel.clone() for panel in panels]
-        for panel, part in zip(panels, columns, strict=True):
-            panel.diagonal().add_(self.noise[part].to(panel))
+        if is_kept(len(X), X.dtype, self.processes.size):
+            self._matrix = panels.clone()
+        for j, panel in own.items():
+            panel.diagonal().add_(self.noise[columns[j]].to(panel))
         for j in track(progress, "Cholesky", range(len(panels))):
             if row := factorize_panel(panels, j):
                 fail(
@@ -120,7 +133,7 @@ class RidgeSystem:
         size = torch.linalg.vector_norm(rest).clamp_min(torch.finfo(torch.float64).tiny)
         best = Solution(α, inf, inf, 0)
         for solves in range(1, MOST_SOLVES + 1):
-            α = α + solve(factor, rest.to(factor[0]))
+            α = α + solve(factor, rest.to(factor.like))
             rest, rounded = self._rest(targets, α, progress)
             residual = float(torch.linalg.vector_norm(rest) / size)
             halved = residual <= best.residual / 2
@@ -157,14 +170,20 @@ class RidgeSystem:
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, ""]]:
         """Y − (k(X, X) + λI) α in float64, and the norm of what rounding k adds; a large k is computed anew."""
         assert self.noise is not None
-        X = self.X
-        rest, variance = targets - self.noise[:, None] * α, torch.zeros_like(α)
-        for i, part in enumerate(track(progress, "residual", panel_columns(len(X)))):
-            kept = None if self._matrix is None else self._matrix[i]
-            panel = self._panel(part) if kept is None else kept
-            add_product(rest, panel, α, scale=-1.0)
-            add_product(variance, panel.square(), α.square(), scale=1.0)
-        return rest, variance.sum().sqrt() * torch.finfo(X.dtype).eps / 2
+        noise, columns = self.noise, panel_columns(len(self.X), self.processes.size)
+
+        def share() -> Float[Tensor, "2 n outputs"]:
+            found = α.new_zeros(2, *α.shape)
+            if self.processes.first:
+                found[0] = targets - noise[:, None] * α
+            for j in track(progress, "residual", own_panels(len(self.X), self.processes)):
+                panel = self._panel(columns[j]) if self._matrix is None else self._matrix.own[j]
+                add_product(found[0], panel, α, scale=-1.0)
+                add_product(found[1], panel.square(), α.square(), scale=1.0)
+            return found
+
+        rest, variance = self.processes.summed(self.processes.agreed(share))
+        return rest, variance.sum().sqrt() * torch.finfo(self.X.dtype).eps / 2
 
 
 def noise_of(
@@ -213,16 +232,16 @@ def check_rounding(solution: Solution, ridge: float, dtype: torch.dtype) -> None
         )
 
 
-def is_kept(n: int, dtype: torch.dtype) -> bool:
-    """Whether a triangle of n × n is kept where it is asked for again."""
-    return panel_entries(n) * dtype.itemsize <= KEPT_BYTES
+def is_kept(n: int, dtype: torch.dtype, processes: int = 1) -> bool:
+    """Whether a process's share of a triangle of n × n is kept where it is asked for again."""
+    return panel_entries(n, processes) * dtype.itemsize <= KEPT_BYTES
 
 
-def memory_needed(n: int, outputs: int, dtype: torch.dtype) -> int:
-    """Bytes that a fit allocates: the panels, and k where it is kept, a few panels, and some matrices of targets."""
-    panels = panel_entries(n) * dtype.itemsize
-    kept = panels if is_kept(n, dtype) else 0
-    return panels + kept + dtype.itemsize * (4 * n * min(n, PANEL_WIDTH) + 8 * n * outputs)
+def memory_needed(n: int, outputs: int, dtype: torch.dtype, processes: int = 1) -> int:
+    """Bytes that a fit allocates in each process: its panels, and of k where it is kept, a few more, some targets."""
+    panels = panel_entries(n, processes) * dtype.itemsize
+    kept = panels if is_kept(n, dtype, processes) else 0
+    return panels + kept + dtype.itemsize * (4 * n * min(n, panel_width(n, processes)) + 8 * n * outputs)
 
 
 def track(progress: Progress | None, stage: str, steps: Sequence[Step]) -> Iterable[Step]:

@@ -402,7 +402,7 @@ class MuLimit:
         """
         self._check(x)
         dtype = self.limits.spaces[0].dtype
-        self.limits.processes.check_same("y", y)
+        self.limits.processes.check_same({"y": y})
         targets, width = read_targets(self.plan.description, len(x), y, classes, self._outputs_known, self.loss, dtype)
         if self.net is None:
             self.net, self.descent = self.plan.made(x, width), self._descent(x, width)
@@ -416,7 +416,7 @@ class MuLimit:
 
     def _check(self, x: Tensor) -> None:
         """Raise ``ValueError`` unless inputs are what the network takes."""
-        self.limits.processes.check_same("x", x)
+        self.limits.processes.check_same({"x": x})
         check_inputs(self.plan.description, x, None if self.net is None else self._inputs)
 
     @contextmanager

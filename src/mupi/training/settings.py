@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mupi.conventions import without_address
+from mupi.distributed.processes import checksum
 from mupi.training.epoch_record import EpochRecord
 from mupi.training.examples import Examples
 from mupi.training.run_folder import RunFolder
@@ -44,12 +45,6 @@ def plain(value: Any) -> Any:
     return getattr(value, "__qualname__", type(value).__qualname__)
 
 
-def checksum(tensor: Tensor) -> str:
-    """Shape, dtype and a checksum of the entries."""
-    entries: Any = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)} {zlib.crc32(entries):08x}"
-
-
 def of_network(net: nn.Module) -> str:
     """Its class, and a checksum of what it prints and of the shapes in its state."""
     shapes = {name: list(v.shape) for name, v in net.state_dict().items() if isinstance(v, Tensor)}
@@ -73,6 +68,11 @@ def of_examples(examples: Examples | None) -> list[str] | None:
     return None if examples is None else [checksum(examples.x), checksum(examples.y)]
 
 
+def argument(name: str) -> str:
+    """What errors call a setting."""
+    return f"{'fit' if name in CALL_OF_FIT else 'Trainer'}({name}=...)"
+
+
 def trainer_folder(
     path: Path, settings: dict[str, Any], train: Examples, tests: Examples | None
 ) -> RunFolder[EpochRecord]:
@@ -85,7 +85,7 @@ def trainer_folder(
         record=EpochRecord,
         counted_by="epoch",
         writer="Trainer.fit",
-        argument=lambda name: f"{'fit' if name in CALL_OF_FIT else 'Trainer'}({name}=...)",
+        argument=argument,
         otherwise="choose another directory",
         start_again="choose another directory, or remove this one",
     )

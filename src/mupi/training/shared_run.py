@@ -47,7 +47,7 @@ def shared_procedure(
     if processes.together is None:
         return procedure
     data = {"data": settings.of_examples(train), "test": settings.of_examples(tests)}
-    _check_same(processes, {**known, **data})
+    processes.check_same({settings.argument(name): value for name, value in {**known, **data}.items()})
     if begun:
         return procedure
     _check_rows_are_apart(state.net, state.optimizer)
@@ -73,13 +73,3 @@ def _check_rows_are_apart(net: nn.Module, optimizer: Optimizer) -> None:
         if isinstance(module, DROPOUTS) and module.p > 0 and module.training:
             hint = "leave it out, or write the loop with mupi.distributed.data_parallel(net)"
             fail(ITSELF, "of layers that draw nothing where processes share a run", type(module).__name__, hint)
-
-
-def _check_same(processes: Processes, known: Mapping[str, Any]) -> None:
-    """Raise ``ValueError``, in all of them, if processes have come with other arguments or other data."""
-    first, *others = processes.each(lambda: dict(known))
-    for rank, other in enumerate(others, 1):
-        for name, value in first.items():
-            if other[name] != value:
-                argument = f"{'fit' if name in settings.CALL_OF_FIT else 'Trainer'}({name}=...)"
-                fail(argument, f"the same in all processes, {value!r}", f"{other[name]!r} in process {rank}")
