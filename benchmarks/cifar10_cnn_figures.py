@@ -7,7 +7,7 @@ cifar10_transformer.png: loss and accuracy over epochs of the other transformers
 kernel alignments are printed;
 cifar10_cnn.png: accuracy over seconds of training, of all the rest;
 cifar10_cnn_features.png: of the limit of the cnn, filters of the first layer, and the principal components of the
-features of each layer, before and after training.
+features of each layer, before and after training, as `cnn_features.py` draws them of a run of `mupi train`.
 """
 
 import json
@@ -20,13 +20,14 @@ import torch
 import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 import mupi
 from cifar10_cnn import Config, build
-from mupi.data import Dataset, load
+from cnn_features import plot_features
+from mupi.data import load
 from mupi.figures.axes import FAINT, SOLID, finish, look, plain
 from mupi.figures.style import color, marker, percent, shade
+from mupi.training.atomic import write_figure
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 
@@ -158,40 +159,6 @@ def plot_depth(panels: dict[str, dict[str, list[Run]]]) -> Figure:
     return figure
 
 
-@torch.no_grad()
-def junctions(net: mupi.PiCNN, x: Tensor) -> list[Tensor]:
-    """g of each layer averaged over positions, one row an image."""
-    return [g.flatten(1, 2).mean(1) for g in net.eval().hidden(x)]
-
-
-@torch.no_grad()
-def principal_filters(net: mupi.PiCNN) -> Tensor:
-    """The first 16 right singular vectors of the first layer, as tiles of one picture: r itself may be rotated."""
-    weight = net.input.weight
-    channels, size = weight.shape[1:3]
-    filters = torch.linalg.svd(weight.flatten(1), full_matrices=False).Vh[:16].reshape(-1, channels, size, size)
-    filters = filters / filters.abs().amax((1, 2, 3), keepdim=True) / 2 + 0.5
-    tiles = filters.reshape(4, 4, channels, size, size).permute(0, 3, 1, 4, 2)
-    tiles = torch.nn.functional.pad(tiles, (0, 0, 0, 1, 0, 0, 0, 1), value=1.0)
-    return tiles.reshape(4 * (size + 1), 4 * (size + 1), channels)
-
-
-def plot_features(before: mupi.PiCNN, after: mupi.PiCNN, data: Dataset) -> Figure:
-    """Filters of the first layer, and two principal components of each layer's g, colored by class."""
-    x, y = data.test_x[:500], data.test_y[:500]
-    figure = Figure(figsize=(2.2 * (2 + len(before.pi_layers)), 5.2), layout="constrained")
-    axes = figure.subplots(2, 1 + len(before.pi_layers))
-    for row, (net, when) in enumerate(((before, "before"), (after, "after"))):
-        axes[row, 0].imshow(principal_filters(net).numpy())
-        axes[row, 0].set(title=f"principal filters, {when}", xticks=[], yticks=[])
-        for i, g in enumerate(junctions(net, x)):
-            centered = g - g.mean(0)
-            scores = centered @ torch.linalg.svd(centered, full_matrices=False).Vh[:2].T
-            axes[row, i + 1].scatter(*scores.T.numpy(), c=y.numpy(), cmap="tab10", s=5)
-            axes[row, i + 1].set(title=f"g{'¹²³⁴⁵⁶⁷⁸⁹'[i]}, {when}", xticks=[], yticks=[])
-    return figure
-
-
 def plot_trained_features(run: Path, data_dir: Path | None) -> Figure:
     """`plot_features` of a run's network as it was built and as it is now.
 
@@ -203,7 +170,7 @@ def plot_trained_features(run: Path, data_dir: Path | None) -> Figure:
     before, after = build(config), build(config)
     after.load_state_dict(torch.load(run.with_suffix(".pt"), map_location="cpu")["net"])
     assert isinstance(before, mupi.PiCNN) and isinstance(after, mupi.PiCNN)
-    return plot_features(before, after, load("cifar10", data_dir))
+    return plot_features(before.eval(), after.eval(), load("cifar10", data_dir))
 
 
 def main(runs: Path = Path("runs/cnn"), data_dir: Path | None = None, out: Path = FIGURES) -> None:
@@ -234,7 +201,8 @@ def main(runs: Path = Path("runs/cnn"), data_dir: Path | None = None, out: Path 
         if figure is None:
             print(f"{name} not drawn: no runs for it in {runs}")
         else:
-            figure.savefig(out / name, dpi=150)
+            for suffix in (".png", ".svg"):
+                write_figure((out / name).with_suffix(suffix), figure)
 
     out.mkdir(parents=True, exist_ok=True)
     save("cifar10_depth.png", plot_depth(panels) if panels else None)

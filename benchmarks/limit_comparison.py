@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from mupi.figures.axes import plain
 from mupi.figures.style import REFERENCE, color, marker, shade
 from mupi.mu import MuLimit
 from mupi.progress import counted
 from mupi.statistics import PowerLaw
+from mupi.training.atomic import write_figure
 from mupi.training.cached import cached
 
 ADVICE = "choose another --out"
@@ -253,7 +255,8 @@ def draw(
     compared: Comparison,
 ) -> None:
     """Losses by step, gaps by width, and their power of n by step."""
-    fig, (loss, gap, power) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    fig = Figure(figsize=(12, 3.6), layout="constrained")
+    loss, gap, power = fig.subplots(1, 3)
     widths = list(found.nets)
     for i, (n, f) in enumerate(found.nets.items()):
         curve = losses(f).mean(0)
@@ -261,7 +264,7 @@ def draw(
         loss.plot(curve, lw=1, label=f"n = {n:,}", **look)
     loss.plot(losses(found.limits[sizes.tolerance].mean(0)), "k--", lw=1.2, label="limit")
     loss.set(yscale="log", xlabel="step", ylabel="loss", title=title)
-    loss.legend(fontsize=7)
+    plain(loss, legend="x-small")
     for i, t in enumerate(marks):
         at = [compared.gap(n, slice(t, t + 1)) for n in widths]
         gap.plot(widths, at, marker=marker(i), ms=4, lw=1, color=shade(i, len(marks)), label=f"step {t}")
@@ -270,7 +273,8 @@ def draw(
     gap.set(xscale="log", yscale="log", xlabel="width n", ylabel="root mean square of f − limit")
     gap.set_xticks(widths, [f"{n:,}" for n in widths], fontsize=7)
     gap.minorticks_off()
-    gap.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
+    plain(gap, legend=None)
+    gap.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))
     steps = range(1, found.limits[sizes.tolerance].shape[1])
     laws = [compared.law(slice(t, t + 1)) for t in steps]
     slopes, halves = torch.tensor([law.slope for law in laws]), torch.tensor([law.half_width for law in laws])
@@ -278,9 +282,11 @@ def draw(
     power.plot(steps, slopes, lw=1.4, color=color(0), label="f_n − limit; band: 95 %")
     own = [compared.law(slice(t, t + 1), spread=True).slope for t in steps]
     power.plot(steps, own, lw=1, color=color(1), linestyle="-.", label="f_n − mean over networks")
-    power.legend(fontsize=7)
-    power.axhline(-0.5, **REFERENCE)
+    power.axhline(-0.5, **REFERENCE, label="−½")
     power.set(xlabel="step", ylabel="power of n", ylim=(-1, 0.25))
+    plain(power, legend=None)
+    power.legend(frameon=False, fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     path = sizes.figure or sizes.out / "limit.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=130)
+    for file in (path, path.with_suffix(".svg")):
+        write_figure(file, fig)

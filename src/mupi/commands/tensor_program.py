@@ -13,6 +13,7 @@ from mupi.checks import fail, positive_int
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import Seed, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
+from mupi.figures.names import called
 from mupi.figures.program_convergence import plot_convergence
 from mupi.programs import Program
 from mupi.programs.demos import DEMOS
@@ -92,7 +93,7 @@ def _program(config: ProgramConfig, console: Console) -> dict[str, Convergence]:
     report.table(slopes(results))
     measured = {name: asdict(result) for name, result in results.items()}
     report.json(config.out / "program.json", {"config": plain_fields(config), "demos": measured})
-    figure = plot_convergence({k: (v.widths, v.gaps) for k, v in results.items()})
+    figure = plot_convergence({called(k): (v.widths, v.gaps) for k, v in results.items()})
     report.figure(config.out / "program.png", figure)
     report.write(config.out)
     return results

@@ -21,6 +21,10 @@ REFERENCE: dict[str, Any] = dict(color="0.4", linestyle="--", linewidth=1.2)
 """Lines that nobody measured: slopes of a theory, levels to compare with."""
 
 
+DASHES = (":", "--", "-.", (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+"""Of levels that lie close together, kernels that nobody trains above all."""
+
+
 def color(i: int) -> str:
     """The color of line ``i``; after eight they begin again, with the other markers of `marker`."""
     return COLORS[i % len(COLORS)]
@@ -37,6 +41,11 @@ def shade(i: int, count: int) -> str:
     if count <= colors:
         return LIGHT_TO_DARK[round((colors - 1) * i / max(count - 1, 1))]
     return LIGHT_TO_DARK[(i + i // colors) % colors]
+
+
+def level(i: int, drawn: int = 0) -> dict[str, Any]:
+    """How the line across a plot looks that is level ``i``, after ``drawn`` lines that are none."""
+    return dict(color=color(drawn + i), linestyle=DASHES[i % len(DASHES)], linewidth=1.4)
 
 
 def percent(axes: Axes) -> None:

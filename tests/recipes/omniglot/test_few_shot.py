@@ -5,7 +5,13 @@ from sklearn.decomposition import PCA
 from assertions import assert_close
 from cases import randn
 from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
-from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves, plot_width, principal_components
+from mupi.recipes.omniglot.plots import (
+    plot_classes,
+    plot_few_shot_curves,
+    plot_width,
+    principal_components,
+    titled,
+)
 from mupi.training.records import columns
 
 
@@ -38,6 +44,12 @@ def test_width_shows_the_means_and_each_limit_as_a_line():
     assert limit.get_ydata() == pytest.approx([67, 67])
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert sorted(labels) == ["finite width", "limit"]
+
+
+def test_models_are_called_as_in_the_text():
+    assert titled({"model": "pi-limit", "width": None}) == "π-limit"
+    assert titled({"model": "mu-net", "width": 2048, "linear": True}) == "μ-net, n = 2,048"
+    assert titled({"model": "ntk", "linear": True}) == "NTK, linear"
 
 
 def test_classes_have_a_panel_for_each_kernel():

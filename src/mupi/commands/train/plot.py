@@ -1,5 +1,6 @@
 """`mupi plot`: figures that compare saved runs."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +40,11 @@ def plot(config: PlotConfig) -> list[Path]:
     if not config.runs:
         fail("plot", "given the directories of runs", "none", "try `mupi plot runs/*`")
     advice = f"name other directories that `{WRITER}` has written"
-    metrics = {str(run): read_records(run / METRICS, record_of(run), WRITER, advice) for run in config.runs}
-    return report_runs(metrics, config.out, {"runs": " ".join(metrics)}, Console())
+    names = [Path(os.path.abspath(run)).name for run in config.runs]
+    labels = names if len(set(names)) == len(names) else map(str, config.runs)
+    read = (read_records(run / METRICS, record_of(run), WRITER, advice) for run in config.runs)
+    settings = {"runs": " ".join(map(str, config.runs))}
+    return report_runs(dict(zip(labels, read, strict=True)), config.out, settings, Console())
 
 
 def record_of(run: Path) -> type[EpochMeasures]:

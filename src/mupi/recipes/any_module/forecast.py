@@ -14,6 +14,7 @@ from mupi.commands.options import DataFolder, Within, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.distributed.launched import launched
 from mupi.figures.forecast import plot_forecasts
+from mupi.figures.names import called
 from mupi.mup.forecast import curves
 from mupi.mup.kept_runs import RUNS, Run
 from mupi.mup.width_law import WidthLaw
@@ -176,7 +177,7 @@ def forecast_recipe(config: ForecastConfig) -> dict[str, Held]:
         report.table(table(config, found))
         saved = {"config": plain_fields(config), "tasks": {name: h.to_json() for name, h in found.items()}}
         report.json(config.out / "forecast.json", saved, indent=None)
-        panels = {name: h.law.panel(config.steps, h.runs) for name, h in found.items()}
+        panels = {titled(name): h.law.panel(config.steps, h.runs) for name, h in found.items()}
         report.figure(config.out / "forecast.png", plot_forecasts(panels, columns=3))
         report.write(config.out)
     return found
@@ -223,6 +224,11 @@ def task_of(config: ForecastConfig, name: str) -> Task:
     """
     network, data = name.split("-")
     return text_task(network, config.text) if data == "text" else image_task(network, data, config.data_dir)
+
+
+def titled(name: str) -> str:
+    """What the figure calls a network and its data."""
+    return ", ".join(map(called, name.split("-")))
 
 
 def table(config: ForecastConfig, found: dict[str, Held]) -> Table:

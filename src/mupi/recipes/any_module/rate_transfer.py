@@ -13,6 +13,7 @@ from mupi.commands.machine import set_threads
 from mupi.commands.options import DataFolder, Within, WrittenFolder
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.distributed.launched import launched
+from mupi.figures.names import called
 from mupi.figures.rate_sweep import plot_rate_sweeps
 from mupi.mup.rate_sweep import RateSweep, TransferVerdict
 from mupi.mup.sweep import Procedure
@@ -132,7 +133,7 @@ def rate_transfer(config: RateTransferConfig) -> dict[str, RateSweep]:
         report.table(table(config, found))
         saved = {"config": plain_fields(config), "sweeps": {k: s.to_json() for k, s in found.items()}}
         report.json(config.out / "rate_transfer.json", saved, indent=None)
-        figure = plot_rate_sweeps({name: sweep.panel for name, sweep in found.items()})
+        figure = plot_rate_sweeps({titled(name): sweep.panel for name, sweep in found.items()})
         report.figure(config.out / "rate_transfer.png", figure)
         report.write(config.out)
     return found
@@ -203,6 +204,11 @@ def swept(
         if wider == (below, above) or max(wider) > FARTHEST:
             return sweep
         below, above = wider
+
+
+def titled(name: str) -> str:
+    """What the figure calls a network, an optimizer and a way."""
+    return ", ".join(map(called, name.split(", ")))
 
 
 def table(config: RateTransferConfig, found: dict[str, RateSweep]) -> Table:

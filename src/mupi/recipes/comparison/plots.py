@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import band, finish
-from mupi.figures.style import color, cut, percent
+from mupi.figures.style import color, cut, level, percent
 from mupi.recipes.comparison.results import Summary
 
 
@@ -28,7 +28,7 @@ def plot_comparison(summaries: Sequence[Summary], title: str) -> Figure:
     cut(accuracy, "x")
     accuracy.spines["bottom"].set_bounds(low - room, min(100, max(values) + 2 * room))
     times = [s.seconds for s in summaries]
-    _bars(seconds, summaries, times, [f"{t:,.1f}" for t in times])
+    _bars(seconds, summaries, times, [f"{t:,.{int(t < 10)}f}" for t in times])
     seconds.set(xlabel="seconds of training", xlim=(0, 1.2 * max(times)))
     peaks = [s.peak_mb for s in summaries]
     _bars(memory, summaries, peaks, [f"{p:,.0f}" for p in peaks])
@@ -45,7 +45,7 @@ def plot_learning_curves(summaries: Sequence[Summary], title: str) -> Figure:
     loss, accuracy = figure.subplots(1, 2)
     for i, summary in enumerate(summaries):
         if not summary.results[0].epochs:
-            accuracy.axhline(100 * summary.accuracy, color=color(i), linestyle=":", label=summary.model)
+            accuracy.axhline(100 * summary.accuracy, **level(i), label=summary.model)
             continue
         x = [m.epoch for m in summary.results[0].epochs]
         losses = np.array([[m.test_loss for m in r.epochs] for r in summary.results])

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from mupi.figures.axes import plain
-from mupi.figures.style import color, percent
+from mupi.figures.style import color, marker, percent
 from mupi.recipes.comparison.results import Summary
 
 
@@ -20,14 +20,14 @@ def plot_truncation(summaries: Mapping[str, Summary], features: Mapping[str, int
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     error, size, seconds = figure.subplots(1, 3, sharey=True)
     for i, (label, summary) in enumerate(summaries.items()):
-        accuracy, look = 100 * summary.accuracy, dict(color=color(i), markersize=7)
+        accuracy, look = 100 * summary.accuracy, dict(color=color(i), marker=marker(i), markersize=7, linestyle="none")
         outputs, gradients = zip(*summary.layer_errors().values(), strict=True)
-        error.plot(max(outputs), accuracy, "o", **look, label=label)
-        error.plot(max(gradients), accuracy, "s", **look, fillstyle="none")
-        size.plot(features[label], accuracy, "o", **look)
-        seconds.plot(summary.seconds, accuracy, "o", **look)
+        error.plot(max(outputs), accuracy, **look, label=label)
+        error.plot(max(gradients), accuracy, **look, fillstyle="none")
+        size.plot(features[label], accuracy, **look)
+        seconds.plot(summary.seconds, accuracy, **look)
     percent(error)
-    error.set(xscale="log", xlabel="largest error of a layer (● output, □ gradient)", ylabel="test accuracy, %")
+    error.set(xscale="log", xlabel="largest error of a layer (hollow: of its gradient)", ylabel="test accuracy, %")
     size.set(xscale="log", xlabel="features of a layer")
     seconds.set(xscale="log", xlabel="seconds of training")
     for axes in (error, size, seconds):

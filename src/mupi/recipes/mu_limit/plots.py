@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
+from mupi.figures.axes import plain
 from mupi.figures.style import ACCENT, REFERENCE, color, marker, shade
 from mupi.recipes.mu_limit.trained_curves import Curves
 
@@ -38,13 +39,13 @@ def plot_mu_limit(curves: Curves) -> Figure:
 
 def _losses(axes: Axes, curves: Curves) -> None:
     for i, n in enumerate(curves.finite):
-        axes.plot(curves.mean_losses(n), **_look(i, curves), label=f"n = {n}")
+        axes.plot(curves.mean_losses(n), **_look(i, curves), label=f"n = {n:,}")
     limit, error = curves.limit["losses"].numpy(), curves.limit["loss_errors"].numpy()
     axes.plot(limit, color="black", linewidth=1.6, label="μP, n = ∞")
     axes.fill_between(np.arange(len(limit)), limit - 2 * error, limit + 2 * error, color="black", alpha=0.2)
     axes.plot(curves.ntp["losses"].numpy(), color=ACCENT, linestyle="--", linewidth=1.2, label="NTP, n = ∞")
     axes.set(title="Training loss", xlabel="step", ylabel="mean square", yscale="log")
-    axes.legend(frameon=False, fontsize="x-small")
+    plain(axes, legend="x-small")
 
 
 def _gaps(axes: Axes, curves: Curves) -> None:
@@ -52,10 +53,10 @@ def _gaps(axes: Axes, curves: Curves) -> None:
     axes.loglog(widths, gaps, "o", color=color(0), label=f"{law.quantity}: {law.slope:+.2f} ± {law.half_width:.2f}")
     axes.loglog(widths, law.line(-0.5), **REFERENCE, label="slope −1/2")
     axes.axhline(curves.limit_error, color="black", linestyle=":", label="standard error of the limit")
-    axes.set(title="Distance to the limit", xlabel="width n", ylabel="rms over steps, images, seeds")
-    axes.set_xticks(widths[::2], [str(n) for n in widths[::2]])
+    axes.set(title="Distance to the limit", xlabel="width n", ylabel="root mean square of f − limit")
+    axes.set_xticks(widths[::2], [f"{n:,}" for n in widths[::2]])
     axes.minorticks_off()
-    axes.legend(frameon=False, fontsize="x-small")
+    plain(axes, legend="x-small")
 
 
 def _alignments(axes: Axes, curves: Curves) -> None:
@@ -66,6 +67,7 @@ def _alignments(axes: Axes, curves: Curves) -> None:
     axes.plot(alignment(curves.limit["kernels"], y).numpy(), color="black", linewidth=1.6)
     axes.plot(alignment(curves.ntp["kernels"], y).numpy(), color=ACCENT, linestyle="--", linewidth=1.2)
     axes.set(title="Feature kernel and classes", xlabel="step", ylabel="cosine of K and y yᵀ")
+    plain(axes, legend=None)
 
 
 def _kernels(figure: SubFigure, panels: Sequence[Axes], curves: Curves) -> None:

@@ -21,7 +21,7 @@ from mupi.recipes.omniglot.config import OmniglotConfig
 from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
 from mupi.recipes.omniglot.learners import Learner
 from mupi.recipes.omniglot.meta_training import MetaTraining, accuracy, half_cosine
-from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves
+from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves, titled
 from mupi.recipes.omniglot.run import CLASSES, CURVES, KERNELS, RESULT, few_shot_folder
 from mupi.reports import Report
 from mupi.statistics import spread
@@ -137,7 +137,7 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
     kernels = {"after meta-training": learner.kernel(x).detach()}
     if run.metrics():
         kernels = {"before meta-training": before} | kernels
-        report.figure(run.directory / CURVES, plot_few_shot_curves({run.directory.name: columns(run.metrics())}))
+        report.figure(run.directory / CURVES, plot_few_shot_curves({titled(config.as_plain()): columns(run.metrics())}))
     if isinstance(model, models.Deep):
         fixed = {"NNGP": models.DeepNNGP(), "NTK": models.DeepNTK()}
         kernels = {name: build_kernel(kernel)(x, x) for name, kernel in fixed.items()} | kernels

@@ -1,8 +1,10 @@
 """`mupi omniglot-plot`: figures that compare saved few-shot runs: curves, classes, and accuracy over width."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -13,7 +15,7 @@ from tyro.conf import Positional
 from mupi.checks import fail
 from mupi.commands.options import WrittenFolder
 from mupi.recipes.omniglot.few_shot_records import Accuracy, Progress
-from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves, plot_width
+from mupi.recipes.omniglot.plots import plot_classes, plot_few_shot_curves, plot_width, titled
 from mupi.recipes.omniglot.run import KERNELS, RESULT, WRITER
 from mupi.reports import Report
 from mupi.statistics import spread
@@ -55,7 +57,7 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
     validations: dict[str, list[Accuracy]] = {}
     widths: dict[int, list[float]] = {}
     limits: dict[str, list[float]] = {}
-    curves = {}
+    curves, titles, seeds = {}, {}, {}
     panels: dict[str, Tensor] = {}
     classes = torch.empty(0)
     for run in config.runs:
@@ -64,9 +66,10 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
         with understood(run / RESULT, ADVICE):
             test, validation = (of_fields(Accuracy, result[part]) for part in ("test", "validation"))
         with understood(run / CONFIG, ADVICE):
-            width, model = settings.get("width"), settings["model"]
+            width, title = settings.get("width"), titled(settings)
             if not (width is None or isinstance(width, int)):
                 raise TypeError(width)
+        titles[label] = title
         tests.setdefault(label, []).append(test)
         validations.setdefault(label, []).append(validation)
         if width is None:
@@ -75,14 +78,15 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
             widths.setdefault(width, []).append(test.mean)
         if progress := read_records(run / METRICS, Progress, WRITER, ADVICE):
             curves[run.name] = columns(progress)
+            seeds[run.name] = f"{title}, seed {settings.get('seed', '?')}"
         if (path := run / KERNELS).is_file():
             saved = read_sealed(path, ADVICE)
             with understood(path, ADVICE):
                 classes = saved["labels"]
-                titled = {t if t in FIXED else f"{model}, {t}": kernel for t, kernel in saved["kernels"].items()}
-                if not all(kernel.shape == 2 * classes.shape for kernel in titled.values()):
+                shown = {t if t in FIXED else f"{title}, {t}": kernel for t, kernel in saved["kernels"].items()}
+                if not all(kernel.shape == 2 * classes.shape for kernel in shown.values()):
                     raise ValueError("kernels of other images")
-            panels |= {title: kernel for title, kernel in titled.items() if title not in panels}
+            panels |= {name: kernel for name, kernel in shown.items() if name not in panels}
     table = Table("%", "test classes", "validation classes", "seeds")
     table.caption = (
         "mean ± s.d. over seeds, and the 95 % interval of one seed's tasks; validation tasks are the same for all seeds"
@@ -93,16 +97,22 @@ def omniglot_plot(config: OmniglotPlotConfig) -> list[Path]:
     report.table(table)
     figures = {}
     if curves:
-        figures["curves.png"] = plot_few_shot_curves(curves)
+        figures["curves.png"] = plot_few_shot_curves(by_title(curves, seeds))
     if panels:
         fixed = {title: panels[title] for title in FIXED if title in panels}
         figures["classes.png"] = plot_classes(fixed | panels, classes)
     if len(widths) > 1:
-        figures["width.png"] = plot_width(widths, limits)
+        figures["width.png"] = plot_width(widths, by_title(limits, titles))
     config.out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         report.figure(config.out / name, figure)
     return report.write(config.out)
+
+
+def by_title(folders: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
+    """By the models' names, if no two folders have the same; else by the folders'."""
+    called = [titles[folder] for folder in folders]
+    return dict(zip(called, folders.values(), strict=True)) if len(set(called)) == len(called) else dict(folders)
 
 
 def _read(path: Path) -> dict:

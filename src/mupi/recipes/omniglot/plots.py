@@ -1,6 +1,8 @@
 """Few-shot accuracy over meta-training and over width, and classes in the plane of their principal components."""
 
 from collections.abc import Mapping, Sequence
+from statistics import stdev
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +11,16 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mupi.figures.axes import FAINT, SOLID, Numbers, look, plain
-from mupi.figures.style import color, marker, percent
+from mupi.figures.names import called
+from mupi.figures.style import color, level, marker, percent
+
+
+def titled(settings: Mapping[str, Any]) -> str:
+    """What figures call the model that a run of these settings trains: with its width, and a kernel's φ if linear."""
+    linear = settings["model"] in ("nngp", "ntk") and settings.get("linear")
+    width = settings.get("width")
+    parts = [called(settings["model"]), *(["linear"] if linear else []), *([f"n = {width:,}"] if width else [])]
+    return ", ".join(parts)
 
 
 def plot_few_shot_curves(runs: Mapping[str, Mapping[str, Numbers]]) -> Figure:
@@ -24,7 +35,7 @@ def plot_few_shot_curves(runs: Mapping[str, Mapping[str, Numbers]]) -> Figure:
     for i, (label, run) in enumerate(runs.items()):
         axes.plot(run["batch"], 100 * np.asarray(run["train_accuracy"]), **look(i), **FAINT)
         axes.plot(run["batch"], 100 * np.asarray(run["validation_accuracy"]), **look(i), **SOLID, label=label)
-    axes.set(title="Accuracy (dashed: training)", xlabel="batches of meta-training", ylabel="%")
+    axes.set(title="Accuracy on validation tasks (dashed: in training)", xlabel="batches of meta-training", ylabel="%")
     percent(axes)
     plain(axes)
     return figure
@@ -42,13 +53,12 @@ def plot_width(widths: Mapping[int, Sequence[float]], limits: Mapping[str, Seque
     if widths:
         n = sorted(widths)
         mean = [100 * sum(widths[k]) / len(widths[k]) for k in n]
-        spread = [[m - 100 * min(widths[k]), 100 * max(widths[k]) - m] for k, m in zip(n, mean, strict=True)]
-        axes.errorbar(
-            n, mean, list(zip(*spread, strict=True)), fmt="o-", color=color(0), capsize=3, label="finite width"
-        )
+        spread = [100 * stdev(widths[k]) if len(widths[k]) > 1 else 0.0 for k in n]
+        axes.errorbar(n, mean, spread, fmt="o-", color=color(0), capsize=3, label="finite width")
     for i, (label, values) in enumerate(limits.items()):
-        axes.axhline(100 * sum(values) / len(values), color=color(i + 1), linestyle="--", label=label)
-    axes.set(title="Test accuracy; bars from least to greatest seed", xlabel="width", ylabel="%")
+        axes.axhline(100 * sum(values) / len(values), **level(i, drawn=1), label=label)
+    axes.set(title="Test accuracy by width", xlabel="width", ylabel="% (bars: ± 1 s.d. over seeds)")
+    axes.margins(y=0.1)
     percent(axes)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(widths), [f"{n:,}" for n in sorted(widths)])

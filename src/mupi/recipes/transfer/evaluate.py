@@ -5,6 +5,7 @@ from rich.console import Console
 from mupi.checks import fail
 from mupi.commands.machine import require_device, set_threads
 from mupi.commands.train.run import read_config, run_folder
+from mupi.figures.names import called
 from mupi.progress import progress_display
 from mupi.recipes.transfer.config import EvaluateConfig
 from mupi.recipes.transfer.parts import CHOSEN_BASELINES
@@ -62,7 +63,7 @@ def _evaluate(evaluation: Evaluation, console: Console) -> list[Evaluated]:
     page = Report(title, {"runs": ", ".join(run.directory.name for run in evaluation.runs)}, console)
     report(groups, baselines, how.part_names, page)
     page.json(out / "results.json", results_json(groups, baselines, how.part_names, title))
-    lines = {name: score.accuracy for name, score in baselines.items()}
+    lines = {called(name): score.accuracy for name, score in baselines.items()}
     page.figure(out / "accuracy.png", plot_transfer([group.curves(how.part_names) for group in groups], lines, title))
     page.write(out)
     return evaluated

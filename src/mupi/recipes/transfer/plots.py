@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import band, finish
-from mupi.figures.style import color, percent
+from mupi.figures.style import level, percent
 
 PANEL_SIZE = 4.4
 
@@ -45,7 +45,7 @@ def plot_transfer(models: Sequence[TransferCurves], baselines: Mapping[str, floa
             band(axes, model.epochs, values.T, i, model.label)
         if name == names[0]:
             for i, (label, accuracy) in enumerate(baselines.items()):
-                axes.axhline(100 * accuracy, color=color(len(models) + i), linestyle=":", label=label)
+                axes.axhline(100 * accuracy, **level(i, drawn=len(models)), label=label)
         what, _, unit = name.partition(": ")
         finish(axes, what, unit)
         if "%" in unit:
