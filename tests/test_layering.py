@@ -36,6 +36,7 @@ PACKAGES = [
     "kernels",
     "parametrization",
     "activations",
+    "losses",
     "statistics",
     "conventions",
     "arrays",

@@ -10,7 +10,8 @@ from assertions import assert_close
 from cases import randn, seeded
 from mupi import Identity, LinearMuLimit, MuLimit, Parametrization
 from mupi.kernels.dynamics import KernelDynamics
-from mupi.mu.losses import check_loss, squared_distance
+from mupi.losses import check_loss
+from mupi.mu.losses import squared_distance
 from mupi.mu.regime import reaching
 from mupi.programs.spaces import Samples
 

@@ -6,8 +6,9 @@ from torch import Tensor
 from mupi.architecture.description import Description
 from mupi.architecture.inputs import read_inputs
 from mupi.checks import fail, finite
+from mupi.losses import check_loss
 from mupi.mu.fit_targets import targets_of
-from mupi.mu.losses import Loss, check_loss, squared_distance
+from mupi.mu.losses import Loss, squared_distance
 
 
 def check_inputs(net: Description | None, x: Tensor, axes: tuple[int, ...] | None) -> None:

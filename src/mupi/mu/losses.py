@@ -1,14 +1,9 @@
-"""Losses of a limit's training: of outputs and targets, and how one is tried before it is used."""
+"""Losses of a limit's training: of outputs and targets."""
 
-import warnings
 from collections.abc import Callable
-from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from mupi.checks import fail
 
 Loss = Callable[[Tensor, Tensor], Float[Tensor, ""]]
 """Of outputs (batch, *axes) and targets."""
@@ -17,51 +12,3 @@ Loss = Callable[[Tensor, Tensor], Float[Tensor, ""]]
 def squared_distance(f: Float[Tensor, "batch d_out"], y: Float[Tensor, "batch d_out"]) -> Float[Tensor, ""]:
     """Mean over the batch of |f − y|²."""
     return (f - y).square().sum(1).mean()
-
-
-def check_loss(argument: str, loss: Loss, y: Tensor, outputs: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Raise ``ValueError`` unless a loss is one finite number that pairs each output with its own target.
-
-    (batch,) and (batch, 1) broadcast to all pairs without a word, f − y as well as y − f. What comes of it does not
-    depend on the order of the targets, though on the targets, which tells it from a loss that has no use for them.
-
-    Args:
-        argument: What the loss was given as.
-        loss: The loss function to check.
-        y: Targets of one batch.
-        outputs: The shape of the outputs of one input.
-        dtype: Floating dtype of the outputs.
-
-    Returns:
-        The outputs that it was tried on, drawn at random.
-    """
-
-    def value(targets: Tensor) -> Any:
-        try:
-            return loss(f, targets)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            got, why = f"outputs {tuple(f.shape)} and targets {tuple(y.shape)}", str(error).splitlines()[:1]
-            fail(argument, f"a function of outputs {shape} and these targets", got, *why)
-
-    shape = f"({', '.join(['batch', *map(str, outputs)])})"
-    f = torch.randn(len(y), *outputs, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    f = f.to(y.device, dtype)
-    if y.is_floating_point():
-        # Of the targets' own size: beside much larger ones no loss would see the order.
-        mean, size = (y.mean(0), y.std(0, correction=0)) if f.shape == y.shape else (y.mean(), y.std(correction=0))
-        f = (mean + torch.where(size > 0, size, 1) * f).to(dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, of the kind that this is
-        of_targets = value(y)
-        if not isinstance(of_targets, Tensor) or of_targets.shape != () or not of_targets.is_floating_point():
-            got = f"shape {tuple(of_targets.shape)}" if isinstance(of_targets, Tensor) else type(of_targets).__name__
-            fail(argument, "one floating number, as a tensor", got, "take the mean over the batch, for example")
-        rtol = torch.finfo(of_targets.dtype).eps ** 0.5
-        # In several orders: in one, losses of a few digits are the same by chance, now and then in a long training.
-        others = [y.roll(shift, 0) for shift in range(1, max(2, min(5, len(y))))]
-        in_any_order = all(torch.allclose(value(other), of_targets, rtol, 0.0) for other in others)
-        of_one_target = torch.allclose(value(y[:1].expand_as(y)), of_targets, rtol, 0.0)
-    if in_any_order and not of_one_target:
-        got = f"one that does not see their order, of outputs {tuple(f.shape)} and targets {tuple(y.shape)}"
-        fail(argument, "one that pairs each output with its target", got, "compare both as (batch, d_out)")
-    return f

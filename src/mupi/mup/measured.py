@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from mupi.architecture import Attention, Description, WeightOperation
 from mupi.checks import fail
+from mupi.losses import check_broadcast
 from mupi.mup.node_values import logits, node_values
 from mupi.mup.together import Together
 from mupi.optim.families import Family
@@ -76,7 +77,10 @@ def trained(
     _settings(run, model, optimizer, family)
     for step in range(steps):
         optimizer.zero_grad()
-        value = loss(model(x), y)
+        outputs = model(x)
+        if step == 0:
+            check_broadcast("loss", loss, outputs, y)
+        value = loss(outputs, y)
         run.losses.append(float(value.detach()))
         value.backward()
         if step == 0:

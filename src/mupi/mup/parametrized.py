@@ -139,6 +139,9 @@ class Parametrized:
             rest_options: Options of the rest.
             **options: Options of the optimizer.
         """
+        if isinstance(optimizer, Optimizer):
+            kind = type(optimizer).__name__
+            fail("optimizer(optimizer)", "a class of optimizers", f"an instance of {kind}", f"pass {kind} itself")
         whole = model or self.model
         refuse_new_parameters(self.plan, whole)
         known = family_of(optimizer, family)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mupi.checks import fail, positive_int
+from mupi.losses import check_broadcast
 from mupi.training.settings import plain
 
 FAR = 1e6
@@ -87,7 +88,10 @@ class Procedure:
         losses: list[float] = []
         for batch in batches(len(self.x), self.batch_size, steps, order):
             optimizer.zero_grad()
-            loss = self.loss(model(self.x[batch]), self.y[batch])
+            outputs = model(self.x[batch])
+            if not losses:
+                check_broadcast("loss", self.loss, outputs, self.y[batch])
+            loss = self.loss(outputs, self.y[batch])
             value = float(loss.detach())
             if not value < FAR * max(1.0, abs(losses[0]) if losses else value):
                 return losses + [math.inf] * (steps - len(losses))

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from mupi.arrays import as_tensor
 from mupi.checks import fail, positive_int
+from mupi.losses import check_broadcast
 from mupi.parametrization import Scalings
 from mupi.progress import counted
 from mupi.statistics import PowerLaw, trend
@@ -201,9 +202,12 @@ def _sizes(
 ) -> Sizes:
     """Train, and measure before and after."""
     before = module_outputs(model, x)
-    for _ in range(steps):
+    for step in range(steps):
         optimizer.zero_grad()
-        loss(model(x), y).backward()
+        outputs = model(x)
+        if step == 0:
+            check_broadcast("coordinate_check(loss=...)", loss, outputs, y)
+        loss(outputs, y).backward()
         optimizer.step()
     after = module_outputs(model, x)
     sizes: Sizes = {}

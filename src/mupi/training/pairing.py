@@ -1,12 +1,10 @@
 """Whether a loss is the mean over pairs of an output and its target: what looks like one and is none is refused."""
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.mu.losses import check_loss
+from mupi.losses import check_loss, has_value
 from mupi.training.procedure import Loss
 
 ROWS = 128
@@ -54,7 +52,7 @@ def check_pairs(argument: str, loss: Loss, outputs: Tensor, y: Tensor, pieces: i
     """
     # Not of torch's global generator, which belongs to the layers.
     drawn = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0)).to(outputs)
-    if _has_value(loss, drawn, y) or not _has_value(loss, outputs, y):
+    if has_value(loss, drawn, y) or not has_value(loss, outputs, y):
         drawn = check_loss(argument, loss, y, tuple(outputs.shape[1:]), outputs.dtype)
     else:
         drawn = outputs  # of probabilities, say, where a loss of numbers at random has no value
@@ -68,12 +66,3 @@ def check_pairs(argument: str, loss: Loss, outputs: Tensor, y: Tensor, pieces: i
     if pieces > 1 and not torch.allclose(halves, whole, rtol, 0.0):
         got = f"{float(whole):.4g} of a batch, {float(halves):.4g} as the mean of its halves"
         fail(argument, "the mean of the losses of a batch's parts", got, "use accumulate=1, in one process")
-
-
-def _has_value(loss: Loss, outputs: Tensor, y: Tensor) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of targets that broadcast, which are refused
-        try:
-            return bool(torch.isfinite(loss(outputs, y)).all())
-        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
-            return False

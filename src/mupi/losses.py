@@ -1,0 +1,95 @@
+"""How a user's loss of outputs and targets is tried before it is used."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mupi.checks import fail
+
+
+def check_loss(
+    argument: str, loss: Callable[[Tensor, Tensor], Any], y: Tensor, outputs: tuple[int, ...], dtype: torch.dtype
+) -> Tensor:
+    """Raise ``ValueError`` unless a loss is one finite number that pairs each output with its own target.
+
+    (batch,) and (batch, 1) broadcast to all pairs without a word, f − y as well as y − f. What comes of it does not
+    depend on the order of the targets, though on the targets, which tells it from a loss that has no use for them.
+
+    Args:
+        argument: What the loss was given as.
+        loss: The loss function to check.
+        y: Targets of one batch.
+        outputs: The shape of the outputs of one input.
+        dtype: Floating dtype of the outputs.
+
+    Returns:
+        The outputs that it was tried on, drawn at random.
+    """
+
+    def value(targets: Tensor) -> Any:
+        try:
+            return loss(f, targets)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            got, why = f"outputs {tuple(f.shape)} and targets {tuple(y.shape)}", str(error).splitlines()[:1]
+            fail(argument, f"a function of outputs {shape} and these targets", got, *why)
+
+    shape = f"({', '.join(['batch', *map(str, outputs)])})"
+    f = torch.randn(len(y), *outputs, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    f = f.to(y.device, dtype)
+    if y.is_floating_point():
+        # Of the targets' own size: beside much larger ones no loss would see the order.
+        mean, size = (y.mean(0), y.std(0, correction=0)) if f.shape == y.shape else (y.mean(), y.std(correction=0))
+        f = (mean + torch.where(size > 0, size, 1) * f).to(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of the kind that this is
+        of_targets = value(y)
+        if not isinstance(of_targets, Tensor) or of_targets.shape != () or not of_targets.is_floating_point():
+            got = f"shape {tuple(of_targets.shape)}" if isinstance(of_targets, Tensor) else type(of_targets).__name__
+            fail(argument, "one floating number, as a tensor", got, "take the mean over the batch, for example")
+        rtol = torch.finfo(of_targets.dtype).eps ** 0.5
+        # In several orders: in one, losses of a few digits are the same by chance, now and then in a long training.
+        others = [y.roll(shift, 0) for shift in range(1, max(2, min(5, len(y))))]
+        in_any_order = all(torch.allclose(value(other), of_targets, rtol, 0.0) for other in others)
+        of_one_target = torch.allclose(value(y[:1].expand_as(y)), of_targets, rtol, 0.0)
+    if in_any_order and not of_one_target:
+        got = f"one that does not see their order, of outputs {tuple(f.shape)} and targets {tuple(y.shape)}"
+        fail(argument, "one that pairs each output with its target", got, "compare both as (batch, d_out)")
+    return f
+
+
+def has_value(loss: Callable[[Tensor, Tensor], Any], outputs: Tensor, y: Tensor) -> bool:
+    """Whether a loss of these is a finite number."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of targets that broadcast, which are refused
+        try:
+            return bool(torch.isfinite(loss(outputs, y)).all())
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
+            return False
+
+
+@torch.no_grad()
+def check_broadcast(argument: str, loss: Callable[[Tensor, Tensor], Any], outputs: Any, y: Tensor) -> None:
+    """`check_loss` where shapes let a loss compare each output with the targets of others: where they differ.
+
+    Labels, of which there are fewer than outputs, broadcast with nothing; a loss that has values of these outputs only,
+    such as probabilities, and one of something else than a tensor a row, are the caller's own.
+
+    Args:
+        argument: What the loss was given as.
+        loss: The loss function.
+        outputs: Of a model.
+        y: Targets of these outputs.
+    """
+    if not isinstance(outputs, Tensor) or not outputs.is_floating_point() or outputs.shape == y.shape:
+        return
+    if not outputs.ndim or not y.ndim or len(outputs) != len(y):
+        return
+    if not y.is_floating_point() and outputs.numel() > y.numel():
+        return
+    with torch.random.fork_rng(devices=[]):
+        drawn = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0)).to(outputs)
+        if has_value(loss, drawn, y) or not has_value(loss, outputs, y):
+            check_loss(argument, loss, y, tuple(outputs.shape[1:]), outputs.dtype)
