@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 from rich.console import Console
 
+from mupi.distributed.alone import by_itself
 from mupi.distributed.processes import Processes
 from mupi.distributed.together import Together
 from mupi.progress import counted
@@ -65,5 +66,6 @@ def _done(
     with counted(len(names), console) as begin:
         for number in numbers:
             begin(pieces[names[number]], number)
-            found[names[number]] = do(names[number])
+            with by_itself():
+                found[names[number]] = do(names[number])
     return found

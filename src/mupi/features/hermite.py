@@ -13,6 +13,7 @@ from mupi.activations import Activation
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, is_eager, positive_int
 from mupi.compilers import outside_graphs
+from mupi.distributed.alone import others_may_train
 from mupi.distributed.sharded import overwrite, unsharded
 from mupi.features.average_pool import AveragePool
 from mupi.features.directions import Directions
@@ -256,7 +257,7 @@ class HermiteWeight(Weight, MatrixModule):
         old = self._projected()
         new = self.tracker.renew(polar(self.recent.expansion().b)[1], self.recent.seen, old)
         together, held = self.together(), self._held
-        if together is None and in_process_group() and torch.distributed.get_world_size() > 1:
+        if together is None and others_may_train():
             warnings.warn(
                 "directions of `mupi.Hermite` are renewed from the inputs of this process alone: where others train "
                 "the same network, and gradients are reduced by hand, call mupi.distributed.join(net) first",

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mupi.checks import is_eager
+from mupi.distributed.alone import others_may_train
 from mupi.distributed.joint_module import JointModule
 from mupi.distributed.together import Together
 from mupi.parameters.factored import FactoredGradient, FactoredParameter, Step, asked_for
@@ -69,10 +70,7 @@ def _keeps_factors(x: Tensor, weight: MatrixParameter) -> bool:
         if weight.together is not None:
             refuse_dense()
         return False
-    if weight.together is not None:
-        return True
-    shared = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return not shared or torch.distributed.get_world_size() == 1
+    return weight.together is not None or not others_may_train()
 
 
 class FactoredMatmul(torch.autograd.Function):

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mupi.checks import fail, positive_int
+from mupi.distributed.alone import by_itself
 from mupi.distributed.processes import Processes
 from mupi.distributed.sharing import sharing
 from mupi.training import settings
@@ -198,6 +199,8 @@ class Trainer:
         if self._state.step and len(train.x) != self._size:
             fail("fit(data=...)", f"the {self._size} examples of the epoch in progress", len(train.x))
         with writer(log if processes.first else None) as opened, training_mode(self.net), ExitStack() as stack:
+            if processes.together is None:
+                stack.enter_context(by_itself())
             self._procedure = shared_procedure(processes, self._procedure, self._state, self._settings, train, tests)
             labels = check_examples(self.net, self._procedure, train, tests)
             run = None if path is None else settings.trainer_folder(path, self._settings, train, tests)
