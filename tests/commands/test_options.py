@@ -54,6 +54,7 @@ def test_the_options_of_every_network_do_so_too_and_each_has_its_place_in_the_he
         ("train --features atoms --degree 3", "--degree", "--features atoms"),
         ("train --subspace-high 3", "--subspace-high", "--degree 2"),
         ("train --arch transformer --input-scale 2", "--input-scale", "--arch transformer"),
+        ("train --arch cnn --input-scale 2", "--input-scale", "--arch cnn"),
         ("compare --models nngp --epochs 2", "--epochs", "--models nngp"),
         ("omniglot pi ntk --lr 1", "--lr", "pi ntk"),
         ("omniglot --model ntk", "--model", "mupi recipe omniglot pi ntk"),

@@ -2,19 +2,22 @@
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from cases import seeded
-from mupi.commands.train.architectures import architecture_protocol, build_architecture
+from mupi.commands.train import build
+from mupi.commands.train.architectures import architecture_protocol, build_architecture, of_kind
+from mupi.commands.train.config import FLOATS
 from mupi.commands.train.form import chosen
+from mupi.commands.train.networks import KINDS
 from mupi.commands.train.presets import CIFAR10, DIGITS
 from mupi.commands.train.restore import restore
-from mupi.commands.train.train import train
+from mupi.commands.train.train import tell_of_precision, train, train_network
 from mupi.data import load_digits
-from mupi.features import Atoms
+from mupi.features import Atoms, Hermite
 from mupi.nets import MuCNN, PiCNN, PiMLP, PiResNet, PiTransformer
 
 
@@ -60,6 +63,39 @@ def test_in_bfloat16_a_run_is_that_of_float32_to_rounding(tmp_path):
     assert restore(replace(config, precision="bfloat16", name="low"))[0].input.weight.dtype == torch.float32
     with pytest.raises(ValueError, match="precision"):
         train(replace(config, name="low", resume=True, epochs=3))
+
+
+@pytest.mark.parametrize(
+    ("features", "batch", "said"),
+    [
+        (Atoms(), 64, "leaves atoms in float32: layers.0, layers.1"),
+        (Hermite(2), 64, None),
+        (Hermite(2), 8, "leaves gradients kept as factors in float32: input, layers.0, layers.1"),
+    ],
+)
+def test_what_bfloat16_leaves_alone_is_said(features, batch, said, capsys, monkeypatch):
+    monkeypatch.setattr(build, "FEWEST_FACTORED_PARAMETERS", 0)
+    config = DIGITS.changed(features=features, batch_size=batch, rank=8)
+    tell_of_precision(build_architecture(config, load_digits(), seeded()))
+    assert capsys.readouterr().err == (f"mupi: --precision bfloat16 {said}\n" if said else "")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(("network", "arch"), KINDS)
+def test_no_number_of_a_network_or_its_optimizer_is_ignored(network, arch, tmp_path):
+    config = of_kind(DIGITS, network, arch).changed(train_size=32, batch_size=8, epochs=2, runs_dir=tmp_path)
+    config = config.changed(rank=8) if network == "pi" else config.changed(width=16)
+    numbers = {f.name: getattr(config.network, f.name) for f in fields(config.network)}
+    numbers |= {name: getattr(config, name) for name in FLOATS if name != "drop"} | {"clip": config.clip}
+    changes = {name: 1.3 * value or 0.3 for name, value in numbers.items() if isinstance(value, float)}
+    changes |= dict(clip=0.01, flip=True, shift=1, label_smoothing=0.2, precision="bfloat16", anneal=2, momentum=0.3)
+
+    def loss(i, **changes):
+        return train_network(config.changed(name=str(i), **changes), "")[-1].train_loss
+
+    plain = loss("plain")
+    assert [name for i, name in enumerate(changes) if loss(i, **{name: changes[name]}) == plain] == []
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def build_architecture(config: TrainConfig, data: Dataset, generator: torch.Gene
     options |= dict(rank=network.rank, features=network.features, readout_std=network.readout_init / network.rank)
     match network:
         case PiConvolutional():
-            return small_cnn(input_scale=network.input_scale, pools=network.pools, **options)
+            return small_cnn(pools=network.pools, **options)
         case PiResidual():
             return small_resnet(input_scale=network.input_scale, **options)
         case PiTransformer():

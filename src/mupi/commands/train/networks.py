@@ -60,6 +60,15 @@ class Projected(AnyNetwork):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """Convolutions between which positions are averaged over."""
+
+    pools: tuple[int, ...] | None = None
+    """The side of the blocks of positions that φ is averaged over before each of the depth − 1 convolutions; None to
+    halve the grid while it can be."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PiPerceptron(Projected):
     """A perceptron."""
 
@@ -68,14 +77,8 @@ class PiPerceptron(Projected):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PiConvolutional(Projected):
-    """A convolutional network."""
-
-    input_scale: float
-    """Multiplier of the first layer's output."""
-    pools: tuple[int, ...] | None = None
-    """The side of the blocks of positions that φ is averaged over before each of the depth − 1 convolutions; None to
-    halve the grid while it can be."""
+class PiConvolutional(Pooled, Projected):
+    """A convolutional network, whose first layer is normalized, so that no multiplier of its output would count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +121,11 @@ class StandardPerceptron(FinitePerceptron):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MuConvolutional(AnyNetwork):
+class MuConvolutional(Pooled, AnyNetwork):
     """A convolutional network of finite width in the maximal update parametrization."""
 
     width: int = 256
     """n, the width of the network."""
-    pools: tuple[int, ...] | None = None
-    """The side of the blocks of positions that φ is averaged over before each of the depth − 1 convolutions; None to
-    halve the grid while it can be."""
 
 
 Network = (
@@ -217,7 +217,7 @@ def check_network(network: AnyNetwork) -> None:
             positive_int(field.name, value)
         elif isinstance(value, int | float):
             non_negative(field.name, value)
-    pools = network.pools if isinstance(network, PiConvolutional | MuConvolutional) else None
+    pools = network.pools if isinstance(network, Pooled) else None
     if pools is not None and len(pools) != network.depth - 1:
         fail("pools", f"{network.depth - 1} numbers at depth {network.depth}", pools, "give --depth")
     if isinstance(network, Projected) and isinstance(hermite := network.features, Hermite):

@@ -1,5 +1,7 @@
 """`mupi train`: train a network on a data set, from the data to the figures."""
 
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NoReturn, cast
@@ -29,6 +31,7 @@ from mupi.distributed.launched import launched, restarts
 from mupi.distributed.processes import Processes
 from mupi.features import Hermite
 from mupi.nets import error_report
+from mupi.parameters import AtomParameter, MatrixParameter
 from mupi.training.augmentation import Augmentation
 from mupi.training.damaged import understood
 from mupi.training.epoch import EVALUATION_BATCH, require_finite
@@ -128,6 +131,8 @@ def _train(
     schedule = DropAndAnneal(optimizer, config.drop_epoch, config.drop, epochs=config.epochs, anneal=config.anneal)
     augmentation = Augmentation(config.flip, config.shift, data.image_shape)
     state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
+    if config.precision == "bfloat16" and processes.first and not config.compile:
+        tell_of_precision(net)
     wrapped = None if processes.together is None else data_parallel(net)
     if config.compile and wrapped is not None:
         fail("compile", "left out under torchrun, where compiled steps wait for each other without end", True)
@@ -182,6 +187,16 @@ def _train(
             stop=lambda: stop(run, state, data, objective, beside, processes),
         )
     return run.metrics() if processes.first else done
+
+
+def tell_of_precision(net: nn.Module) -> None:
+    """Print which layers bfloat16 changes nothing of; see `mupi.factor_gradients` and `mupi.Atoms`."""
+    owners = {"atoms": AtomParameter, "gradients kept as factors": MatrixParameter}
+    for which, kind in owners.items():
+        names = [name for name, parameter in net.named_parameters() if isinstance(parameter, kind)]
+        layers = [re.sub(r"(\.weight)?\.(weight|atoms)$", "", name) for name in names]
+        if layers:
+            print(f"mupi: --precision bfloat16 leaves {which} in float32: {', '.join(layers)}", file=sys.stderr)
 
 
 def line(m: EpochMeasures) -> str:
