@@ -47,6 +47,16 @@ def test_a_table_is_the_same_in_every_format(tmp_path):
     assert any("`age` (1)" in note and "`city` (10)" in note for note in first.notes)
 
 
+def test_a_column_that_counts_the_rows_is_named(tmp_path):
+    """Of a table that is sorted by the answer it would be the answer."""
+    lines = [f"{1000 + i},{i % 7},{2 * i},{'ab'[i > 9]}" for i in range(20)]
+    found = load(write(tmp_path / "a.csv", "id,some,even,label", *lines), "label")
+    (note,) = (note for note in found.notes if "count the rows" in note)
+    assert "`id`" in note and "--ignore id" in note and "some" not in note and "even" not in note
+    shuffled = load(write(tmp_path / "b.csv", "id,some,even,label", *lines[::-1]), "label")
+    assert not any("count the rows" in note for note in shuffled.notes)
+
+
 def test_arrays_and_tensors_are_the_same(tmp_path):
     x, y = np.random.default_rng(0).random((20, 3)).astype(np.float32), np.arange(20) % 2
     np.savez(tmp_path / "a.npz", x=x, y=y)

@@ -7,6 +7,7 @@ import numpy as np
 
 from mupi.checks import fail
 from mupi.data.own.raw import Raw, RawTable
+from mupi.data.own.words import as_numbers
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,22 @@ def taken_apart(source: str, columns: Mapping[str, np.ndarray], wanted: Wanted, 
     target = None if wanted.target is None else inputs.pop(wanted.target, None)
     if not inputs:
         fail(wanted.argument, "a table with columns beside the target", f"`{source}` with none")
+    if wanted.only is None and (counting := [name for name, values in inputs.items() if _counts(values)]):
+        hint = f"leave out what is no property of theirs with --ignore {' '.join(counting)}"
+        notes = (
+            *notes,
+            f"columns that count the rows, and tell those of a sorted table apart: {listed(counting)}; {hint}",
+        )
     return Raw(source, RawTable(inputs), target, wanted.target or "y", notes)
+
+
+def _counts(values: np.ndarray) -> bool:
+    """Whether each number is the one before and 1."""
+    for part in (values[:3], values):  # of most columns the first three say that they do not
+        numbers = as_numbers(part) if part.dtype == object else part.astype(np.float64)
+        if numbers is None or len(numbers) < 3 or not (np.diff(numbers) == 1).all():
+            return False
+    return True
 
 
 def refuse_columns(wanted: Wanted, source: str, target_name: str) -> None:
