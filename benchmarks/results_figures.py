@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mupi.figures.axes import look, plain
-from mupi.figures.style import color, cut, percent
+from mupi.figures.names import called
+from mupi.figures.style import REFERENCE, color, cut, marker, percent
 from mupi.layers import LayerError
 from mupi.recipes.comparison.plots import plot_comparison
 from mupi.recipes.comparison.results import Result, Summary
@@ -218,6 +219,25 @@ def depth(text: str) -> Figure:
     return figure
 
 
+def programs(text: str) -> Figure:
+    """Distances to the limit at the least and the largest width; slopes are those that were fitted to all five."""
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    axes = figure.subplots()
+    ends = (64, 1024)
+    for i, (name, gaps, slope, *_) in enumerate(table(text, "`mupi program all")[1:]):
+        label = f"{called(name.split(' (')[0])}: {slope}"
+        axes.loglog(ends, numbers(gaps), color=color(i), marker=marker(i), markersize=4, linewidth=1, label=label)
+    axes.loglog(ends, [5.0, 5.0 * (ends[0] / ends[1]) ** 0.5], **REFERENCE, label="slope −½")
+    axes.set(title="Averages at width n: distance to the limit", xlabel="width n", ylabel="root mean square over runs")
+    axes.set_xticks(ends, [f"{n:,}" for n in ends])
+    axes.minorticks_off()
+    plain(axes, legend=None)
+    title = "program: slope over five widths"
+    small: dict[str, Any] = dict(frameon=False, fontsize="x-small", title_fontsize="x-small")
+    axes.legend(title=title, loc="center left", bbox_to_anchor=(1, 0.5), **small)
+    return figure
+
+
 def main(out: Path = DOCS / "figures") -> None:
     """Draw all of them.
 
@@ -233,6 +253,7 @@ def main(out: Path = DOCS / "figures") -> None:
         "cifar10_exact": exact(text),
         "cifar10_transformer": transformer(text),
         "cifar10_depth": depth(text),
+        "tensor_programs": programs(text),
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():

@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = re.compile(r"^(?P<indent> *)>>> .*(?:\n(?P=indent).*\S.*)*", re.MULTILINE)
 NAME = re.compile(r"(?<![\[`])`(mupi(?:\.\w+)+)`(?![\]`])")
 TO_A_SOURCE = re.compile(r'href="(?!https?:)([^"#]+)\.(?:md|py)(#[^"]*)?"')
+CELL = re.compile(r"<td\b[^>]*>.*?</td>", re.DOTALL)
+OPTION = re.compile(r"(?<![\w!-])(--[a-z][\w-]*)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -40,8 +42,10 @@ def on_startup(**_) -> None:
 
 
 def on_page_content(html: str, page, **_) -> str:
-    """Links of tutorials, which MkDocs does not see, lead to pages."""
-    return TO_A_SOURCE.sub(r'href="\1.html\2"', html) if page.file.src_uri.startswith("tutorials/") else html
+    """Links of tutorials, which MkDocs does not see, lead to pages; options of commands in tables stay in one line."""
+    if page.file.src_uri.startswith("tutorials/"):
+        return TO_A_SOURCE.sub(r'href="\1.html\2"', html)
+    return CELL.sub(lambda cell: OPTION.sub(r'<span class="option">\1</span>', cell[0]), html)
 
 
 def on_page_markdown(markdown: str, page, **_) -> str:

@@ -66,6 +66,7 @@ def test_the_other_tables_are_found(script, text):
     assert len(script.compare_cifar10(text).axes[0].get_yticks()) == 6
     assert {"exact (Atoms)", "degree 2 in full"} < set(drawn(script.exact(text).axes[1]))
     assert list(drawn(script.transformer(text).axes[0])["finite π-nets"].get_xdata()) == [64, 256, 1024]
+    assert list(drawn(script.programs(text).axes[0])["SGD: −.52 ± .03"].get_ydata()) == [0.0511, 0.011]
     resnet, transformer = script.depth(text).axes
     assert len(drawn(resnet)) == 3
     assert list(drawn(transformer)["multiplier 1, rate 1"].get_xdata()) == [8, 16, 32]

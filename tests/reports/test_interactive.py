@@ -111,3 +111,14 @@ def test_maps_of_parametrizations_are_drawn():
 def test_what_would_be_missing_is_refused():
     with pytest.raises(TypeError, match="Circle has no counterpart"):
         drawn(lambda axes: axes.add_patch(Circle((0, 0), 1)))
+
+
+def test_markers_are_as_faint_and_as_hollow_as_drawn():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot(X, X, "o--", color="#0072b2", alpha=0.5, markersize=3)
+    axes.plot(X, X, "s", color="#0072b2", fillstyle="none", markersize=9)
+    faint, hollow = interactive(figure).data
+    assert faint.marker.color.endswith(",0.5)") and faint.marker.line.width == 0
+    assert hollow.marker.color.endswith(",0)") and hollow.marker.line.width > 0
+    assert hollow.marker.size == 12

@@ -23,6 +23,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator
 
 PIXELS_PER_INCH = 96
+PIXELS_PER_POINT = PIXELS_PER_INCH / 72
 
 LEGEND = 220
 """Pixels to the right of all panels."""
@@ -205,14 +206,16 @@ def _line(line: Line2D, axes: Axes) -> Iterable[Trace]:
     if not (has_marker or has_line):
         return
     mode = "+".join(name for name, there in (("lines", has_line), ("markers", has_marker)) if there)
-    hue = _color(line.get_color(), line.get_alpha())
+    hue, face = _color(line.get_color(), line.get_alpha()), line.get_markerfacecolor()
+    hollow = isinstance(face, str) and face.lower() == "none"
     yield go.Scatter(
         x=x, y=y, name=_label(line) or _container_label(line, axes), mode=mode,
         line=dict(color=hue, width=line.get_linewidth() * 1.3, dash=DASHES.get(str(style), "solid")),
         marker=dict(
-            color=_color(line.get_markerfacecolor()), symbol=SYMBOLS.get(str(marker), "circle"), size=7,
+            color=_color(face, line.get_alpha()), symbol=SYMBOLS.get(str(marker), "circle"),
+            size=max(4.0, PIXELS_PER_POINT * line.get_markersize()),
             # What has no face is drawn by its edge.
-            line=dict(color=hue, width=1.5 if str(marker) in "x+_|" else 0),
+            line=dict(color=hue, width=1.5 if hollow or str(marker) in "x+_|" else 0),
         ),
     )  # fmt: skip
 
