@@ -116,7 +116,7 @@ def measured(
     name: str, accuracies: Sequence[float], seconds: float, peak: float, errors: Sequence[LayerError] = ()
 ) -> Summary:
     """A model of a table."""
-    rest = dict(train_loss=0.0, test_loss=0.0, stored_mb=0.0, peak_mb=0.0, atoms=0, train_accuracy=0.0)
+    rest: dict[str, Any] = dict(train_loss=0.0, test_loss=0.0, stored_mb=0.0, peak_mb=0.0, atoms=0, train_accuracy=0.0)
     last = EpochMetrics(epoch=1, seconds=seconds, test_accuracy=accuracies[0], layer_errors=tuple(errors), **rest)
     results = (Result(name, i, accuracy, seconds, peak, 0, "", (last,)) for i, accuracy in enumerate(accuracies))
     return Summary(name, tuple(results))
