@@ -149,6 +149,8 @@ assert moved["NTK"][-1] < 0.3 * moved["NTK"][0] and moved["μP"][-1] > 0.5 * mov
 # %% [markdown]
 # ## Exercises
 #
+# Lines that begin with `assert` hold this page to what it says; leave them out where you change the task.
+#
 # 1. Take the product of two signs instead of three. Who needs features now?
 # 2. Give the kernels 4,000 samples. How many do they need for what the rich network does with 1,000?
 # 3. Make the rich network lazy: `net.parameter_groups(lr=2.0, first=0.0)` holds the first layer. What is left?

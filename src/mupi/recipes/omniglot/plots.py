@@ -90,7 +90,7 @@ def plot_classes(kernels: Mapping[str, Float[Tensor, "n n"]], labels: Int64[Tens
         for i, label in enumerate(labels.unique().tolist()):
             of_class = labels == label
             axes.scatter(x[of_class], y[of_class], color=color(i), marker=marker(i), s=14, label=f"class {i + 1}")
-        axes.set(title=title, xticks=[], yticks=[])
+        axes.set(title="\n".join(title.rsplit(", ", 1)), xticks=[], yticks=[])
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize="small")
     return figure
