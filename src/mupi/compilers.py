@@ -43,14 +43,14 @@ MOST_VARIANTS = 256
 training and in tests, of whole batches and of the last. What is beyond is computed as without a compiler."""
 
 
-def compiled(net: nn.Module) -> nn.Module:
-    """What computes as the network does, in loops that are fused by torch.compile.
+def fuse(net: nn.Module) -> None:
+    """Have calls of a network, also by the wrapper of several processes, compute in loops that torch.compile fuses.
 
     Args:
         net: Any; its batches should have few sizes, for each of which all is compiled.
     """
     allow_variants(MOST_VARIANTS)
-    return cast(nn.Module, torch.compile(net, dynamic=False))
+    net.compile(dynamic=False)
 
 
 def with_own_code(wrapper: Any, function: Callable) -> Any:

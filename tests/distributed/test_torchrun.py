@@ -99,6 +99,17 @@ def test_a_signal_to_stop_ends_all_between_two_steps_once_the_state_is_saved(tmp
     assert losses(tmp_path) == pytest.approx(whole, rel=1e-4)
 
 
+def test_compiled_steps_of_two_processes_are_those_of_one_that_compiles_nothing(tmp_path):
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    # Of the last batch one process has no row.
+    options = ["--train-size", "41", "--batch-size", "20", "--rank", "6", "--epochs", "1", "--threads", "1"]
+    train = ["-m", "mupi", "train", *options, "--runs-dir", str(tmp_path), "--name"]
+    for command in ([*train, "run"], [*torchrun, *train, "both", "--compile"]):
+        subprocess.run([sys.executable, *command], check=True, capture_output=True, timeout=10 * SECONDS)
+    (found,) = [json.loads(line) for line in (tmp_path / "both" / "metrics.jsonl").read_text().splitlines()]
+    assert found["test_loss"] == pytest.approx(losses(tmp_path)[0], rel=1e-4)
+
+
 def test_what_does_not_know_of_others_is_refused_once(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     found = subprocess.run([*torchrun, "-m", "mupi", "abc"], capture_output=True, text=True, timeout=SECONDS)

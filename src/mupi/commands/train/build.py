@@ -72,7 +72,8 @@ def build_network(config: TrainConfig, data: Dataset, generator: torch.Generator
         readout_std = network.readout_init / network.rank
         net = PiMLP(rank=network.rank, features=network.features, readout_std=readout_std, **common)
         large = sum(p.numel() for p in net.parameters()) >= FEWEST_FACTORED_PARAMETERS
-        if large and config.batch_size <= LARGEST_FACTORED_BATCH:
+        # In compiled steps gradients are ordinary ones.
+        if large and config.batch_size <= LARGEST_FACTORED_BATCH and not config.compile:
             factor_gradients(net)
         return net
     parametrization = Parametrization.mup if isinstance(network, MuPerceptron) else Parametrization.standard

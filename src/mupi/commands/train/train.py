@@ -10,7 +10,6 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from mupi.checks import fail
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_data, build_optimizer, independent_generators
@@ -23,7 +22,7 @@ from mupi.commands.train.report import report_runs
 from mupi.commands.train.run import run_folder
 from mupi.commands.train.size import size
 from mupi.commands.train.warm_up import warm_up
-from mupi.compilers import compiled
+from mupi.compilers import fuse
 from mupi.data import Dataset
 from mupi.data.own.load import OwnData
 from mupi.distributed import data_parallel, state_dict
@@ -131,12 +130,11 @@ def _train(
     schedule = DropAndAnneal(optimizer, config.drop_epoch, config.drop, epochs=config.epochs, anneal=config.anneal)
     augmentation = Augmentation(config.flip, config.shift, data.image_shape)
     state = TrainingState(net, optimizer, schedule, augmentation, for_order, for_views)
-    if config.precision == "bfloat16" and processes.first and not config.compile:
+    if config.precision == "bfloat16" and processes.first:
         tell_of_precision(net)
+    if config.compile:
+        fuse(net)
     wrapped = None if processes.together is None else data_parallel(net)
-    if config.compile and wrapped is not None:
-        fail("compile", "left out under torchrun, where compiled steps wait for each other without end", True)
-    evaluated = compiled(net) if config.compile else net
     if saved is None:
         start = state.state_dict() | beside
         processes.from_first(lambda: run.start(start))
@@ -176,13 +174,13 @@ def _train(
                 objective.loss,
                 labels=objective.labels,
                 processes=processes,
-                run=evaluated if wrapped is None else wrapped,
+                run=wrapped,
                 autocast=torch.bfloat16 if config.precision == "bfloat16" else None,
                 replays=not config.compile,
             ),
             begin=begin,
             after_steps=show,
-            measure=lambda: measure(config, state, data, memory, objective, processes, evaluated),
+            measure=lambda: measure(config, state, data, memory, objective, processes),
             finish=finish,
             stop=lambda: stop(run, state, data, objective, beside, processes),
         )
@@ -232,15 +230,14 @@ def measure(
     memory: PeakMemory,
     objective: Objective,
     processes: Processes,
-    run: nn.Module,
 ) -> EpochMeasures:
-    """The metrics of an epoch, after its last step; test outputs are those of ``run``.
+    """The metrics of an epoch, after its last step.
 
     Raises:
         FloatingPointError: If the loss on the test images is not finite.
     """
     net = state.net
-    measured = objective.measured(run, state.tally, data, processes)
+    measured = objective.measured(net, state.tally, data, processes)
     require_finite(measured["test_loss"], f"the test after epoch {state.epoch + 1}")
     peak = memory.growth()
     errors = []
