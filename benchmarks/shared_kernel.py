@@ -1,7 +1,7 @@
-"""Regression on images with the NTK of a perceptron, whose tiles several processes share:
+"""Regression on images with the NTK of a perceptron, whose tiles, or whose factor, several processes share:
 
-    torchrun --nproc-per-node 4 benchmarks/shared_kernel.py [--images 50000]
-    python benchmarks/shared_kernel.py [--images 50000]
+    torchrun --nproc-per-node 4 benchmarks/shared_kernel.py [--images 50000] [--factor]
+    python benchmarks/shared_kernel.py [--images 50000] [--factor]
 
 CIFAR-10, one thread a process. Each call keeps its predictions of 1,000 test images in a folder, and says how far those
 of calls with other numbers of processes are off.
@@ -20,17 +20,18 @@ import tyro
 import mupi
 from mupi.data import load
 from mupi.distributed.launched import launched
-from mupi.kernels import ConjugateGradients
+from mupi.kernels import Cholesky, ConjugateGradients
 
 TESTS = 1000
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Conjugate gradients on tiles that processes keep shares of.
+    """Conjugate gradients on tiles, or a Cholesky factor, that processes keep shares of.
 
     Attributes:
         images: Training images.
+        factor: Whether it is a factor.
         ridge: In units of the mean diagonal.
         tolerance: Of the residual.
         rank: Of the preconditioner.
@@ -39,6 +40,7 @@ class Shared:
     """
 
     images: int = 5_000
+    factor: bool = False
     ridge: float = 1e-3
     tolerance: float = 1e-4
     rank: int = 500
@@ -54,9 +56,10 @@ def main(config: tyro.conf.OmitArgPrefixes[Shared]) -> None:
     classes = len(data.classes)
     del data
     with launched("cpu") as processes:
-        size = 1 if processes.together is None else processes.together.size
-        memory = config.memory // size
-        solver = ConjugateGradients(config.tolerance, config.rank, memory=memory, shared=size > 1)
+        size, solver = processes.size, Cholesky(shared=processes.size > 1)
+        if not config.factor:
+            memory = config.memory // size
+            solver = ConjugateGradients(config.tolerance, config.rank, memory=memory, shared=size > 1)
         regression = mupi.KernelRegression(mupi.NTK(2, mupi.ReLU()), config.ridge, solver)
         wall, cpu = time.perf_counter(), time.process_time()
         regression.fit(x, y, classes=classes)
@@ -73,13 +76,15 @@ def main(config: tyro.conf.OmitArgPrefixes[Shared]) -> None:
             return
         shown = [", ".join(f"{float(v):.{digits}f}" for v in each) for each, digits in ((cpus, 0), (peaks, 2))]
         print(
-            f"n={config.images}  p={size}  {wall:.0f} s, of each processor {shown[0]} s, peak memory {shown[1]} GB, "
+            f"{type(solver).__name__}, n={config.images}, p={size}: {wall:.0f} s, of each processor {shown[0]} s, "
+            f"peak memory {shown[1]} GB, "
             f"{regression.iterations} iterations, residual {regression.residual:.2e}, "
             f"accuracy {float((predictions.argmax(1) == test_y).double().mean()):.3f}"
         )
         config.out.mkdir(parents=True, exist_ok=True)
-        torch.save(predictions, config.out / f"{config.images}-{config.tolerance:g}-{size}.pt")
-        for path in sorted(config.out.glob(f"{config.images}-{config.tolerance:g}-*.pt")):
+        problem = f"{config.images}-{'factor' if config.factor else f'{config.tolerance:g}'}"
+        torch.save(predictions, config.out / f"{problem}-{size}.pt")
+        for path in sorted(config.out.glob(f"{problem}-*.pt")):
             other = torch.load(path)
             off = float((predictions - other).norm() / other.norm())
             print(f"  off those of p={path.stem.split('-')[-1]} by {off:.1e}, classes of {TESTS} that differ: "
