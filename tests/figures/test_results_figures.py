@@ -61,6 +61,7 @@ def test_widths_and_limits_of_omniglot_are_all_there(script, text):
     assert {"μ-limit, n = ∞", "NNGP, ReLU", "NTK, ReLU", "NNGP, linear", "NTK, linear"} < set(lines)
 
 
+@pytest.mark.slow
 def test_the_other_tables_are_found(script, text):
     assert len(drawn(script.truncation(text).axes[1])) == 4
     assert len(script.compare_cifar10(text).axes[0].get_yticks()) == 6

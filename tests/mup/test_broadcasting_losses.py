@@ -52,12 +52,15 @@ CALLS = {
 
 @pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("loss", BROADCASTING)
+@pytest.mark.parametrize(
+    "loss", [pytest.param(name, marks=() if name == "by hand" else pytest.mark.slow) for name in BROADCASTING]
+)
 def test_a_loss_that_compares_each_output_with_all_targets_is_refused(call, loss):
     with pytest.raises(ValueError, match=r"loss.* must be one that pairs each output with its target; got"):
         CALLS[call](Y, BROADCASTING[loss])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_a_loss_that_pairs_them_is_taken(call):
     CALLS[call](Y, PAIRING["squeezed"])
