@@ -125,4 +125,4 @@ for low, high in ((0.5, 0.75), (0.75, 0.9), (0.9, 1.01)):
 #
 # - On most small tables of well-chosen columns kernels are hard to beat: begin with `NNGPClassifier`.
 # - Without Python: `mupi train --data flats.csv --target rent`, then `mupi predict` ([how to](../how-to/your-data.md)).
-# - Against forests, boosting and the rest on 31 tables: [results](../results.md#tables).
+# - Against forests, boosting and the rest on 40 tables: [results](../results.md#tables).
