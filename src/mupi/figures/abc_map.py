@@ -9,14 +9,15 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mupi.figures import style
 from mupi.parametrization import Parametrization
 from mupi.parametrization.plane_sections import Section, Verdict, classify, sections
 
 COLORS = {
     Verdict.UNSTABLE: "white",
     Verdict.TRIVIAL: "0.72",
-    Verdict.KERNEL: "#4a90c8",
-    Verdict.FEATURES: "#f2994a",
+    Verdict.KERNEL: style.color(4),
+    Verdict.FEATURES: style.color(1),
 }
 
 LEGEND = {

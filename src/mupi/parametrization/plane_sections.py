@@ -88,7 +88,7 @@ def sections(depth: int = 2) -> tuple[Section, Section]:
 
     return (
         Section(
-            "readout initialised as in SP: $b_{L+1} = 1/2$",
+            "readout initialized as in SP: $b_{L+1} = 1/2$",
             "readout multiplier $a_{L+1}$",
             "learning rate $c$",
             lambda a, c: network(a, HALF, c),
