@@ -66,6 +66,7 @@ def _draw(axes: Axes, section: Section, step: Fraction) -> None:
         vmin=-0.5,
         vmax=len(order) - 0.5,
         shading="nearest",
+        rasterized=True,  # thousands of cells would be as many paths in an SVG
     )
     axes.set(title=section.title, xlabel=section.xlabel, ylabel=section.ylabel)
     axes.spines[["top", "right"]].set_visible(False)
