@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from mupi.figures import style
 from mupi.parametrization import Parametrization
@@ -16,7 +17,7 @@ from mupi.parametrization.plane_sections import Section, Verdict, classify, sect
 COLORS = {
     Verdict.UNSTABLE: "white",
     Verdict.TRIVIAL: "0.72",
-    Verdict.KERNEL: style.color(4),
+    Verdict.KERNEL: style.color(0),
     Verdict.FEATURES: style.color(1),
 }
 
@@ -48,7 +49,10 @@ def plot_abc_map(named: Mapping[str, Parametrization], step: Fraction = Fraction
         for (x, y), names in labels.items():
             color = COLORS[classify(section.at(x, y))]
             axes.plot(float(x), float(y), "o", markeredgecolor="black", color=color, markersize=8, zorder=3)
-            axes.annotate(", ".join(names), (float(x), float(y)), (7, 6), textcoords="offset points", weight="bold")
+            label = axes.annotate(
+                ", ".join(names), (float(x), float(y)), (7, 6), textcoords="offset points", weight="bold"
+            )
+            label.set_path_effects([withStroke(linewidth=3, foreground="white")])
     handles = [Patch(facecolor=COLORS[v], edgecolor="0.6", label=words) for v, words in LEGEND.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
