@@ -60,7 +60,7 @@ def check_loss(
     return f
 
 
-def has_value(loss: Callable[[Tensor, Tensor], Any], outputs: Tensor, y: Tensor) -> bool:
+def _has_value(loss: Callable[[Tensor, Tensor], Any], outputs: Tensor, y: Tensor) -> bool:
     """Whether a loss of these is a finite number."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of targets that broadcast, which are refused
@@ -68,6 +68,24 @@ def has_value(loss: Callable[[Tensor, Tensor], Any], outputs: Tensor, y: Tensor)
             return bool(torch.isfinite(loss(outputs, y)).all())
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
             return False
+
+
+def tried(argument: str, loss: Callable[[Tensor, Tensor], Any], outputs: Tensor, y: Tensor) -> Tensor:
+    """`check_loss` where a loss has values of numbers at random; the outputs that it can be tried on further.
+
+    Of probabilities, say, it may have values of these outputs only, which are returned then.
+
+    Args:
+        argument: What the loss was given as.
+        loss: The loss function.
+        outputs: Of a model.
+        y: Targets of these outputs.
+    """
+    # Not of torch's global generator, which belongs to the layers.
+    drawn = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0)).to(outputs)
+    if _has_value(loss, drawn, y) or not _has_value(loss, outputs, y):
+        return check_loss(argument, loss, y, tuple(outputs.shape[1:]), outputs.dtype)
+    return outputs
 
 
 @torch.no_grad()
@@ -90,6 +108,4 @@ def check_broadcast(argument: str, loss: Callable[[Tensor, Tensor], Any], output
     if not y.is_floating_point() and outputs.numel() > y.numel():
         return
     with torch.random.fork_rng(devices=[]):
-        drawn = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0)).to(outputs)
-        if has_value(loss, drawn, y) or not has_value(loss, outputs, y):
-            check_loss(argument, loss, y, tuple(outputs.shape[1:]), outputs.dtype)
+        tried(argument, loss, outputs, y)

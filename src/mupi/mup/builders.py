@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from mupi.checks import fail
 from mupi.mup.parametrize import parametrize
 from mupi.mup.sweep import Builder, Built
+from mupi.optim.known_optimizers import check_class
 from mupi.training.settings import plain
 
 MakeModel = Callable[[int], nn.Module]
@@ -43,9 +44,7 @@ def builders(
     if isinstance(make_model, nn.Module) or not callable(make_model):
         kind = type(make_model).__name__
         fail(f"{call}(make_model, ...)", "a function of the width that builds a module", kind, "pass lambda n: Net(n)")
-    if isinstance(optimizer, Optimizer):
-        kind = type(optimizer).__name__
-        fail(f"{call}(optimizer=...)", "a class of optimizers", f"an instance of {kind}", f"pass {kind} itself")
+    check_class(f"{call}(optimizer=...)", optimizer)
     if make_optimizer is not None and (options or not parametrized or optimizer is not torch.optim.AdamW):
         fail(
             f"{call}(make_optimizer=...)",

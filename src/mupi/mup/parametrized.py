@@ -22,7 +22,7 @@ from mupi.mup.plan import Planned
 from mupi.mup.schedulers import scheduler_args
 from mupi.mup.together import Together
 from mupi.optim.families import Family, MuonLike
-from mupi.optim.known_optimizers import family_of
+from mupi.optim.known_optimizers import check_class, family_of
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,7 @@ class Parametrized:
             rest_options: Options of the rest.
             **options: Options of the optimizer.
         """
-        if isinstance(optimizer, Optimizer):
-            kind = type(optimizer).__name__
-            fail("optimizer(optimizer)", "a class of optimizers", f"an instance of {kind}", f"pass {kind} itself")
+        check_class("optimizer(optimizer)", optimizer)
         whole = model or self.model
         refuse_new_parameters(self.plan, whole)
         known = family_of(optimizer, family)

@@ -35,6 +35,13 @@ REFUSED: dict[type[Optimizer], str] = {
 """Those without rates that would do, and why."""
 
 
+def check_class(argument: str, optimizer: Any) -> None:
+    """Raise ``ValueError`` for an optimizer that is made already, where its class is to make one for each network."""
+    if isinstance(optimizer, Optimizer):
+        kind = type(optimizer).__name__
+        fail(argument, "a class of optimizers", f"an instance of {kind}", f"pass {kind} itself")
+
+
 def family_of(optimizer: type[Optimizer] | Optimizer | Family, given: Family | None = None) -> Family:
     """The family of an optimizer, by its class or the nearest one that it is derived from.
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mupi.checks import fail
-from mupi.losses import check_loss, has_value
+from mupi.losses import tried
 from mupi.training.procedure import Loss
 
 ROWS = 128
@@ -50,12 +50,7 @@ def check_pairs(argument: str, loss: Loss, outputs: Tensor, y: Tensor, pieces: i
     Raises:
         ValueError: If it is no finite number, does not see which target belongs to which output, or is no mean.
     """
-    # Not of torch's global generator, which belongs to the layers.
-    drawn = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0)).to(outputs)
-    if has_value(loss, drawn, y) or not has_value(loss, outputs, y):
-        drawn = check_loss(argument, loss, y, tuple(outputs.shape[1:]), outputs.dtype)
-    else:
-        drawn = outputs  # of probabilities, say, where a loss of numbers at random has no value
+    drawn = tried(argument, loss, outputs, y)
     whole = loss(drawn, y)
     rtol = torch.finfo(whole.dtype).eps ** 0.5
     twice = loss(torch.cat([drawn, drawn]), torch.cat([y, y]))
