@@ -9,8 +9,9 @@ limit   the gradient itself, n = ∞;
 fixed   HᵀH/n with the n neurons drawn once: the finite network;
 fresh   HᵀH/n drawn anew at each step: the finite network's noise, with the limit's mean.
 
-Each run is kept in runs/limit-beside-finite/ as it ends; called again, those that are missing are made, then figure and
-table. Held-out training images are looked at, no test images.
+With `--rank 64 --fast` all are of that rank, in compiled loops and bfloat16 products. Each run is kept in
+runs/limit-beside-finite/ as it ends; called again, those that are missing are made, then figure and table. Held-out
+training images are looked at, no test images.
 """
 
 import json
@@ -29,6 +30,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from cifar10_cnn import Config, Training, images
+from mupi.compilers import fuse
 from mupi.data import Dataset
 from mupi.features import HermiteWeight, whitened_gaussian
 from mupi.figures.style import MARKERS, shade
@@ -52,6 +54,8 @@ class Plan:
     """What is run.
 
     Attributes:
+        rank: r of all.
+        fast: Compile, and take products of training in bfloat16.
         widths: Of finite networks.
         rates: Multipliers of all learning rates.
         fresh: Widths whose neurons are drawn anew at each step.
@@ -63,6 +67,8 @@ class Plan:
         figure: What is drawn.
     """
 
+    rank: int = NETWORK.rank
+    fast: bool = False
     widths: tuple[int, ...] = (32, 128, 512)
     rates: tuple[float, ...] = (0.25, 1.0, 4.0, 16.0)
     fresh: tuple[int, ...] = (32,)
@@ -80,6 +86,11 @@ class Plan:
         for seed, rate, (kind, width) in product(range(self.seeds), rates, kinds):
             yield kind, width, rate, seed
 
+    def file(self, kind: str, width: int | None, rate: float, seed: int) -> Path:
+        """Of one run."""
+        network = f"{kind}-{width or 'inf'}-rank{self.rank}"
+        return self.out / f"{network}-rate{rate:g}-seed{seed}-epochs{self.epochs}{'-fast' * self.fast}.json"
+
 
 class Metrics:
     """What each weight's gradient is multiplied by before a step, if not by one."""
@@ -90,6 +101,7 @@ class Metrics:
         self.generator = torch.Generator().manual_seed(10_000 + seed)
         self.fixed = [self._draw(weight) for weight in self.weights] if kind == "fixed" else None
         self.gains: list[list[float]] = [[] for _ in self.weights]
+        self.largest = 0.0  # √⟨G, MG⟩ so far, the norm that a finite network clips by
         if self.fixed is not None:
             for weight, metric in zip(self.weights, self.fixed, strict=True):
                 weight.weight.data = metric @ weight.weight.data
@@ -102,14 +114,16 @@ class Metrics:
     @torch.no_grad()
     def apply(self, *_: Any) -> None:
         """To the gradients, as an optimizer's hook; keeps ⟨G, MG⟩/|G|² of each weight, 1 in the limit."""
-        if self.kind == "limit":
-            return
-        metrics = self.fixed or [self._draw(weight) for weight in self.weights]
+        metrics: list[Tensor] | list[None] = [None] * len(self.weights)
+        if self.kind != "limit":
+            metrics = self.fixed or [self._draw(weight) for weight in self.weights]
         for weight, metric, gains in zip(self.weights, metrics, self.gains, strict=True):
             gradient = weight.weight.grad
             assert gradient is not None
-            moved = metric @ gradient
-            gains.append(float((gradient * moved).sum() / gradient.square().sum().clamp_min(1e-30)))
+            moved = gradient if metric is None else metric @ gradient
+            explained, square = float((gradient * moved).sum()), float(gradient.square().sum())
+            gains.append(explained / max(square, 1e-30))
+            self.largest = max(self.largest, max(explained, 0.0) ** 0.5)
             weight.weight.grad = moved
 
 
@@ -143,11 +157,13 @@ def look(net: PiNetwork, data: Dataset) -> dict[str, float]:
     )
 
 
-def train(config: Config, data: Dataset, kind: str, width: int | None) -> list[dict[str, Any]]:
+def train(config: Config, data: Dataset, kind: str, width: int | None, fast: bool) -> list[dict[str, Any]]:
     """Everything that is measured, by epoch."""
     training = Training(config, data)
     net = training.net
     assert isinstance(net, PiNetwork)
+    if fast:
+        fuse(net)
     metrics = Metrics(net, kind, width, config.seed)
     training.optimizer.register_step_pre_hook(metrics.apply)
     epochs = []
@@ -164,7 +180,8 @@ def train(config: Config, data: Dataset, kind: str, width: int | None) -> list[d
             before = seen(net, data.test_x[:PROBE]) if looks else []
             x, y = training.examples.x[batch], data.train_y[batch]
             training.optimizer.zero_grad()
-            f = net(x)
+            with torch.autocast(data.train_x.device.type, torch.bfloat16, enabled=fast):
+                f = net(x)
             loss = cross_entropy(f, y)
             loss.backward()
             training.optimizer.step()
@@ -180,7 +197,8 @@ def train(config: Config, data: Dataset, kind: str, width: int | None) -> list[d
                 train_loss=total / count,
                 train_accuracy=right / count,
                 step=torch.tensor(steps).mean(0).tolist(),
-                gain=[fmean(gains) if gains else 1.0 for gains in metrics.gains],
+                gain=[fmean(gains) for gains in metrics.gains],
+                largest_gradient=metrics.largest,
                 seconds=time.perf_counter() - start,
                 **look(net, data),
             )
@@ -240,10 +258,11 @@ def main(plan: Plan) -> None:
     plan.out.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []
     for kind, width, rate, seed in plan.runs():
-        file = plan.out / f"{kind}-{width or 'inf'}-rate{rate:g}-seed{seed}-epochs{plan.epochs}.json"
+        file = plan.file(kind, width, rate, seed)
         if not file.exists():
-            config = replace(NETWORK, lr=NETWORK.lr * rate, seed=seed, epochs=plan.epochs, device=plan.device)
-            epochs = train(config, data, kind, width)
+            sizes = dict(rank=plan.rank, epochs=plan.epochs, device=plan.device)
+            config = replace(NETWORK, lr=NETWORK.lr * rate, seed=seed, **sizes)
+            epochs = train(config, data, kind, width, plan.fast)
             write_json(file, dict(kind=kind, width=width, rate=rate, seed=seed, epochs=epochs))
             shown = {key: round(epochs[-1][key], 4) for key in ("train_loss", "loss", "accuracy", "seconds")}
             print(name_of(kind, width), f"rate {rate:g}, seed {seed}:", shown, flush=True)

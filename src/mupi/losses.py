@@ -16,7 +16,8 @@ def check_loss(
     """Raise ``ValueError`` unless a loss is one finite number that pairs each output with its own target.
 
     (batch,) and (batch, 1) broadcast to all pairs without a word, f − y as well as y − f. What comes of it does not
-    depend on the order of the targets, though on the targets, which tells it from a loss that has no use for them.
+    depend on the order of the targets, though on the targets, which tells it from a loss that has no use for them. And
+    (batch,) beside (batch, d) with d = batch pairs targets with columns: another order of the examples is another loss.
 
     Args:
         argument: What the loss was given as.
@@ -29,9 +30,9 @@ def check_loss(
         The outputs that it was tried on, drawn at random.
     """
 
-    def value(targets: Tensor) -> Any:
+    def value(targets: Tensor, outputs: Tensor | None = None) -> Any:
         try:
-            return loss(f, targets)
+            return loss(f if outputs is None else outputs, targets)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             got, why = f"outputs {tuple(f.shape)} and targets {tuple(y.shape)}", str(error).splitlines()[:1]
             fail(argument, f"a function of outputs {shape} and these targets", got, *why)
@@ -54,10 +55,22 @@ def check_loss(
         others = [y.roll(shift, 0) for shift in range(1, max(2, min(5, len(y))))]
         in_any_order = all(torch.allclose(value(other), of_targets, rtol, 0.0) for other in others)
         of_one_target = torch.allclose(value(y[:1].expand_as(y)), of_targets, rtol, 0.0)
-    if in_any_order and not of_one_target:
-        got = f"one that does not see their order, of outputs {tuple(f.shape)} and targets {tuple(y.shape)}"
+        by_columns = f.shape != y.shape and _broadcast(f, y) and len(y) == f.shape[-1]
+        by_columns = by_columns and not torch.allclose(value(y.roll(1, 0), f.roll(1, 0)), of_targets, rtol, 0.0)
+    if by_columns or (in_any_order and not of_one_target):
+        which = "pairs them with columns" if by_columns else "does not see their order"
+        got = f"one that {which}, of outputs {tuple(f.shape)} and targets {tuple(y.shape)}"
         fail(argument, "one that pairs each output with its target", got, "compare both as (batch, d_out)")
     return f
+
+
+def _broadcast(one: Tensor, other: Tensor) -> bool:
+    """Whether an operation takes both, entry by entry."""
+    try:
+        torch.broadcast_shapes(one.shape, other.shape)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _has_value(loss: Callable[[Tensor, Tensor], Any], outputs: Tensor, y: Tensor) -> bool:
@@ -92,8 +105,8 @@ def tried(argument: str, loss: Callable[[Tensor, Tensor], Any], outputs: Tensor,
 def check_broadcast(argument: str, loss: Callable[[Tensor, Tensor], Any], outputs: Any, y: Tensor) -> None:
     """`check_loss` where shapes let a loss compare each output with the targets of others: where they differ.
 
-    Labels, of which there are fewer than outputs, broadcast with nothing; a loss that has values of these outputs only,
-    such as probabilities, and one of something else than a tensor a row, are the caller's own.
+    Labels that do not broadcast with outputs are not tried; a loss that has values of these outputs only, such as
+    probabilities, and one of something else than a tensor a row, are the caller's own.
 
     Args:
         argument: What the loss was given as.
@@ -105,7 +118,7 @@ def check_broadcast(argument: str, loss: Callable[[Tensor, Tensor], Any], output
         return
     if not outputs.ndim or not y.ndim or len(outputs) != len(y):
         return
-    if not y.is_floating_point() and outputs.numel() > y.numel():
+    if not y.is_floating_point() and not _broadcast(outputs, y):
         return
     with torch.random.fork_rng(devices=[]):
         tried(argument, loss, outputs, y)

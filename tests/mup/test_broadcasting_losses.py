@@ -75,8 +75,16 @@ def test_a_loss_of_probabilities_is_tried_on_the_outputs_only():
     check_broadcast("loss", lambda f, y: functional.binary_cross_entropy(f[:, 0], y), net(4)(X).sigmoid(), Y.sigmoid())
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_as_many_labels_as_outputs_broadcast_too():
+    outputs, labels = torch.randn(10, 10, generator=g), torch.arange(10) % 4
+    check_broadcast("loss", functional.cross_entropy, outputs, labels)
+    with pytest.raises(ValueError, match="pairs them with columns"):
+        check_broadcast("loss", lambda f, y: (f - y).square().mean(), outputs, labels)
+
+
 @pytest.mark.parametrize("outputs", [(24, 5), (24, 7, 5), (24, 5, 7)])
-def test_labels_are_not_tried(outputs):
+def test_labels_that_do_not_broadcast_are_not_tried(outputs):
     def never(*_):
         raise AssertionError
 
