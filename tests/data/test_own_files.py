@@ -1,5 +1,6 @@
 """Files of every kind are read alike, split alike, and what is wrong with one is a line."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +48,16 @@ def test_a_table_is_the_same_in_every_format(tmp_path):
     assert any("`age` (1)" in note and "`city` (10)" in note for note in first.notes)
 
 
-def test_a_column_that_counts_the_rows_is_named(tmp_path):
-    """Of a table that is sorted by the answer it would be the answer."""
-    lines = [f"{1000 + i},{i % 7},{2 * i},{'ab'[i > 9]}" for i in range(20)]
-    found = load(write(tmp_path / "a.csv", "id,some,even,label", *lines), "label")
-    (note,) = (note for note in found.notes if "count the rows" in note)
-    assert "`id`" in note and "--ignore id" in note and "some" not in note and "even" not in note
-    shuffled = load(write(tmp_path / "b.csv", "id,some,even,label", *lines[::-1]), "label")
-    assert not any("count the rows" in note for note in shuffled.notes)
+def test_a_column_that_numbers_the_rows_is_named(tmp_path):
+    """Of a table that is sorted by the answer, before it was shuffled or since, it would be the answer."""
+    lines = [f"{1000 + i},{i % 7},{2 * i},{i * i / 2},{'ab'[i > 9]}" for i in range(24)]
+    orders = (lines, lines[::-1], random.Random(0).sample(lines, 24), random.Random(1).sample(lines, 20))
+    for several in orders:
+        found = load(write(tmp_path / "a.csv", "id,some,even,square,label", *several), "label")
+        (note,) = (note for note in found.notes if "number the rows" in note)
+        assert "`id`;" in note and note.endswith("--ignore id")
+    few = load(write(tmp_path / "b.csv", "id,some,even,square,label", *lines[9::-1], lines[20]), "label")
+    assert not any("number the rows" in note for note in few.notes)
 
 
 def test_arrays_and_tensors_are_the_same(tmp_path):

@@ -9,6 +9,9 @@ from mupi.checks import fail
 from mupi.data.own.raw import Raw, RawTable
 from mupi.data.own.words import as_numbers
 
+FEWEST_OUT_OF_ORDER = 20
+"""Of fewer rows numbers may well be each another, and all near to one another, by chance."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -71,22 +74,25 @@ def taken_apart(source: str, columns: Mapping[str, np.ndarray], wanted: Wanted, 
     target = None if wanted.target is None else inputs.pop(wanted.target, None)
     if not inputs:
         fail(wanted.argument, "a table with columns beside the target", f"`{source}` with none")
-    if wanted.only is None and (counting := [name for name, values in inputs.items() if _counts(values)]):
-        hint = f"leave out what is no property of theirs with --ignore {' '.join(counting)}"
+    if wanted.only is None and (numbering := [name for name, values in inputs.items() if _numbers_rows(values)]):
+        hint = f"leave out what is no property of theirs with --ignore {' '.join(numbering)}"
         notes = (
             *notes,
-            f"columns that count the rows, and tell those of a sorted table apart: {listed(counting)}; {hint}",
+            f"columns that number the rows, and tell those of a sorted table apart: {listed(numbering)}; {hint}",
         )
     return Raw(source, RawTable(inputs), target, wanted.target or "y", notes)
 
 
-def _counts(values: np.ndarray) -> bool:
-    """Whether each number is the one before and 1."""
+def _numbers_rows(values: np.ndarray) -> bool:
+    """Whether whole numbers go up by one, or are each another and two thirds of all from the least to the largest."""
     for part in (values[:3], values):  # of most columns the first three say that they do not
         numbers = as_numbers(part) if part.dtype == object else part.astype(np.float64)
-        if numbers is None or len(numbers) < 3 or not (np.diff(numbers) == 1).all():
+        if numbers is None or len(numbers) < 3 or not (np.floor(numbers) == numbers).all():
             return False
-    return True
+        if len(np.unique(numbers)) < len(numbers):
+            return False
+    in_order = (np.diff(numbers) == 1).all()
+    return bool(in_order or (len(numbers) >= FEWEST_OUT_OF_ORDER and np.ptp(numbers) < 1.5 * len(numbers)))
 
 
 def refuse_columns(wanted: Wanted, source: str, target_name: str) -> None:
