@@ -1,13 +1,18 @@
-"""Why a convolutional π-limit may learn less than its finite π-net at equal rates: one network, three metrics.
+"""Why a convolutional π-limit may learn less than its finite π-net at equal rates: one network, several metrics.
 
     python benchmarks/limit_beside_finite.py --data-dir DIR
 
 For a polynomial φ of degree 2 the finite π-net of width n is the limit whose weights move by HᵀH/n times their gradient
-(`HermiteWeight.neurons`; a test holds it), so that all widths cost what the limit does. Three metrics of each layer:
+(`HermiteWeight.neurons`; a test holds it), so that all widths cost what the limit does. Metrics of each layer:
 
 limit   the gradient itself, n = ∞;
 fixed   HᵀH/n with the n neurons drawn once: the finite network;
 fresh   HᵀH/n drawn anew at each step: the finite network's noise, with the limit's mean.
+
+The finite network also starts elsewhere: at HᵀH/n times the limit's initial weights. What each of the two does:
+
+start   the finite network's initial weights, and the limit's steps;
+steps   the limit's initial weights, and the finite network's steps.
 
 With `--rank 64 --fast` all are of that rank, in compiled loops and bfloat16 products. Each run is kept in
 runs/limit-beside-finite/ as it ends; called again, those that are missing are made, then figure and table. Held-out
@@ -59,6 +64,8 @@ class Plan:
         widths: Of finite networks.
         rates: Multipliers of all learning rates.
         fresh: Widths whose neurons are drawn anew at each step.
+        start: Widths of which the initial weights are taken alone.
+        steps: Widths of which the steps are taken alone.
         seeds: Of each.
         epochs: Passes.
         device: cpu or cuda.
@@ -72,6 +79,8 @@ class Plan:
     widths: tuple[int, ...] = (32, 128, 512)
     rates: tuple[float, ...] = (0.25, 1.0, 4.0, 16.0)
     fresh: tuple[int, ...] = (32,)
+    start: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
     seeds: int = 2
     epochs: int = NETWORK.epochs
     device: str = "cpu"
@@ -81,7 +90,8 @@ class Plan:
 
     def runs(self) -> Iterator[tuple[str, int | None, float, int]]:
         """Metric, width, rate and seed of each, those first that say most."""
-        kinds = [("limit", None), *(("fixed", n) for n in self.widths), *(("fresh", n) for n in self.fresh)]
+        widths = dict(fixed=self.widths, fresh=self.fresh, start=self.start, steps=self.steps)
+        kinds = [("limit", None), *((kind, n) for kind, several in widths.items() for n in several)]
         rates = sorted(self.rates, key=lambda rate: abs(rate - 1))
         for seed, rate, (kind, width) in product(range(self.seeds), rates, kinds):
             yield kind, width, rate, seed
@@ -99,10 +109,10 @@ class Metrics:
         self.weights = [layer.weight for layer in net.pi_layers if isinstance(layer.weight, HermiteWeight)]
         self.kind, self.width = kind, width
         self.generator = torch.Generator().manual_seed(10_000 + seed)
-        self.fixed = [self._draw(weight) for weight in self.weights] if kind == "fixed" else None
+        self.fixed = [self._draw(weight) for weight in self.weights] if kind in ("fixed", "start", "steps") else None
         self.gains: list[list[float]] = [[] for _ in self.weights]
         self.largest = 0.0  # √⟨G, MG⟩ so far, the norm that a finite network clips by
-        if self.fixed is not None:
+        if self.fixed is not None and kind != "steps":
             for weight, metric in zip(self.weights, self.fixed, strict=True):
                 weight.weight.data = metric @ weight.weight.data
 
@@ -115,7 +125,7 @@ class Metrics:
     def apply(self, *_: Any) -> None:
         """To the gradients, as an optimizer's hook; keeps ⟨G, MG⟩/|G|² of each weight, 1 in the limit."""
         metrics: list[Tensor] | list[None] = [None] * len(self.weights)
-        if self.kind != "limit":
+        if self.kind not in ("limit", "start"):
             metrics = self.fixed or [self._draw(weight) for weight in self.weights]
         for weight, metric, gains in zip(self.weights, metrics, self.gains, strict=True):
             gradient = weight.weight.grad
@@ -211,7 +221,8 @@ def train(config: Config, data: Dataset, kind: str, width: int | None, fast: boo
 
 def name_of(kind: str, width: int | None) -> str:
     """How a line is called."""
-    return {"limit": "limit", "fixed": f"n = {width}", "fresh": f"n = {width}, fresh at each step"}[kind]
+    beside = {"fresh": ", fresh at each step", "start": ", its start alone", "steps": ", its steps alone"}
+    return "limit" if kind == "limit" else f"n = {width}{beside.get(kind, '')}"
 
 
 def table(runs: Sequence[Run]) -> dict[str, dict[float, list[Run]]]:

@@ -50,6 +50,8 @@ def test_the_whole_family_is_compared_kernels_once_and_nets_once_a_seed(config, 
         accuracies = [r.accuracy for r in s.results]
         assert s.accuracy == pytest.approx(sum(accuracies) / len(accuracies))
         assert s.deviation == (pytest.approx(stdev(accuracies)) if len(accuracies) > 1 else None)
+        bests = [max(m.test_accuracy for m in r.epochs) for r in s.results if r.epochs]
+        assert s.best == (pytest.approx(sum(bests) / len(bests)) if bests else None)
     assert summaries["NNGP"].accuracy > 0.7, "of 60 images"
     assert summaries["π-limit, Atoms"].results[0].size == 2 * (4 + 2 * 60)
     sp = summaries["SP net, n = 8"].results[0]
@@ -57,7 +59,7 @@ def test_the_whole_family_is_compared_kernels_once_and_nets_once_a_seed(config, 
     assert list(summaries["π-limit, Hermite"].layer_errors()) == ["layer 1", "readout"]
     assert summaries["π-limit, Atoms"].layer_errors() == {}
     shown = capsys.readouterr().out
-    for part in ("test accuracy", "peak MB", "readout", "248 atoms", "compare.json"):
+    for part in ("test accuracy", "best epoch", "peak MB", "readout", "248 atoms", "compare.json"):
         assert part in shown
     saved = json.loads((config.directory / "compare.json").read_text())
     assert len(saved["summaries"]) == 7

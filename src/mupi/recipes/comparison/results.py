@@ -32,6 +32,11 @@ class Result:
     unit: str
     epochs: tuple[EpochMetrics, ...] = ()
 
+    @property
+    def best(self) -> float | None:
+        """The accuracy of the best epoch, chosen with the test images; None for what has no epochs."""
+        return max((m.test_accuracy for m in self.epochs), default=None)
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -54,6 +59,12 @@ class Summary:
     def deviation(self) -> float | None:
         """Standard deviation of the accuracy over seeds; None for one."""
         return stdev(r.accuracy for r in self.results) if len(self.results) > 1 else None
+
+    @property
+    def best(self) -> float | None:
+        """Mean of the accuracies of the best epochs, chosen with the test images; None for kernels."""
+        found = [r.best for r in self.results if r.best is not None]
+        return fmean(found) if found else None
 
     @property
     def seconds(self) -> float:
@@ -82,6 +93,7 @@ class Summary:
             "seeds": [r.seed for r in self.results],
             "accuracy": self.accuracy,
             "deviation": self.deviation,
+            "best_epoch": self.best,
             "seconds": self.seconds,
             "peak_mb": self.peak_mb,
             "size": self.results[0].size,
