@@ -59,7 +59,7 @@ def test_the_whole_family_is_compared_kernels_once_and_nets_once_a_seed(config, 
     assert list(summaries["π-limit, Hermite"].layer_errors()) == ["layer 1", "readout"]
     assert summaries["π-limit, Atoms"].layer_errors() == {}
     shown = capsys.readouterr().out
-    for part in ("test accuracy", "best epoch", "peak MB", "readout", "248 atoms", "compare.json"):
+    for part in ("test, %", "best epoch", "peak MB", "readout", "248 atoms", "compare.json"):
         assert part in shown
     saved = json.loads((config.directory / "compare.json").read_text())
     assert len(saved["summaries"]) == 7

@@ -212,7 +212,7 @@ def line(result: Result) -> str:
 
 def table(summaries: Sequence[Summary], title: str) -> Table:
     """One row a model; published figures may be of the best epoch, which stands beside the last."""
-    shown = Table("", "test accuracy, %", "best epoch", "seconds", "peak MB", "size", title=title)
+    shown = Table("", "test, %", "best epoch", "seconds", "peak MB", "size", title=title)
     for s in summaries:
         spread = "" if s.deviation is None else f" ± {100 * s.deviation:.2f}"
         size = f"{s.results[0].size:,} {s.results[0].unit}"
