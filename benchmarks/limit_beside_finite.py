@@ -12,7 +12,9 @@ fresh   HᵀH/n drawn anew at each step: the finite network's noise, with the li
 The finite network also starts elsewhere: at HᵀH/n times the limit's initial weights. What each of the two does:
 
 start   the finite network's initial weights, and the limit's steps;
-steps   the limit's initial weights, and the finite network's steps.
+steps   the limit's initial weights, and the finite network's steps;
+noise   the limit with Gaussian noise in its initial weights C of the size that n neurons bring: |c|/√n in each entry of
+        a column c.
 
 With `--rank 64 --fast` all are of that rank, in compiled loops and bfloat16 products. Each run is kept in
 runs/limit-beside-finite/ as it ends; called again, those that are missing are made, then figure and table. Held-out
@@ -66,6 +68,7 @@ class Plan:
         fresh: Widths whose neurons are drawn anew at each step.
         start: Widths of which the initial weights are taken alone.
         steps: Widths of which the steps are taken alone.
+        noise: Widths whose size of noise the limit's initial weights are given.
         seeds: Of each.
         epochs: Passes.
         device: cpu or cuda.
@@ -81,6 +84,7 @@ class Plan:
     fresh: tuple[int, ...] = (32,)
     start: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()
+    noise: tuple[int, ...] = ()
     seeds: int = 2
     epochs: int = NETWORK.epochs
     device: str = "cpu"
@@ -90,7 +94,7 @@ class Plan:
 
     def runs(self) -> Iterator[tuple[str, int | None, float, int]]:
         """Metric, width, rate and seed of each, those first that say most."""
-        widths = dict(fixed=self.widths, fresh=self.fresh, start=self.start, steps=self.steps)
+        widths = dict(fixed=self.widths, fresh=self.fresh, start=self.start, steps=self.steps, noise=self.noise)
         kinds = [("limit", None), *((kind, n) for kind, several in widths.items() for n in several)]
         rates = sorted(self.rates, key=lambda rate: abs(rate - 1))
         for seed, rate, (kind, width) in product(range(self.seeds), rates, kinds):
@@ -115,6 +119,10 @@ class Metrics:
         if self.fixed is not None and kind != "steps":
             for weight, metric in zip(self.weights, self.fixed, strict=True):
                 weight.weight.data = metric @ weight.weight.data
+        for weight in self.weights if kind == "noise" else []:
+            c = weight.weight.data
+            drawn = torch.randn(c.shape, generator=self.generator).to(c)
+            weight.weight.data = c + drawn * c.norm(dim=0) / (width or 1) ** 0.5
 
     def _draw(self, weight: HermiteWeight) -> Tensor:
         assert self.width is not None
@@ -125,7 +133,7 @@ class Metrics:
     def apply(self, *_: Any) -> None:
         """To the gradients, as an optimizer's hook; keeps ⟨G, MG⟩/|G|² of each weight, 1 in the limit."""
         metrics: list[Tensor] | list[None] = [None] * len(self.weights)
-        if self.kind not in ("limit", "start"):
+        if self.kind in ("fixed", "fresh", "steps"):
             metrics = self.fixed or [self._draw(weight) for weight in self.weights]
         for weight, metric, gains in zip(self.weights, metrics, self.gains, strict=True):
             gradient = weight.weight.grad
@@ -222,6 +230,8 @@ def train(config: Config, data: Dataset, kind: str, width: int | None, fast: boo
 def name_of(kind: str, width: int | None) -> str:
     """How a line is called."""
     beside = {"fresh": ", fresh at each step", "start": ", its start alone", "steps": ", its steps alone"}
+    if kind == "noise":
+        return f"limit, noise of {width} neurons at the start"
     return "limit" if kind == "limit" else f"n = {width}{beside.get(kind, '')}"
 
 
