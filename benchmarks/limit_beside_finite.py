@@ -62,6 +62,7 @@ class Plan:
 
     Attributes:
         rank: r of all.
+        quadratic: Weight of q² in the kernel of all, beside 1/4 of q.
         fast: Compile, and take products of training in bfloat16.
         widths: Of finite networks.
         rates: Multipliers of all learning rates.
@@ -78,6 +79,7 @@ class Plan:
     """
 
     rank: int = NETWORK.rank
+    quadratic: float = NETWORK.quadratic
     fast: bool = False
     widths: tuple[int, ...] = (32, 128, 512)
     rates: tuple[float, ...] = (0.25, 1.0, 4.0, 16.0)
@@ -102,7 +104,7 @@ class Plan:
 
     def file(self, kind: str, width: int | None, rate: float, seed: int) -> Path:
         """Of one run."""
-        network = f"{kind}-{width or 'inf'}-rank{self.rank}"
+        network = f"{kind}-{width or 'inf'}-rank{self.rank}-quadratic{self.quadratic:g}"
         return self.out / f"{network}-rate{rate:g}-seed{seed}-epochs{self.epochs}{'-fast' * self.fast}.json"
 
 
@@ -281,7 +283,7 @@ def main(plan: Plan) -> None:
     for kind, width, rate, seed in plan.runs():
         file = plan.file(kind, width, rate, seed)
         if not file.exists():
-            sizes = dict(rank=plan.rank, epochs=plan.epochs, device=plan.device)
+            sizes = dict(rank=plan.rank, quadratic=plan.quadratic, epochs=plan.epochs, device=plan.device)
             config = replace(NETWORK, lr=NETWORK.lr * rate, seed=seed, **sizes)
             epochs = train(config, data, kind, width, plan.fast)
             write_json(file, dict(kind=kind, width=width, rate=rate, seed=seed, epochs=epochs))
