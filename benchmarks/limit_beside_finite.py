@@ -43,7 +43,7 @@ from mupi.features import HermiteWeight, whitened_gaussian
 from mupi.figures.style import MARKERS, shade
 from mupi.kernels import centered_alignment
 from mupi.nets import PiNetwork, evaluating
-from mupi.training.atomic import write_json
+from mupi.training.atomic import write_figure, write_json
 
 NETWORK = Config(
     rank=16, pools=(2, 2), input_stride=2, train_size=20_000, validation=2_000, epochs=6, batch=64,
@@ -62,7 +62,7 @@ class Plan:
 
     Attributes:
         rank: r of all.
-        quadratic: Weight of q² in the kernel of all, beside 1/4 of q.
+        quadratic: Weights of q² in the kernel, beside 1/4 of q; other than 1 for the limit and the finite networks.
         fast: Compile, and take products of training in bfloat16.
         widths: Of finite networks.
         rates: Multipliers of all learning rates.
@@ -79,7 +79,7 @@ class Plan:
     """
 
     rank: int = NETWORK.rank
-    quadratic: float = NETWORK.quadratic
+    quadratic: tuple[float, ...] = (NETWORK.quadratic,)
     fast: bool = False
     widths: tuple[int, ...] = (32, 128, 512)
     rates: tuple[float, ...] = (0.25, 1.0, 4.0, 16.0)
@@ -94,17 +94,18 @@ class Plan:
     out: Path = Path("runs/limit-beside-finite")
     figure: Path = Path("docs/figures/limit_beside_finite.png")
 
-    def runs(self) -> Iterator[tuple[str, int | None, float, int]]:
-        """Metric, width, rate and seed of each, those first that say most."""
+    def runs(self) -> Iterator[tuple[str, int | None, float, float, int]]:
+        """Metric, width, weight of q², rate and seed of each, those first that say most."""
         widths = dict(fixed=self.widths, fresh=self.fresh, start=self.start, steps=self.steps, noise=self.noise)
         kinds = [("limit", None), *((kind, n) for kind, several in widths.items() for n in several)]
         rates = sorted(self.rates, key=lambda rate: abs(rate - 1))
-        for seed, rate, (kind, width) in product(range(self.seeds), rates, kinds):
-            yield kind, width, rate, seed
+        for seed, rate, quadratic, (kind, width) in product(range(self.seeds), rates, self.quadratic, kinds):
+            if quadratic == NETWORK.quadratic or kind in ("limit", "fixed"):
+                yield kind, width, quadratic, rate, seed
 
-    def file(self, kind: str, width: int | None, rate: float, seed: int) -> Path:
+    def file(self, kind: str, width: int | None, quadratic: float, rate: float, seed: int) -> Path:
         """Of one run."""
-        network = f"{kind}-{width or 'inf'}-rank{self.rank}-quadratic{self.quadratic:g}"
+        network = f"{kind}-{width or 'inf'}-rank{self.rank}-quadratic{quadratic:g}"
         return self.out / f"{network}-rate{rate:g}-seed{seed}-epochs{self.epochs}{'-fast' * self.fast}.json"
 
 
@@ -229,19 +230,22 @@ def train(config: Config, data: Dataset, kind: str, width: int | None, fast: boo
     return epochs
 
 
-def name_of(kind: str, width: int | None) -> str:
+def name_of(kind: str, width: int | None, quadratic: float) -> str:
     """How a line is called."""
-    beside = {"fresh": ", fresh at each step", "start": ", its start alone", "steps": ", its steps alone"}
+    kernel = "" if quadratic == NETWORK.quadratic else f", q/4 + {quadratic:g} q²"
     if kind == "noise":
         return f"limit, noise of {width} neurons at the start"
-    return "limit" if kind == "limit" else f"n = {width}{beside.get(kind, '')}"
+    beside = {"fresh": ", fresh at each step", "start": ", its start alone", "steps": ", its steps alone"}
+    return ("limit" if kind == "limit" else f"n = {width}{beside.get(kind, '')}") + kernel
 
 
 def table(runs: Sequence[Run]) -> dict[str, dict[float, list[Run]]]:
     """Runs by name and rate."""
     found: dict[str, dict[float, list[Run]]] = {}
     for run in runs:
-        found.setdefault(name_of(run["kind"], run["width"]), {}).setdefault(run["rate"], []).append(run)
+        found.setdefault(name_of(run["kind"], run["width"], run["quadratic"]), {}).setdefault(run["rate"], []).append(
+            run
+        )
     return {name: dict(sorted(by_rate.items())) for name, by_rate in found.items()}
 
 
@@ -251,25 +255,23 @@ def last(runs: Sequence[Run], key: str) -> list[float]:
 
 
 def draw(found: dict[str, dict[float, list[Run]]], layers: int) -> Figure:
-    """Loss by rate; how far a step moves outputs, and what share of it the gradient explains, by epoch at rate 1."""
+    """By epoch, at rate 1: held-out loss, how far a step moves outputs, and what share of it the gradient explains."""
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     for i, (name, by_rate) in enumerate(found.items()):
-        color = "black" if name == "limit" else shade(i - 1, len(found) - 1)
-        style = dict(color=color, marker=MARKERS[i], markersize=5, label=name)
-        means = [fmean(last(runs, "loss")) for runs in by_rate.values()]
-        errors = [stdev(last(runs, "loss")) if len(runs) > 1 else 0.0 for runs in by_rate.values()]
-        left.errorbar(list(by_rate), means, errors, capsize=2, **style)
         runs = by_rate.get(1.0, [])
         if not runs:
             continue
+        color = "black" if name == "limit" else shade(i - 1, len(found) - 1)
+        style = dict(color=color, marker=MARKERS[i], markersize=5, label=name)
         epochs = range(1, len(runs[0]["epochs"]) + 1)
+        left.plot(epochs, [fmean(run["epochs"][e - 1]["loss"] for run in runs) for e in epochs], **style)
         middle.plot(epochs, [fmean(run["epochs"][e - 1]["step"][-1] for run in runs) for e in epochs], **style)
         gain = [fmean(fmean(run["epochs"][e - 1]["gain"][:layers]) for run in runs) for e in epochs]
         right.plot(epochs, gain, **style)
-    left.set(xscale="log", xlabel="rate, in units of the preset's", ylabel="held-out loss")
-    middle.set(xlabel="epoch", ylabel="|change of f| in one step", title="at equal rates")
-    right.set(yscale="log", xlabel="epoch", ylabel="⟨G, MG⟩ / |G|²", title="at equal rates, mean over layers")
+    left.set(xlabel="epoch", ylabel="held-out loss")
+    middle.set(xlabel="epoch", ylabel="|change of f| in one step")
+    right.set(xlabel="epoch", ylabel="⟨G, MG⟩ / |G|², mean over layers")
     left.legend(frameon=False, fontsize="small")
     return figure
 
@@ -280,15 +282,16 @@ def main(plan: Plan) -> None:
     data = images(replace(NETWORK, device=plan.device, data_dir=plan.data_dir))
     plan.out.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []
-    for kind, width, rate, seed in plan.runs():
-        file = plan.file(kind, width, rate, seed)
+    for kind, width, quadratic, rate, seed in plan.runs():
+        file = plan.file(kind, width, quadratic, rate, seed)
         if not file.exists():
-            sizes = dict(rank=plan.rank, quadratic=plan.quadratic, epochs=plan.epochs, device=plan.device)
+            sizes = dict(rank=plan.rank, quadratic=quadratic, epochs=plan.epochs, device=plan.device)
             config = replace(NETWORK, lr=NETWORK.lr * rate, seed=seed, **sizes)
             epochs = train(config, data, kind, width, plan.fast)
-            write_json(file, dict(kind=kind, width=width, rate=rate, seed=seed, epochs=epochs))
+            run = dict(kind=kind, width=width, quadratic=quadratic, rate=rate, seed=seed, epochs=epochs)
+            write_json(file, run)
             shown = {key: round(epochs[-1][key], 4) for key in ("train_loss", "loss", "accuracy", "seconds")}
-            print(name_of(kind, width), f"rate {rate:g}, seed {seed}:", shown, flush=True)
+            print(name_of(kind, width, quadratic), f"rate {rate:g}, seed {seed}:", shown, flush=True)
         runs.append(json.loads(file.read_text()))
     found = table(runs)
     keys = ("train_loss", "loss", "accuracy", "alignment", "effective_rank")
@@ -300,7 +303,8 @@ def main(plan: Plan) -> None:
             print(f"| {name} | {rate:g} | {' | '.join(cells)} | loss{spread}")
     layers = len(runs[0]["epochs"][0]["gain"])
     plan.figure.parent.mkdir(parents=True, exist_ok=True)
-    draw(found, layers).savefig(plan.figure, dpi=150)
+    for suffix in (".png", ".svg"):
+        write_figure(plan.figure.with_suffix(suffix), draw(found, layers))
 
 
 if __name__ == "__main__":
