@@ -24,7 +24,7 @@ training images are looked at, no test images.
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
@@ -52,8 +52,44 @@ NETWORK = Config(
 LOOKS = 8  # in each epoch, at how far a step moves what is measured
 PROBE = 256  # held-out images that it is measured on
 
-Metric = Callable[[HermiteWeight, torch.Generator], Tensor]
-Run = dict[str, Any]
+STARTS = ("fixed", "start")  # at the finite network's initial weights
+STEPS = ("fixed", "steps", "fresh")  # by a finite network's metric
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and its training.
+
+    Attributes:
+        kind: Its metric, as above.
+        width: n, where that is not ∞.
+        quadratic: Weight of q² in the kernel.
+        rate: Multiplier of all learning rates.
+        seed: Of network, order and augmentation, and of the neurons.
+    """
+
+    kind: str
+    width: int | None
+    quadratic: float
+    rate: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """How its line is called."""
+        kernel = "" if self.quadratic == NETWORK.quadratic else f", q/4 + {self.quadratic:g} q²"
+        if self.kind == "noise":
+            return f"limit, noise of {self.width} neurons at the start"
+        beside = {"fresh": ", fresh at each step", "start": ", its start alone", "steps": ", its steps alone"}
+        return ("limit" if self.kind == "limit" else f"n = {self.width}{beside.get(self.kind, '')}") + kernel
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a case, by epoch."""
+
+    case: Case
+    epochs: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -92,51 +128,65 @@ class Plan:
     device: str = "cpu"
     data_dir: Path | None = None
     out: Path = Path("runs/limit-beside-finite")
-    figure: Path = Path("docs/figures/limit_beside_finite.png")
+    figure: Path = Path("runs/limit-beside-finite/limit_beside_finite.png")
 
-    def runs(self) -> Iterator[tuple[str, int | None, float, float, int]]:
-        """Metric, width, weight of q², rate and seed of each, those first that say most."""
+    def cases(self) -> Iterator[Case]:
+        """What is to be run, those first that say most."""
         widths = dict(fixed=self.widths, fresh=self.fresh, start=self.start, steps=self.steps, noise=self.noise)
         kinds = [("limit", None), *((kind, n) for kind, several in widths.items() for n in several)]
         rates = sorted(self.rates, key=lambda rate: abs(rate - 1))
         for seed, rate, quadratic, (kind, width) in product(range(self.seeds), rates, self.quadratic, kinds):
             if quadratic == NETWORK.quadratic or kind in ("limit", "fixed"):
-                yield kind, width, quadratic, rate, seed
+                yield Case(kind, width, quadratic, rate, seed)
 
-    def file(self, kind: str, width: int | None, quadratic: float, rate: float, seed: int) -> Path:
-        """Of one run."""
-        network = f"{kind}-{width or 'inf'}-rank{self.rank}-quadratic{quadratic:g}"
-        return self.out / f"{network}-rate{rate:g}-seed{seed}-epochs{self.epochs}{'-fast' * self.fast}.json"
+    def file(self, case: Case) -> Path:
+        """Where a run is kept."""
+        network = f"{case.kind}-{case.width or 'inf'}-rank{self.rank}-quadratic{case.quadratic:g}"
+        training = f"rate{case.rate:g}-seed{case.seed}-epochs{self.epochs}{'-fast' * self.fast}"
+        return self.out / f"{network}-{training}.json"
+
+    def config(self, case: Case) -> Config:
+        """Of a case's network."""
+        sizes = dict(rank=self.rank, quadratic=case.quadratic, epochs=self.epochs, device=self.device)
+        return replace(NETWORK, lr=NETWORK.lr * case.rate, seed=case.seed, **sizes)
 
 
 class Metrics:
-    """What each weight's gradient is multiplied by before a step, if not by one."""
+    """What each weight's gradient is multiplied by before a step, if not by one; sets the initial weights."""
 
-    def __init__(self, net: PiNetwork, kind: str, width: int | None, seed: int):
+    def __init__(self, net: PiNetwork, case: Case):
         self.weights = [layer.weight for layer in net.pi_layers if isinstance(layer.weight, HermiteWeight)]
-        self.kind, self.width = kind, width
-        self.generator = torch.Generator().manual_seed(10_000 + seed)
-        self.fixed = [self._draw(weight) for weight in self.weights] if kind in ("fixed", "start", "steps") else None
+        self.case = case
+        self.generator = torch.Generator().manual_seed(10_000 + case.seed)
+        self.fixed = [self._draw(weight) for weight in self.weights] if case.kind in ("fixed", "start", "steps") else []
         self.gains: list[list[float]] = [[] for _ in self.weights]
         self.largest = 0.0  # √⟨G, MG⟩ so far, the norm that a finite network clips by
-        if self.fixed is not None and kind != "steps":
+        if case.kind in STARTS:
             for weight, metric in zip(self.weights, self.fixed, strict=True):
                 weight.weight.data = metric @ weight.weight.data
-        for weight in self.weights if kind == "noise" else []:
-            c = weight.weight.data
-            drawn = torch.randn(c.shape, generator=self.generator).to(c)
-            weight.weight.data = c + drawn * c.norm(dim=0) / (width or 1) ** 0.5
+        if case.kind == "noise":
+            for weight in self.weights:
+                self._disturb(weight.weight)
+
+    @property
+    def width(self) -> int:
+        """n."""
+        assert self.case.width is not None
+        return self.case.width
 
     def _draw(self, weight: HermiteWeight) -> Tensor:
-        assert self.width is not None
         neurons = weight.neurons(whitened_gaussian(self.width, weight.rank_in, self.generator).to(weight.weight))
         return neurons.T @ neurons / self.width
+
+    def _disturb(self, c: Tensor) -> None:
+        drawn = torch.randn(c.shape, generator=self.generator).to(c)
+        c.data = c.data + drawn * c.data.norm(dim=0) / self.width**0.5
 
     @torch.no_grad()
     def apply(self, *_: Any) -> None:
         """To the gradients, as an optimizer's hook; keeps ⟨G, MG⟩/|G|² of each weight, 1 in the limit."""
         metrics: list[Tensor] | list[None] = [None] * len(self.weights)
-        if self.kind in ("fixed", "fresh", "steps"):
+        if self.case.kind in STEPS:
             metrics = self.fixed or [self._draw(weight) for weight in self.weights]
         for weight, metric, gains in zip(self.weights, metrics, self.gains, strict=True):
             gradient = weight.weight.grad
@@ -178,14 +228,15 @@ def look(net: PiNetwork, data: Dataset) -> dict[str, float]:
     )
 
 
-def train(config: Config, data: Dataset, kind: str, width: int | None, fast: bool) -> list[dict[str, Any]]:
+def train(plan: Plan, case: Case, data: Dataset) -> list[dict[str, Any]]:
     """Everything that is measured, by epoch."""
+    config = plan.config(case)
     training = Training(config, data)
     net = training.net
     assert isinstance(net, PiNetwork)
-    if fast:
+    if plan.fast:
         fuse(net)
-    metrics = Metrics(net, kind, width, config.seed)
+    metrics = Metrics(net, case)
     training.optimizer.register_step_pre_hook(metrics.apply)
     epochs = []
     for epoch in range(config.epochs):
@@ -201,7 +252,7 @@ def train(config: Config, data: Dataset, kind: str, width: int | None, fast: boo
             before = seen(net, data.test_x[:PROBE]) if looks else []
             x, y = training.examples.x[batch], data.train_y[batch]
             training.optimizer.zero_grad()
-            with torch.autocast(data.train_x.device.type, torch.bfloat16, enabled=fast):
+            with torch.autocast(data.train_x.device.type, torch.bfloat16, enabled=plan.fast):
                 f = net(x)
             loss = cross_entropy(f, y)
             loss.backward()
@@ -230,28 +281,22 @@ def train(config: Config, data: Dataset, kind: str, width: int | None, fast: boo
     return epochs
 
 
-def name_of(kind: str, width: int | None, quadratic: float) -> str:
-    """How a line is called."""
-    kernel = "" if quadratic == NETWORK.quadratic else f", q/4 + {quadratic:g} q²"
-    if kind == "noise":
-        return f"limit, noise of {width} neurons at the start"
-    beside = {"fresh": ", fresh at each step", "start": ", its start alone", "steps": ", its steps alone"}
-    return ("limit" if kind == "limit" else f"n = {width}{beside.get(kind, '')}") + kernel
-
-
 def table(runs: Sequence[Run]) -> dict[str, dict[float, list[Run]]]:
     """Runs by name and rate."""
     found: dict[str, dict[float, list[Run]]] = {}
     for run in runs:
-        found.setdefault(name_of(run["kind"], run["width"], run["quadratic"]), {}).setdefault(run["rate"], []).append(
-            run
-        )
+        found.setdefault(run.case.name, {}).setdefault(run.case.rate, []).append(run)
     return {name: dict(sorted(by_rate.items())) for name, by_rate in found.items()}
 
 
 def last(runs: Sequence[Run], key: str) -> list[float]:
     """A number of the last epoch."""
-    return [run["epochs"][-1][key] for run in runs]
+    return [run.epochs[-1][key] for run in runs]
+
+
+def by_epoch(runs: Sequence[Run], number: Callable[[dict[str, Any]], float]) -> list[float]:
+    """Its mean over runs, of which one that diverged has fewer epochs."""
+    return [fmean(map(number, epochs)) for epochs in zip(*(run.epochs for run in runs), strict=False)]
 
 
 def draw(found: dict[str, dict[float, list[Run]]], layers: int) -> Figure:
@@ -264,11 +309,13 @@ def draw(found: dict[str, dict[float, list[Run]]], layers: int) -> Figure:
             continue
         color = "black" if name == "limit" else shade(i - 1, len(found) - 1)
         style = dict(color=color, marker=MARKERS[i], markersize=5, label=name)
-        epochs = range(1, len(runs[0]["epochs"]) + 1)
-        left.plot(epochs, [fmean(run["epochs"][e - 1]["loss"] for run in runs) for e in epochs], **style)
-        middle.plot(epochs, [fmean(run["epochs"][e - 1]["step"][-1] for run in runs) for e in epochs], **style)
-        gain = [fmean(fmean(run["epochs"][e - 1]["gain"][:layers]) for run in runs) for e in epochs]
-        right.plot(epochs, gain, **style)
+        for axes, number in (
+            (left, lambda epoch: epoch["loss"]),
+            (middle, lambda epoch: epoch["step"][-1]),
+            (right, lambda epoch: fmean(epoch["gain"][:layers])),
+        ):
+            found_by_epoch = by_epoch(runs, number)
+            axes.plot(range(1, len(found_by_epoch) + 1), found_by_epoch, **style)
     left.set(xlabel="epoch", ylabel="held-out loss")
     middle.set(xlabel="epoch", ylabel="|change of f| in one step")
     right.set(xlabel="epoch", ylabel="⟨G, MG⟩ / |G|², mean over layers")
@@ -282,17 +329,15 @@ def main(plan: Plan) -> None:
     data = images(replace(NETWORK, device=plan.device, data_dir=plan.data_dir))
     plan.out.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []
-    for kind, width, quadratic, rate, seed in plan.runs():
-        file = plan.file(kind, width, quadratic, rate, seed)
+    for case in plan.cases():
+        file = plan.file(case)
         if not file.exists():
-            sizes = dict(rank=plan.rank, quadratic=quadratic, epochs=plan.epochs, device=plan.device)
-            config = replace(NETWORK, lr=NETWORK.lr * rate, seed=seed, **sizes)
-            epochs = train(config, data, kind, width, plan.fast)
-            run = dict(kind=kind, width=width, quadratic=quadratic, rate=rate, seed=seed, epochs=epochs)
-            write_json(file, run)
+            epochs = train(plan, case, data)
+            write_json(file, dict(**asdict(case), epochs=epochs))
             shown = {key: round(epochs[-1][key], 4) for key in ("train_loss", "loss", "accuracy", "seconds")}
-            print(name_of(kind, width, quadratic), f"rate {rate:g}, seed {seed}:", shown, flush=True)
-        runs.append(json.loads(file.read_text()))
+            print(case.name, f"rate {case.rate:g}, seed {case.seed}:", shown, flush=True)
+        saved = json.loads(file.read_text())
+        runs.append(Run(case, saved["epochs"]))
     found = table(runs)
     keys = ("train_loss", "loss", "accuracy", "alignment", "effective_rank")
     print("| | rate |", " | ".join(keys), "|")
@@ -301,7 +346,7 @@ def main(plan: Plan) -> None:
             cells = [f"{fmean(last(several, key)):.3f}" for key in keys]
             spread = f" ± {stdev(last(several, 'loss')):.3f}" if len(several) > 1 else ""
             print(f"| {name} | {rate:g} | {' | '.join(cells)} | loss{spread}")
-    layers = len(runs[0]["epochs"][0]["gain"])
+    layers = len(runs[0].epochs[0]["gain"])
     plan.figure.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".png", ".svg"):
         write_figure(plan.figure.with_suffix(suffix), draw(found, layers))

@@ -17,7 +17,8 @@ def check_loss(
 
     (batch,) and (batch, 1) broadcast to all pairs without a word, f − y as well as y − f. What comes of it does not
     depend on the order of the targets, though on the targets, which tells it from a loss that has no use for them. And
-    (batch,) beside (batch, d) with d = batch pairs targets with columns: another order of the examples is another loss.
+    (batch,) beside (batch, d) with d = batch pairs targets with columns: rolled with the targets they leave the loss as
+    it is, and examples do not. (What sees both, as losses of images and texts do, changes with columns too.)
 
     Args:
         argument: What the loss was given as.
@@ -30,9 +31,9 @@ def check_loss(
         The outputs that it was tried on, drawn at random.
     """
 
-    def value(targets: Tensor, outputs: Tensor | None = None) -> Any:
+    def value(f: Tensor, targets: Tensor) -> Any:
         try:
-            return loss(f if outputs is None else outputs, targets)
+            return loss(f, targets)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             got, why = f"outputs {tuple(f.shape)} and targets {tuple(y.shape)}", str(error).splitlines()[:1]
             fail(argument, f"a function of outputs {shape} and these targets", got, *why)
@@ -46,17 +47,21 @@ def check_loss(
         f = (mean + torch.where(size > 0, size, 1) * f).to(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, of the kind that this is
-        of_targets = value(y)
+        of_targets = value(f, y)
         if not isinstance(of_targets, Tensor) or of_targets.shape != () or not of_targets.is_floating_point():
             got = f"shape {tuple(of_targets.shape)}" if isinstance(of_targets, Tensor) else type(of_targets).__name__
             fail(argument, "one floating number, as a tensor", got, "take the mean over the batch, for example")
         rtol = torch.finfo(of_targets.dtype).eps ** 0.5
         # In several orders: in one, losses of a few digits are the same by chance, now and then in a long training.
         others = [y.roll(shift, 0) for shift in range(1, max(2, min(5, len(y))))]
-        in_any_order = all(torch.allclose(value(other), of_targets, rtol, 0.0) for other in others)
-        of_one_target = torch.allclose(value(y[:1].expand_as(y)), of_targets, rtol, 0.0)
-        by_columns = f.shape != y.shape and _broadcast(f, y) and len(y) == f.shape[-1]
-        by_columns = by_columns and not torch.allclose(value(y.roll(1, 0), f.roll(1, 0)), of_targets, rtol, 0.0)
+        in_any_order = all(torch.allclose(value(f, other), of_targets, rtol, 0.0) for other in others)
+        of_one_target = torch.allclose(value(f, y[:1].expand_as(y)), of_targets, rtol, 0.0)
+        by_columns = False
+        if y.ndim == 1 and f.shape == (len(y), len(y)):
+            rows, columns = (
+                torch.allclose(value(f.roll(1, axis), y.roll(1, 0)), of_targets, rtol, 0.0) for axis in (0, 1)
+            )
+            by_columns = columns and not rows
     if by_columns or (in_any_order and not of_one_target):
         which = "pairs them with columns" if by_columns else "does not see their order"
         got = f"one that {which}, of outputs {tuple(f.shape)} and targets {tuple(y.shape)}"

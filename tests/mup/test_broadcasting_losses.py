@@ -83,6 +83,14 @@ def test_as_many_labels_as_outputs_broadcast_too():
         check_broadcast("loss", lambda f, y: (f - y).square().mean(), outputs, labels)
 
 
+def test_a_loss_of_rows_and_columns_is_taken():
+    """As of images and texts (CLIP), which belong to one another in both."""
+    outputs, pairs = torch.randn(10, 10, generator=g), torch.arange(10)
+    check_broadcast(
+        "loss", lambda f, y: functional.cross_entropy(f, y) + functional.cross_entropy(f.T, y), outputs, pairs
+    )
+
+
 @pytest.mark.parametrize("outputs", [(24, 5), (24, 7, 5), (24, 5, 7)])
 def test_labels_that_do_not_broadcast_are_not_tried(outputs):
     def never(*_):
