@@ -168,10 +168,10 @@ def _takes(hint: Any) -> str:
         Path: "PATH",
     }
     from mupi.activations import Activation  # here, as mupi --help needs none
-    from mupi.commands.train.networks import ACTIVATIONS
+    from mupi.commands.train.networks import ACTIVATION_WORDS
 
     if hint is Activation:
-        return "{" + ",".join(ACTIVATIONS) + "}"
+        return ACTIVATION_WORDS
     if get_origin(hint) is Literal:
         return "{" + ",".join(map(str, get_args(hint))) + "}"
     if hint in names:

@@ -103,13 +103,20 @@ def _registry() -> Any:
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
     from mupi.activations import Activation
-    from mupi.commands.train.networks import ACTIVATIONS
+    from mupi.commands.train.networks import ACTIVATION_WORDS, activation_of
 
     registry = ConstructorRegistry()
+    of_activation = PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=ACTIVATION_WORDS,
+        instance_from_str=lambda args: activation_of(args[0]),
+        is_instance=lambda value: isinstance(value, Activation),
+        str_from_instance=lambda value: [spelled_value(value)],
+    )
 
     @registry.primitive_rule
     def activation(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        return by_name(ByName(ACTIVATIONS)) if info.type is Activation else None
+        return of_activation if info.type is Activation else None
 
     return registry
 

@@ -3,13 +3,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mupi.activations import Activation, ReLU, Tanh
+from mupi.activations import Activation, NormalizedPolynomial, ReLU, Tanh
 from mupi.commands.train.architectures import architecture_protocol
 from mupi.commands.train.config import TrainConfig, current
-from mupi.commands.train.networks import ACTIVATIONS, MuConvolutional, MuPerceptron, PiPerceptron, StandardPerceptron
+from mupi.commands.train.networks import (
+    ACTIVATIONS,
+    MuConvolutional,
+    MuPerceptron,
+    PiPerceptron,
+    StandardPerceptron,
+    activation_name,
+    activation_of,
+)
 from mupi.commands.train.presets import CIFAR10, DIGITS, PROTOCOLS
 from mupi.features import Atoms, Hermite, RandomFeatures
+from mupi.nets import CENTERED
 
 
 def test_the_cifar10_protocol_is_that_of_the_paper():
@@ -63,6 +74,27 @@ def test_what_earlier_versions_wrote_is_read_as_what_it_meant():
 
 def test_every_activation_can_be_chosen():
     assert all(isinstance(φ, Activation) for φ in ACTIVATIONS.values())
+    assert all(activation_of(activation_name(φ)) == φ for φ in ACTIVATIONS.values())
+
+
+@given(st.lists(st.floats(0, 1e30), min_size=1, max_size=5).filter(any))
+def test_an_activation_of_any_weights_is_written_by_them_and_read_back(weights):
+    φ = NormalizedPolynomial.with_weights(*weights)
+    assert activation_of(activation_name(φ)) == φ
+
+
+def test_weights_that_have_a_name_are_written_by_it():
+    assert activation_of("0,.25,1") == CENTERED
+    assert activation_name(activation_of("0,.25,1")) == "centred"
+    assert activation_name(activation_of("0,.25,2")) == "0,0.25,2"  # not the square of a rounded root
+    negative = NormalizedPolynomial((0.0, -1.0))
+    assert activation_name(negative) == repr(negative)
+
+
+@pytest.mark.parametrize("text", ["sigmoid", "", "1,", "0,x", "0,.25,-1", "0,nan", "0,inf", "0,0"])
+def test_what_is_no_activation_is_refused(text):
+    with pytest.raises(ValueError, match="`activation` must be"):
+        activation_of(text)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import inf, sqrt
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
@@ -30,6 +31,9 @@ ACTIVATIONS: dict[ActivationName, Activation] = {
     "centred": CENTERED,
 }
 
+ACTIVATION_WORDS = "{" + ",".join(ACTIVATIONS) + "}|W0,W1,..."
+"""How an activation is written."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnyNetwork:
@@ -38,8 +42,8 @@ class AnyNetwork:
     depth: int
     """L, the number of hidden layers; of cnn the convolutions, of resnet the branches, of transformer the blocks."""
     activation: Activation
-    """φ; `quadratic` is the one with kernel |b||g|(q/4 + q²/4), `centred` with |b||g|(q/4 + q²); for both hermite of
-    degree 2 is exact."""
+    """φ; numbers such as 0,0.25,4 are the weights w_k of one with kernel |b||g|Σ w_k q^k, for which hermite of the same
+    degree is exact: `quadratic` is 0,0.25,0.25 and `centred` 0,0.25,1."""
     output_scale: float
     """Multiplier of the readout's output."""
     bias_scale: float
@@ -270,7 +274,7 @@ def network_of(plain: Mapping[str, Any]) -> Network:
     values = dict[str, Any]((field.name, plain[field.name]) for field in fields(kind) if field.name in plain)
     if values.get("pools") is not None:
         values["pools"] = tuple(values["pools"])
-    values["activation"] = known("activation", plain["activation"], ACTIVATIONS)
+    values["activation"] = activation_of(plain["activation"])
     if issubclass(kind, Projected):
         values["features"] = features_of(plain)
     return kind(**values)
@@ -296,8 +300,37 @@ def by_degree(degree: int, second: int, higher: int) -> dict[int, int]:
 
 
 def activation_name(φ: Activation) -> str:
-    """What files and tables call it."""
-    return next((name for name, known in ACTIVATIONS.items() if known == φ), repr(φ))
+    """What files and tables call it: its name, or the weights of its kernel."""
+    names = (name for name, known in ACTIVATIONS.items() if known == φ)
+    if (name := next(names, None)) is not None:
+        return name
+    if isinstance(φ, NormalizedPolynomial) and min(φ.coefficients) >= 0:
+        return ",".join(map(_weight, φ.coefficients))
+    return repr(φ)
+
+
+def _weight(coefficient: float) -> str:
+    """The shortest square whose root is the coefficient: 2 of √2, and not 2.0000000000000004."""
+    digits = (f"{coefficient**2:.{n}g}" for n in (15, 16, 17))
+    return next(text for text in digits if sqrt(float(text)) == coefficient)
+
+
+def activation_of(text: str) -> Activation:
+    """The inverse of `activation_name`.
+
+    Raises:
+        ValueError: If there is no such activation.
+    """
+    if text in ACTIVATIONS:
+        return ACTIVATIONS[text]
+    must = f"weights such as 0,0.25,4 or one of {', '.join(ACTIVATIONS)}"
+    try:
+        weights = [float(weight) for weight in text.split(",")]
+    except ValueError:
+        fail("activation", must, repr(text))
+    if not all(0 <= weight < inf for weight in weights) or not any(weights):
+        fail("activation", "of weights that are finite, ≥ 0 and not all 0", repr(text))
+    return NormalizedPolynomial.with_weights(*weights)
 
 
 def known(field: str, name: str, values: Mapping[Any, Any]) -> Any:
