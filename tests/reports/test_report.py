@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mupi.commands.train.report import report_runs
+from mupi.layers import LayerError
 from mupi.reports import Report
 from mupi.training.epoch_metrics import EpochMetrics
 
@@ -73,15 +74,34 @@ def test_a_figure_that_plotly_would_show_in_part_is_shown_as_it_was_drawn(tmp_pa
     assert "<svg" in text and "Plotly.newPlot(" not in re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.S)
 
 
+def epoch(i, errors=(), accuracy=0.9):
+    """What a run records of its epoch ``i``."""
+    return EpochMetrics(
+        epoch=i, train_loss=1.0, train_accuracy=0.5, test_loss=1.0, test_accuracy=accuracy, seconds=1.0, stored_mb=1.0,
+        peak_mb=1.0, atoms=0, parameters=1, layer_errors=errors,
+    )  # fmt: skip
+
+
 def test_runs_get_a_page_with_their_last_and_their_best_epoch(tmp_path):
-    epochs = [
-        EpochMetrics(
-            epoch=i, train_loss=1.0, train_accuracy=0.5, test_loss=1.0, test_accuracy=a, seconds=1.0, stored_mb=1.0,
-            peak_mb=1.0, atoms=0, parameters=1, layer_errors=(),
-        )
-        for i, a in ((1, 0.925), (2, 0.75))
-    ]  # fmt: skip
+    epochs = [epoch(1, accuracy=0.925), epoch(2, accuracy=0.75)]
     paths = report_runs({"run": epochs}, tmp_path / "new", {"rank": 3}, Console(quiet=True))
     assert [path.name for path in paths] == ["curves.png", "cost.png", "report.html"]
     cells = Page(paths[-1].read_text(encoding="utf-8")).cells
     assert cells[cells.index("run", 1) :][:4] == ["run", "2", "75.00%", "92.50%"]
+    assert not any("relative error" in cell or "exact limit" in cell for cell in cells)
+
+
+def test_runs_say_how_far_their_layers_are_from_the_exact_limits(tmp_path):
+    def cells(*errors):
+        """The page of a run that is exact at first, and of one without errors."""
+        runs = {"run": [epoch(1), epoch(2, errors)], "of neurons": [epoch(1)]}
+        page = Page(report_runs(runs, tmp_path, {}, Console(quiet=True))[-1].read_text(encoding="utf-8")).cells
+        assert {"layer 1", "readout", "0.0300 / 0.0400"} <= set(page)
+        return page
+
+    first = LayerError("layer 1", 0.03, 0.04, 5)
+    page = cells(first, LayerError("readout", 0.0, 0.2, 5))
+    assert any("within 3 % of the exact limit's" in cell for cell in page)
+    assert page.count("of neurons") == 1  # in the table of epochs alone
+    page = cells(first, LayerError("readout", 0.123, 0.2, 5))
+    assert any("12 % off the exact limit's" in cell and "--subspace" in cell for cell in page)

@@ -13,6 +13,9 @@ from mupi.reports import Report
 from mupi.training.epoch_metrics import EpochMeasures, EpochMetrics, RegressionMetrics
 from mupi.training.records import columns
 
+NOTABLE = 0.05
+"""From this relative error of a layer's outputs on, a network is called the limit of a truncated kernel."""
+
 
 def report_runs(
     runs: Mapping[str, Sequence[EpochMeasures]],
@@ -37,6 +40,10 @@ def report_runs(
     directory.mkdir(parents=True, exist_ok=True)
     report = Report(" and ".join(runs) if len(runs) < 4 else f"{len(runs)} runs", settings, console)
     report.table(last_epochs(runs))
+    errors = {label: last_errors(epochs) for label, epochs in runs.items()}
+    if any(errors.values()):
+        report.table(error_table(errors))
+        report.say(truncation(errors))
     report.figure(directory / "curves.png", plot_curves(found), "Solid: on test data. Dashed: in training.")
     report.figure(directory / "cost.png", plot_cost(found))
     for name, figure in (others or {}).items():
@@ -56,6 +63,32 @@ def last_epochs(runs: Mapping[str, Sequence[EpochMeasures]]) -> Table:
                 f"{sum(m.seconds for m in epochs):,.1f}", f"{last.stored_mb:,.1f}",
             )  # fmt: skip
     return shown
+
+
+def last_errors(epochs: Sequence[EpochMeasures]) -> dict[str, tuple[float, float]]:
+    """Of each layer after the last epoch, errors of output and input gradient against the exact kernel."""
+    return {e.layer: (e.output, e.gradient) for e in epochs[-1].layer_errors} if epochs else {}
+
+
+def error_table(errors: Mapping[str, Mapping[str, tuple[float, float]]]) -> Table:
+    """One row for each run whose layers' kernels are not exact: `last_errors` of each."""
+    layers = dict.fromkeys(layer for found in errors.values() for layer in found)
+    shown = Table("", *layers, title="layers beside the exact limit's: relative error, output / input gradient")
+    for label, found in errors.items():
+        if found:
+            shown.add_row(label, *("{:.4f} / {:.4f}".format(*found[k]) if k in found else "" for k in layers))
+    return shown
+
+
+def truncation(errors: Mapping[str, Mapping[str, tuple[float, float]]]) -> str:
+    """What the largest of `last_errors` says, in a line."""
+    largest = max(output for found in errors.values() for output, _ in found.values())
+    if largest < NOTABLE:
+        return f"Layers' outputs are within {100 * largest:.2g} % of the exact limit's, on test inputs at the end."
+    return (
+        f"A layer's outputs are {100 * largest:.2g} % off the exact limit's: what was trained is the limit of a "
+        "truncated kernel. More directions (--subspace) or degrees (--degree) come closer; --features atoms is exact."
+    )
 
 
 def score(m: EpochMeasures) -> float:

@@ -11,11 +11,12 @@ from mupi.commands.machine import require_device, set_threads
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import PiPerceptron
 from mupi.commands.train.plain_fields import plain_fields
+from mupi.commands.train.report import error_table
 from mupi.commands.train.restore import restore
 from mupi.kernels import centered_alignment
 from mupi.nets import PiMLP
 from mupi.recipes.comparison.cifar10_parts import CHOSEN, Cifar10Config, Exact, Kernel, Repeated, Truncation, runs
-from mupi.recipes.comparison.compare import error_table, line, table
+from mupi.recipes.comparison.compare import line, table
 from mupi.recipes.comparison.contestants import NetContestant
 from mupi.recipes.comparison.kernel_by_epoch import EpochScore, kernel_by_epoch
 from mupi.recipes.comparison.learned_kernel import ALIGNMENT_IMAGES, last_features
@@ -77,8 +78,9 @@ def train_all(found: Mapping[str, TrainConfig], seeds: int, directory: Path, rep
             report.console.print(line(result), highlight=False, soft_wrap=True)
     summaries = summarize(results)
     report.table(table(summaries, directory.name))
-    if any(s.layer_errors() for s in summaries):
-        report.table(error_table(summaries))
+    errors = {s.model: s.layer_errors() for s in summaries}
+    if any(errors.values()):
+        report.table(error_table(errors))
     saved = {"summaries": [s.to_json() for s in summaries], "results": [asdict(r) for r in results]}
     report.json(directory / "results.json", saved)
     return {s.model: s for s in summaries}

@@ -17,6 +17,7 @@ from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import narrowed, width_of
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.presets import PRESETS
+from mupi.commands.train.report import error_table
 from mupi.data import DatasetName
 from mupi.features import Atoms
 from mupi.nets import NNGP, NTK
@@ -164,8 +165,9 @@ def _compare(config: CompareConfig, console: Console) -> list[Summary]:
     summaries = summarize(results)
     report = Report(config.title, plain_fields(config), console)
     report.table(table(summaries, config.title))
-    if any(s.layer_errors() for s in summaries):
-        report.table(error_table(summaries))
+    errors = {s.model: s.layer_errors() for s in summaries}
+    if any(errors.values()):
+        report.table(error_table(errors))
     save(config, summaries, results, report)
     return summaries
 
@@ -218,16 +220,6 @@ def table(summaries: Sequence[Summary], title: str) -> Table:
         size = f"{s.results[0].size:,} {s.results[0].unit}"
         accuracies = f"{100 * s.accuracy:.2f}{spread}", "" if s.best is None else f"{100 * s.best:.2f}"
         shown.add_row(s.model, *accuracies, f"{s.seconds:,.1f}", f"{s.peak_mb:,.0f}", size)
-    return shown
-
-
-def error_table(summaries: Sequence[Summary]) -> Table:
-    """One row for each model whose layers' kernels are not exact, with the errors of each."""
-    errors = {s.model: s.layer_errors() for s in summaries if s.layer_errors()}
-    layers = dict.fromkeys(layer for found in errors.values() for layer in found)
-    shown = Table("", *layers, title="relative error, output / input gradient")
-    for model, found in errors.items():
-        shown.add_row(model, *("{:.4f} / {:.4f}".format(*found[layer]) for layer in layers))
     return shown
 
 
