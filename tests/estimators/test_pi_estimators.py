@@ -7,7 +7,9 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import NotFittedError
 
+from mupi.activations import NormalizedPolynomial
 from mupi.estimators import NTKClassifier, PiClassifier, PiRegressor
 from mupi.estimators.held_out import average, mixture, parts
 from mupi.estimators.importances import gradient_outer_product
@@ -61,6 +63,27 @@ def test_the_same_seed_is_the_same_model_pickled_cloned_or_sparse():
     assert (clone(model).fit(csr_matrix(X[::2]), y[::2]).predict_proba(X) == found).all()
     assert np.allclose(found.sum(1), 1) and sum(model.shares_.values()) == pytest.approx(1)
     assert not (clone(model).set_params(random_state=4).fit(X[::2], y[::2]).predict_proba(X) == found).all()
+
+
+def test_layers_say_how_far_they_are_from_the_exact_limits():
+    X, y = load_iris(return_X_y=True)
+
+    def report(**how):
+        """Of a model of iris, pickled, which keeps it."""
+        model = PiClassifier(rank=8, networks=2, steps=60, kernels=False, random_state=0, **how)
+        return pickle.loads(pickle.dumps(model.fit(X, y))).error_report(X)
+
+    exact = report(activation=NormalizedPolynomial.with_weights(0.0, 0.25, 1.0))
+    assert [layer.layer for layer in exact] == ["layer 1", "readout"]
+    assert max(layer.output for layer in exact) < 1e-5
+    of_relu, nearer = report(), report(degree=4)
+    assert of_relu[0].output > 2 * nearer[0].output > 1e-4
+    model = PiRegressor(rank=8, networks=2, random_state=0).partial_fit(X, y)
+    assert 1e-4 < max(layer.output for layer in model.error_report(X)) < 0.5
+    with pytest.raises(ValueError, match="4 features"):
+        model.error_report(X[:, :2])
+    with pytest.raises(NotFittedError):
+        PiRegressor().error_report(X)
 
 
 def test_data_that_come_in_parts_are_learned_too():

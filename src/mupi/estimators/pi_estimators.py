@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from rich.console import Console
 from sklearn.preprocessing import StandardScaler
@@ -29,6 +30,7 @@ from mupi.estimators.pi_ensemble import (
 from mupi.estimators.probabilities import calibrate, log_probabilities
 from mupi.estimators.table import Table, checked_weight, dense, standardized
 from mupi.estimators.targets import read_numbers
+from mupi.layers import LayerError
 
 Judge = Callable[[Float[np.ndarray, "n k"], Table], float]
 """Of held-out predictions and their rows: the less, the better."""
@@ -78,6 +80,29 @@ class PiEstimator(TableEstimator):
             self.rank, self.depth, self._activation, self.degree, self.lr, self.first, self.weight_decay,
             self.batch_size,
         )  # fmt: skip
+
+    def error_report(self, X: Any) -> list[LayerError]:
+        """How far each layer of the π-limits is from the exact limit's: see `mupi.error_report`.
+
+        Of an activation that is no polynomial of ``degree``, such as ReLU, they are those of a truncated kernel; a
+        higher ``degree`` comes nearer.
+
+        >>> import numpy as np
+        >>> from mupi.estimators import PiRegressor
+        >>> X = np.random.RandomState(0).standard_normal((100, 4))
+        >>> model = PiRegressor(rank=8, networks=2, steps=100, random_state=0).fit(X, abs(X[:, 0]))
+        >>> bool(max(layer.output for layer in model.error_report(X)) < 0.1)
+        True
+
+        Args:
+            X: Rows with the columns of `fit`; some hundreds tell as much as all.
+
+        Returns:
+            For each layer, that of the network where its output is farthest.
+        """
+        x = torch.from_numpy(self._rows(X)).float()
+        reports = [one.net.error_report(x) for one in self._learners]
+        return [max(layers, key=lambda layer: layer.output) for layers in zip(*reports, strict=True)]
 
     def _fit_models(
         self, X: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n k"], weight: np.ndarray, loss: Loss, judge: Judge
@@ -154,7 +179,7 @@ class PiClassifier(PiEstimator, TableClassifier):
         rank: r of the π-limits.
         depth: Their hidden layers.
         activation: φ, a `mupi.Activation` or any function; None for ReLU.
-        degree: Of their Hermite features: exact for polynomials of that degree, and near for others.
+        degree: Of their Hermite features: exact for polynomials of that degree, and near for others: `error_report`.
         lr: Learning rate; it does not depend on the table's size, as nothing has a width.
         first: The first layer's multiplier of it: what it may look at.
         weight_decay: Of all weights.
@@ -261,7 +286,7 @@ class PiRegressor(PiEstimator, TableRegressor):
         rank: r of the π-limits.
         depth: Their hidden layers.
         activation: φ, a `mupi.Activation` or any function; None for ReLU.
-        degree: Of their Hermite features: exact for polynomials of that degree, and near for others.
+        degree: Of their Hermite features: exact for polynomials of that degree, and near for others: `error_report`.
         lr: Learning rate; it does not depend on the table's size, as nothing has a width.
         first: The first layer's multiplier of it: what it may look at.
         weight_decay: Of all weights.
