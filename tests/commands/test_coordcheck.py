@@ -18,7 +18,7 @@ from mupi.cli import main
 from mupi.commands.abc_verdict import AbcConfig, abc
 from mupi.commands.chosen import ByHand, Chosen, Every, MuP, Standard
 from mupi.commands.coordcheck import CoordCheckConfig, check, coordcheck, protocol
-from mupi.commands.train.networks import ACTIVATIONS
+from mupi.commands.train.activation_names import ACTIVATIONS
 from mupi.data import load_digits
 from mupi.nets import MLP, parameter_groups, with_multipliers
 from mupi.optim import SGD

@@ -12,7 +12,7 @@ from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.chosen import Chosen
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
-from mupi.commands.train.networks import activation_name
+from mupi.commands.train.activation_names import activation_name
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.commands.widths import doublings

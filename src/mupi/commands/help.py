@@ -168,7 +168,7 @@ def _takes(hint: Any) -> str:
         Path: "PATH",
     }
     from mupi.activations import Activation  # here, as mupi --help needs none
-    from mupi.commands.train.networks import ACTIVATION_WORDS
+    from mupi.commands.train.activation_names import ACTIVATION_WORDS
 
     if hint is Activation:
         return ACTIVATION_WORDS

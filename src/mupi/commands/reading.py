@@ -47,7 +47,7 @@ def read(kind: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
 def spelled_value(value: Any) -> str:
     """A value as the command line has it."""
     from mupi.activations import Activation  # here and below, as mupi --help needs none of them
-    from mupi.commands.train.networks import activation_name
+    from mupi.commands.train.activation_names import activation_name
 
     if isinstance(value, Activation):
         return activation_name(value)
@@ -103,7 +103,7 @@ def _registry() -> Any:
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
     from mupi.activations import Activation
-    from mupi.commands.train.networks import ACTIVATION_WORDS, activation_of
+    from mupi.commands.train.activation_names import ACTIVATION_WORDS, activation_of
 
     registry = ConstructorRegistry()
     of_activation = PrimitiveConstructorSpec(

@@ -7,17 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mupi.activations import Activation, NormalizedPolynomial, ReLU, Tanh
+from mupi.commands.train.activation_names import ACTIVATIONS, activation_name, activation_of
 from mupi.commands.train.architectures import architecture_protocol
 from mupi.commands.train.config import TrainConfig, current
-from mupi.commands.train.networks import (
-    ACTIVATIONS,
-    MuConvolutional,
-    MuPerceptron,
-    PiPerceptron,
-    StandardPerceptron,
-    activation_name,
-    activation_of,
-)
+from mupi.commands.train.networks import MuConvolutional, MuPerceptron, PiPerceptron, StandardPerceptron
 from mupi.commands.train.presets import CIFAR10, DIGITS, PROTOCOLS
 from mupi.features import Atoms, Hermite, RandomFeatures
 from mupi.nets import CENTERED

@@ -7,8 +7,8 @@ from sklearn.datasets import load_digits
 
 from mupi.cli import main
 from mupi.commands.own_process import in_own_process
+from mupi.commands.train.activation_names import ACTIVATIONS
 from mupi.commands.train.export import ExportConfig, export
-from mupi.commands.train.networks import ACTIVATIONS
 from mupi.commands.train.restore import restore, restore_epoch
 from mupi.commands.train.train import train_network
 from mupi.features import Atoms, Hermite

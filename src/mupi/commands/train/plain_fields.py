@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 from mupi.activations import Activation
 from mupi.commands.choices import ByName, Choice
-from mupi.commands.train.networks import activation_name
+from mupi.commands.train.activation_names import activation_name
 
 ON_A_SAVED_RUN = frozenset({"resume", "overwrite"})
 """What to do with a saved run: no property of the run itself."""

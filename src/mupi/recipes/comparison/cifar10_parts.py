@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from mupi.checks import fail, positive_int
 from mupi.commands.choices import Choice
 from mupi.commands.options import DataFolder, NotAbove, WrittenFolder, option
+from mupi.commands.train.activation_names import ACTIVATIONS
 from mupi.commands.train.config import TrainConfig
-from mupi.commands.train.networks import ACTIVATIONS, by_degree, width_of
+from mupi.commands.train.networks import by_degree, width_of
 from mupi.commands.train.presets import CIFAR10, CIFAR10_PRESETS
 from mupi.features import Atoms, Hermite
 
