@@ -104,4 +104,4 @@ def test_runs_say_how_far_their_layers_are_from_the_exact_limits(tmp_path):
     assert any("within 3 % of the exact limit's" in cell for cell in page)
     assert page.count("of neurons") == 1  # in the table of epochs alone
     page = cells(first, LayerError("readout", 0.123, 0.2, 5))
-    assert any("12 % off the exact limit's" in cell and "--subspace" in cell for cell in page)
+    assert any("12 % off the exact limit's" in cell and "subspace" in cell for cell in page)

@@ -86,7 +86,10 @@ def test_every_model_of_both_papers_runs_and_writes_its_result(small, paper, mod
     assert accuracy.episodes == 20
     result = json.loads((config.directory(0) / "result.json").read_text())
     assert result["test"]["mean"] == accuracy.mean
-    assert {"test", "validation", "seconds", "peak_mb", "crc32"} == result.keys()
+    assert {"test", "validation", "seconds", "peak_mb", "layer_errors", "crc32"} == result.keys()
+    errors = {layer["layer"]: layer["output"] for layer in result["layer_errors"]}
+    assert ("layer 1" in errors) == (model == "pi-limit")
+    assert all(0 < error < 1 for name, error in errors.items() if name != "readout")  # which nothing has trained
 
 
 def test_meta_training_learns(small):

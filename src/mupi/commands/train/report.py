@@ -9,9 +9,13 @@ from rich.table import Table
 
 from mupi.figures.cost import plot_cost
 from mupi.figures.curves import plot_curves
+from mupi.layers import LayerError
 from mupi.reports import Report
 from mupi.training.epoch_metrics import EpochMeasures, EpochMetrics, RegressionMetrics
 from mupi.training.records import columns
+
+Errors = Mapping[str, tuple[float, float]]
+"""Of each layer, the relative errors of its output and of the gradient that it hands down: see `LayerError`."""
 
 NOTABLE = 0.05
 """From this relative error of a layer's outputs on, a network is called the limit of a truncated kernel."""
@@ -40,10 +44,9 @@ def report_runs(
     directory.mkdir(parents=True, exist_ok=True)
     report = Report(" and ".join(runs) if len(runs) < 4 else f"{len(runs)} runs", settings, console)
     report.table(last_epochs(runs))
-    errors = {label: last_errors(epochs) for label, epochs in runs.items()}
-    if any(errors.values()):
-        report.table(error_table(errors))
-        report.say(truncation(errors))
+    report_errors(
+        report, {label: by_layer(epochs[-1].layer_errors if epochs else ()) for label, epochs in runs.items()}
+    )
     report.figure(directory / "curves.png", plot_curves(found), "Solid: on test data. Dashed: in training.")
     report.figure(directory / "cost.png", plot_cost(found))
     for name, figure in (others or {}).items():
@@ -65,13 +68,25 @@ def last_epochs(runs: Mapping[str, Sequence[EpochMeasures]]) -> Table:
     return shown
 
 
-def last_errors(epochs: Sequence[EpochMeasures]) -> dict[str, tuple[float, float]]:
-    """Of each layer after the last epoch, errors of output and input gradient against the exact kernel."""
-    return {e.layer: (e.output, e.gradient) for e in epochs[-1].layer_errors} if epochs else {}
+def by_layer(errors: Sequence[LayerError]) -> Errors:
+    """What `report_errors` takes of one network."""
+    return {e.layer: (e.output, e.gradient) for e in errors}
 
 
-def error_table(errors: Mapping[str, Mapping[str, tuple[float, float]]]) -> Table:
-    """One row for each run whose layers' kernels are not exact: `last_errors` of each."""
+def report_errors(report: Report, errors: Mapping[str, Errors]) -> None:
+    """How far layers are from the exact limit's, if this was measured, and what the largest error says.
+
+    Args:
+        report: What it is added to.
+        errors: Of each network, by its label; empty where nothing was measured.
+    """
+    if any(errors.values()):
+        report.table(error_table(errors))
+        report.say(truncation(max(output for found in errors.values() for output, _ in found.values())))
+
+
+def error_table(errors: Mapping[str, Errors]) -> Table:
+    """One row for each network of which they were measured."""
     layers = dict.fromkeys(layer for found in errors.values() for layer in found)
     shown = Table("", *layers, title="layers beside the exact limit's: relative error, output / input gradient")
     for label, found in errors.items():
@@ -80,14 +95,13 @@ def error_table(errors: Mapping[str, Mapping[str, tuple[float, float]]]) -> Tabl
     return shown
 
 
-def truncation(errors: Mapping[str, Mapping[str, tuple[float, float]]]) -> str:
-    """What the largest of `last_errors` says, in a line."""
-    largest = max(output for found in errors.values() for output, _ in found.values())
+def truncation(largest: float) -> str:
+    """What the largest error of a layer's outputs says."""
     if largest < NOTABLE:
         return f"Layers' outputs are within {100 * largest:.2g} % of the exact limit's, on test inputs at the end."
     return (
         f"A layer's outputs are {100 * largest:.2g} % off the exact limit's: what was trained is the limit of a "
-        "truncated kernel. More directions (--subspace) or degrees (--degree) come closer; --features atoms is exact."
+        "truncated kernel. More directions (subspace) or degrees of `Hermite` come closer; `Atoms` are exact."
     )
 
 

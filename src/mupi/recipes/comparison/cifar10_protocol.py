@@ -11,7 +11,7 @@ from mupi.commands.machine import require_device, set_threads
 from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import PiPerceptron
 from mupi.commands.train.plain_fields import plain_fields
-from mupi.commands.train.report import error_table
+from mupi.commands.train.report import report_errors
 from mupi.commands.train.restore import restore
 from mupi.kernels import centered_alignment
 from mupi.nets import PiMLP
@@ -78,9 +78,7 @@ def train_all(found: Mapping[str, TrainConfig], seeds: int, directory: Path, rep
             report.console.print(line(result), highlight=False, soft_wrap=True)
     summaries = summarize(results)
     report.table(table(summaries, directory.name))
-    errors = {s.model: s.layer_errors() for s in summaries}
-    if any(errors.values()):
-        report.table(error_table(errors))
+    report_errors(report, {s.model: s.layer_errors() for s in summaries})
     saved = {"summaries": [s.to_json() for s in summaries], "results": [asdict(r) for r in results]}
     report.json(directory / "results.json", saved)
     return {s.model: s for s in summaries}

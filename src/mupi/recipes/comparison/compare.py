@@ -17,7 +17,7 @@ from mupi.commands.train.config import TrainConfig
 from mupi.commands.train.networks import narrowed, width_of
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.presets import PRESETS
-from mupi.commands.train.report import error_table
+from mupi.commands.train.report import report_errors
 from mupi.data import DatasetName
 from mupi.features import Atoms
 from mupi.nets import NNGP, NTK
@@ -165,9 +165,7 @@ def _compare(config: CompareConfig, console: Console) -> list[Summary]:
     summaries = summarize(results)
     report = Report(config.title, plain_fields(config), console)
     report.table(table(summaries, config.title))
-    errors = {s.model: s.layer_errors() for s in summaries}
-    if any(errors.values()):
-        report.table(error_table(errors))
+    report_errors(report, {s.model: s.layer_errors() for s in summaries})
     save(config, summaries, results, report)
     return summaries
 

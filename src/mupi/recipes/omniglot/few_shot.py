@@ -10,6 +10,7 @@ from rich.progress import Progress as Bar
 
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.train.build import independent_generators
+from mupi.commands.train.report import by_layer, report_errors
 from mupi.commands.train.size import MANY_LAYERS, perceptron_bytes, projected_bytes
 from mupi.data import data_directory
 from mupi.data.episodes import EpisodeSampler
@@ -129,11 +130,14 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
             for part, generator in ((test, for_test), (validation, validation_generator()))
         )
     accuracies = dict(test=asdict(tested), validation=asdict(validated))
-    result = accuracies | dict(seconds=seconds, peak_mb=memory.growth() / MB)
+    x, labels = shown(data.test)
+    # Of `Atoms` it would take long, and they are exact.
+    errors = learner.net.error_report(x) if isinstance(model, models.PiLimit) and learner.net else []
+    result = accuracies | dict(seconds=seconds, peak_mb=memory.growth() / MB, layer_errors=[asdict(e) for e in errors])
     write_sealed(run.directory / RESULT, result, indent=2)
     report = Report(f"Omniglot: {run.directory.name}", config.as_plain() | {"seed": seed}, console)
     report.say(f"{run.directory}: test {tested}, validation classes {validated}")
-    x, labels = shown(data.test)
+    report_errors(report, {run.directory.name: by_layer(errors)})
     kernels = {"after meta-training": learner.kernel(x).detach()}
     if run.metrics():
         kernels = {"before meta-training": before} | kernels
