@@ -100,8 +100,8 @@ class PiEstimator(TableEstimator):
         Returns:
             For each layer, that of the network where its output is farthest.
         """
-        x = torch.from_numpy(self._rows(X)).float()
-        reports = [one.net.error_report(x) for one in self._learners]
+        rows = self._rows(X)
+        reports = [one.net.error_report(torch.from_numpy(rows).float()) for one in self._learners]
         return [max(layers, key=lambda layer: layer.output) for layers in zip(*reports, strict=True)]
 
     def _fit_models(
