@@ -107,7 +107,8 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
     memory = PeakMemory(torch.device("cpu"))
     model = config.model
     learner = build_learner(model, config.ways, for_net)
-    before = learner.kernel(shown(data.test)[0]).detach()
+    x, labels = shown(data.test)
+    before = learner.kernel(x).detach()
     saved = run.load() if config.resume and run.present else None
     if saved is None:
         run.start()
@@ -130,10 +131,10 @@ def run_seed(config: OmniglotConfig, seed: int, run: RunFolder[Progress], data: 
             for part, generator in ((test, for_test), (validation, validation_generator()))
         )
     accuracies = dict(test=asdict(tested), validation=asdict(validated))
-    x, labels = shown(data.test)
+    peak = memory.growth()
     # Of `Atoms` it would take long, and they are exact.
     errors = learner.net.error_report(x) if isinstance(model, models.PiLimit) and learner.net else []
-    result = accuracies | dict(seconds=seconds, peak_mb=memory.growth() / MB, layer_errors=[asdict(e) for e in errors])
+    result = accuracies | dict(seconds=seconds, peak_mb=peak / MB, layer_errors=[asdict(e) for e in errors])
     write_sealed(run.directory / RESULT, result, indent=2)
     report = Report(f"Omniglot: {run.directory.name}", config.as_plain() | {"seed": seed}, console)
     report.say(f"{run.directory}: test {tested}, validation classes {validated}")

@@ -16,9 +16,9 @@ WRITER = "mupi omniglot"
 def few_shot_folder(config: OmniglotConfig, seed: int) -> RunFolder[Progress]:
     """Where the run of one seed is.
 
-    Beside the files of every run, ``result.json`` has accuracies, seconds of meta-training, and MB by which memory
-    grew; ``kernels.pt`` inner products of representations of some test images, by name, and their classes, which
-    ``classes.png`` shows.
+    Beside the files of every run, ``result.json`` has accuracies, seconds of meta-training, MB by which memory grew,
+    and how far layers of Hermite features are from the exact limit's; ``kernels.pt`` inner products of representations
+    of some test images, by name, and their classes, which ``classes.png`` shows.
 
     Args:
         config: The configuration.
