@@ -79,7 +79,7 @@ def test_layers_say_how_far_they_are_from_the_exact_limits():
     of_relu, nearer = report(), report(degree=4)
     assert of_relu[0].output > 2 * nearer[0].output > 1e-4
     model = PiRegressor(rank=8, networks=2, random_state=0).partial_fit(X, y)
-    assert 1e-4 < max(layer.output for layer in model.error_report(X)) < 0.5
+    assert 0.02 < max(layer.output for layer in model.error_report(X)) < 0.1  # .034 to .056 with four seeds
     with pytest.raises(ValueError, match="4 features"):
         model.error_report(X[:, :2])
     with pytest.raises(NotFittedError):

@@ -101,7 +101,8 @@ class PiEstimator(TableEstimator):
             For each layer, that of the network where its output is farthest.
         """
         rows = self._rows(X)
-        reports = [one.net.error_report(torch.from_numpy(rows).float()) for one in self._learners]
+        x = torch.from_numpy(rows).float()
+        reports = [one.net.error_report(x) for one in self._learners]
         return [max(layers, key=lambda layer: layer.output) for layers in zip(*reports, strict=True)]
 
     def _fit_models(
