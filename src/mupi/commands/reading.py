@@ -1,6 +1,7 @@
 """A command line read by tyro, whose boxes of errors become the one line that every error of `mupi` is."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
@@ -8,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 from mupi.checks import fail
 from mupi.commands.choices import ByName
+from mupi.distributed.launched import speaks
 
 
 class ByDegree:
@@ -33,15 +35,19 @@ def read(kind: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
     """
     import tyro  # here, as its import takes long
 
-    said = StringIO()
+    said, notes = StringIO(), dict[str, str]()
     try:
         with redirect_stderr(said):
-            registry = None if prog == "mupi" else _registry()
-            return tyro.cli(kind, args=list(args), prog=prog, registry=registry, **options)
+            registry = None if prog == "mupi" else _registry(notes)
+            value = tyro.cli(kind, args=list(args), prog=prog, registry=registry, **options)
     except SystemExit as stop:
         if not stop.code:
             raise
-    refuse(said.getvalue(), prog, args)
+        refuse(said.getvalue(), prog, args)
+    if speaks():
+        for note in notes.values():
+            print(f"mupi: {note}", file=sys.stderr)
+    return value
 
 
 def spelled_value(value: Any) -> str:
@@ -98,18 +104,28 @@ def by_name(mark: ByName) -> Any:
     )
 
 
-def _registry() -> Any:
-    """How tyro reads what is written by a name or in a form of our own."""
+def _registry(notes: dict[str, str]) -> Any:
+    """How tyro reads what is written by a name or in a form of our own.
+
+    Args:
+        notes: Gets what was understood by a value that is easily another than was meant, by what was written.
+    """
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-    from mupi.activations import Activation
-    from mupi.commands.train.activation_names import ACTIVATION_WORDS, activation_of
+    from mupi.activations import Activation, NormalizedPolynomial
+    from mupi.commands.train.activation_names import ACTIVATION_WORDS, ACTIVATIONS, activation_of, kernel_formula
+
+    def of_words(args: list[str]) -> Activation:
+        φ = activation_of(args[0])
+        if args[0] not in ACTIVATIONS and isinstance(φ, NormalizedPolynomial):
+            notes[args[0]] = f"activation {args[0]} has the kernel {kernel_formula(φ)}"
+        return φ
 
     registry = ConstructorRegistry()
     of_activation = PrimitiveConstructorSpec(
         nargs=1,
         metavar=ACTIVATION_WORDS,
-        instance_from_str=lambda args: activation_of(args[0]),
+        instance_from_str=of_words,
         is_instance=lambda value: isinstance(value, Activation),
         str_from_instance=lambda value: [spelled_value(value)],
     )

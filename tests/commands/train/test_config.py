@@ -10,6 +10,7 @@ from mupi.activations import Activation, NormalizedPolynomial, ReLU, Tanh
 from mupi.commands.train.activation_names import ACTIVATIONS, activation_name, activation_of
 from mupi.commands.train.architectures import architecture_protocol
 from mupi.commands.train.config import TrainConfig, current
+from mupi.commands.train.form import read_train
 from mupi.commands.train.networks import MuConvolutional, MuPerceptron, PiPerceptron, StandardPerceptron
 from mupi.commands.train.presets import CIFAR10, DIGITS, PROTOCOLS
 from mupi.features import Atoms, Hermite, RandomFeatures
@@ -70,7 +71,7 @@ def test_every_activation_can_be_chosen():
     assert all(activation_of(activation_name(φ)) == φ for φ in ACTIVATIONS.values())
 
 
-@given(st.lists(st.floats(0, 1e30), min_size=1, max_size=5).filter(any))
+@given(st.lists(st.floats(0, 1e30), min_size=1, max_size=5).filter(lambda weights: any(weights[1:])))
 def test_an_activation_of_any_weights_is_written_by_them_and_read_back(weights):
     φ = NormalizedPolynomial.with_weights(*weights)
     assert activation_of(activation_name(φ)) == φ
@@ -84,7 +85,23 @@ def test_weights_that_have_a_name_are_written_by_it():
     assert activation_name(negative) == repr(negative)
 
 
-@pytest.mark.parametrize("text", ["sigmoid", "", "1,", "0,x", "0,.25,-1", "0,nan", "0,inf", "0,0"])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("0,0.25,4", "mupi: activation 0,0.25,4 has the kernel |b||g|(0.25q + 4q²)\n"),
+        ("0.25,4", "mupi: activation 0.25,4 has the kernel |b||g|(0.25 + 4q)\n"),  # degree 0 forgotten
+        ("1e-3,0,0,2", "mupi: activation 1e-3,0,0,2 has the kernel |b||g|(0.001 + 2q³)\n"),
+        ("0,1", "mupi: activation 0,1 has the kernel |b||g|(1q)\n"),
+        ("relu", ""),
+    ],
+)
+def test_of_an_activation_by_weights_the_kernel_that_is_understood_is_said(words, said, capsys):
+    config, _ = read_train(["--activation", words], "mupi train", "", ())
+    assert config.network.activation == activation_of(words)
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("text", ["sigmoid", "", "1,", "0,x", "0,.25,-1", "0,nan", "0,inf", "0,0", "1", "2,0"])
 def test_what_is_no_activation_is_refused(text):
     with pytest.raises(ValueError, match="`activation` must be"):
         activation_of(text)

@@ -34,6 +34,24 @@ def activation_name(φ: Activation) -> str:
     return repr(φ)
 
 
+def kernel_formula(φ: NormalizedPolynomial) -> str:
+    """Its kernel, by |b|, |g| and the cosine q of their angle.
+
+    >>> kernel_formula(activation_of("0,0.25,4"))
+    '|b||g|(0.25q + 4q²)'
+    """
+    terms = (
+        f"{_weight(coefficient)}{_power(degree)}" for degree, coefficient in enumerate(φ.coefficients) if coefficient
+    )
+    return f"|b||g|({' + '.join(terms)})"
+
+
+def _power(degree: int) -> str:
+    """Of q."""
+    exponent = str(degree).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return ("", "q")[degree] if degree < 2 else f"q{exponent}"
+
+
 def _weight(coefficient: float) -> str:
     """The shortest square whose root is the coefficient: 2 of √2, and not 2.0000000000000004."""
     digits = (f"{coefficient**2:.{n}g}" for n in (15, 16, 17))
@@ -53,6 +71,7 @@ def activation_of(text: str) -> Activation:
         weights = [float(weight) for weight in text.split(",")]
     except ValueError:
         fail("activation", must, repr(text))
-    if not all(0 <= weight < inf for weight in weights) or not any(weights):
-        fail("activation", "of weights that are finite, ≥ 0 and not all 0", repr(text))
+    if not all(0 <= weight < inf for weight in weights) or not any(weights[1:]):
+        # With the first alone, W0, φ would see of its inputs their size only, and hidden layers would learn nothing.
+        fail("activation", "of weights that are finite, ≥ 0 and not all 0 after the first, of degree 0", repr(text))
     return NormalizedPolynomial.with_weights(*weights)
