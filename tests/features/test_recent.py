@@ -163,3 +163,16 @@ def test_a_copy_sees_steps_of_its_own(kind, copied):
     for net in (twin, layer):
         train(net, kind(net.parameters(), lr=1.0))
     assert_equal(units(twin).a, units(layer).a)
+
+
+@pytest.mark.parametrize("window", [6, 23], ids=["each step replaces all", "all since the start"])
+def test_atoms_are_saved_and_loaded_in_their_units(window):
+    layer, twin = layer_of(window), layer_of(window)
+    expected = train(layer, mupi.SGD(layer.parameters()))[-window:]
+    train(twin, mupi.SGD(twin.parameters()))  # has units of its own, which what is loaded replaces
+    state = layer.state_dict()
+    twin.load_state_dict(state)
+    assert not any("units" in name for name in state)
+    oldest = int(layer.weight.recent.seen) % window
+    for kept in (state["weight.recent.a"], units(layer).a, units(twin).a):
+        assert_close(kept.roll(-oldest, 0)[-len(expected) :], expected, rtol=1e-5)

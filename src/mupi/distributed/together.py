@@ -52,10 +52,13 @@ class Together:
             own: Those of this one.
             counts: How many each has.
         """
-        most = max(counts)
+        most, own = max(counts), own.detach()
         if not most:
-            return own[:0].detach()
-        own = _padded(own.detach(), most)
+            return own[:0]
+        if sum(counts) == most:  # one has them all
+            of = list(counts).index(most)
+            return self.from_one(own if self.rank == of else own.new_empty(most, *own.shape[1:]), of)
+        own = _padded(own, most)
         every = [torch.empty_like(own) for _ in counts]
         dist.all_gather(every, own, group=self.group)
         return torch.cat([rows[:count] for rows, count in zip(every, counts, strict=True)])

@@ -255,7 +255,7 @@ class HermiteWeight(Weight, MatrixModule):
         if self.tracker is None:
             return
         old = self._projected()
-        new = self.tracker.renew(polar(self.recent.expansion().b)[1], self.recent.seen, old)
+        new = self.tracker.renew(polar(self.recent.inputs)[1], self.recent.seen, old)
         together, held = self.together(), self._held
         if together is None and others_may_train():
             warnings.warn(

@@ -23,23 +23,29 @@ class RecentAtoms(nn.Module):
     does not cancel and shows a tenth of it. So atoms are in units of what their step added, as `StepWatch` sees it:
     times its learning rate and clipping factor, or what any other optimizer took along the gradient. Where that is
     not known they are the gradients as they came out of the backward pass, and `doubt` says so.
+
+    The units are one number an atom beside the rows, until someone asks for these: of images each step replaces all
+    rows, and a tenth of its time would go into multiplying them.
     """
 
     a: Float[Tensor, "size rank_out"]
     b: Float[Tensor, "size rank_in"]
+    units: Float[Tensor, " size"]
     seen: Tensor
 
     def __init__(self, size: int, initial: Expansion):
         super().__init__()
         self.register_buffer("a", initial.a.new_zeros(size, initial.a.shape[1]))
         self.register_buffer("b", initial.b.new_zeros(size, initial.b.shape[1]))
+        self.register_buffer("units", initial.a.new_ones(size), persistent=False)
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
         self.append(initial.c[:, None] * initial.a, initial.b)
         self.step = StepWatch()
         self.forget_training()
 
     def forget_training(self) -> None:
-        """Take the atoms for what they should be, as when they have been loaded."""
+        """Take the rows for what they should be, as when they have been loaded."""
+        self.units.fill_(1)
         self.last_step: TakenStep | None = None
         self.in_doubt = 0  # how many atoms there were when one was last not brought to the units of its step
         self.forget_step()
@@ -74,11 +80,13 @@ class RecentAtoms(nn.Module):
 
         def keep(delta: Tensor | None) -> None:
             if delta is not None and _executes(node):  # gradcheck sends undefined gradients
-                delta, b = delta.detach() if spread is None else spread(delta.detach()), g
+                delta, b, unit = delta.detach() if spread is None else spread(delta.detach()), g, -1.0
+                delta = delta[len(delta) - len(b) :]
                 if together is not None:
                     counts = together.counts(b)
-                    delta, b = together.last_rows((delta[len(delta) - len(b) :] / together.size, b), counts, size)
-                self.append(-delta[-size:], b)
+                    delta, b = together.last_rows((delta, b), counts, size)
+                    unit /= together.size
+                self.append(delta, b, unit)
                 self.unsettled += len(b)
                 self.told = True
                 self.step.wait(leaf if held is None else held())
@@ -97,7 +105,7 @@ class RecentAtoms(nn.Module):
         size = len(self.a)
         if step is not None:
             rows = torch.arange(int(self.seen) - min(self.unsettled, size), int(self.seen)) % size
-            self.a[rows] *= step.size
+            self.units[rows] *= step.size
         elif self.unsettled:
             self.in_doubt = int(self.seen)
         self.last_step = step
@@ -118,8 +126,8 @@ class RecentAtoms(nn.Module):
             )
         return ""
 
-    def append(self, a: Float[Tensor, "n rank_out"], b: Float[Tensor, "n rank_in"]) -> None:
-        """Add atoms; of more than fit, the last."""
+    def append(self, a: Float[Tensor, "n rank_out"], b: Float[Tensor, "n rank_in"], unit: float = 1.0) -> None:
+        """Add atoms ``unit``·(a, b); of more than fit, the last."""
         size = len(self.a)
         a, b = a[-size:], b[-size:]
         start = int(self.seen) % size
@@ -127,12 +135,29 @@ class RecentAtoms(nn.Module):
         for ring, rows in ((self.a, a), (self.b, b)):
             ring[start : start + head] = rows[:head]
             ring[: len(rows) - head] = rows[head:]
+        self.units[start : start + head] = self.units[: len(a) - head] = unit
         self.seen += len(a)
 
     def expansion(self) -> Expansion:
         """The atoms in the ring, without a copy, in no order that matters."""
-        used = min(int(self.seen), len(self.a))
-        return Expansion(self.a.new_ones(used), self.a[:used], self.b[:used])
+        self._multiply()
+        b = self.inputs
+        return Expansion(self.a.new_ones(len(b)), self.a[: len(b)], b)
+
+    @property
+    def inputs(self) -> Float[Tensor, "m rank_in"]:
+        """The b of `expansion`."""
+        return self.b[: min(int(self.seen), len(self.b))]
+
+    @torch.no_grad()
+    def _multiply(self) -> None:
+        """Bring the rows to their units."""
+        self.a *= self.units[:, None]
+        self.units.fill_(1)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        self._multiply()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
