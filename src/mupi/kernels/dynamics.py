@@ -14,28 +14,15 @@ from torch import Tensor
 
 from mupi.arrays import takes_numpy
 from mupi.checks import fail, non_negative
-from mupi.kernels.filter_rounding import (
-    check_mean,
-    converges,
-    hidden_part,
-    hint,
-    rounding_of,
-    variance_error,
-)
-from mupi.kernels.given import (
-    ROUNDINGS,
-    Kernel,
-    check_new_inputs,
-    check_symmetric,
-    check_training_inputs,
-    kernel_matrix,
-    working_dtype,
-)
+from mupi.kernels.decomposed import Decomposed, decomposed
+from mupi.kernels.filter_rounding import check_mean, converges, hidden_part
+from mupi.kernels.given import Kernel, check_new_inputs, check_training_inputs, kernel_matrix, working_dtype
+from mupi.kernels.initial_covariance import Filtered, InitialCovariance
 from mupi.kernels.labels import regression_targets
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.posterior import prior_variance
 from mupi.kernels.spectral_filters import descent_filter, flow_filter, momentum_filter
-from mupi.kernels.variance_rounding import check_variances, pair_rounding, unknown_rounding
+from mupi.kernels.variance_rounding import unknown_rounding
 
 OWNER = "KernelDynamics"
 
@@ -111,7 +98,7 @@ class KernelDynamics:
             kernel, initial = kernel.ntk, kernel.nngp
         self.kernel: Kernel = kernel
         self.initial = initial
-        self._inputs: Tensor | None = None
+        self._decomposed: Decomposed | None = None
 
     @torch.no_grad()
     def fit(
@@ -139,29 +126,22 @@ class KernelDynamics:
             available_memory(X.device),
             "fit fewer inputs, or use KernelRegression",
         )
-        self._inputs = None
+        self._decomposed = None
         x = X.detach().to(dtype, copy=True)
-        K, N = self._matrices(x, x, self._both is not None)
-        check_symmetric(OWNER, K)
-        eigenvalues, vectors = torch.linalg.eigh(K)
-        lowest, top, eps = float(eigenvalues[0]), float(eigenvalues[-1]), torch.finfo(K.dtype).eps
-        if lowest < -ROUNDINGS * eps**0.5 * max(top, 0):
-            fail("KernelDynamics(kernel=...)", "positive semi-definite", f"eigenvalues from {lowest:.3g} to {top:.3g}")
-        self._smallest = rounding_of(eigenvalues)
-        self.eigenvalues = torch.where(eigenvalues > self._smallest, eigenvalues, 0)
-        self._among = None if N is None else vectors.T.double() @ N.double() @ vectors.double()
-        self._vectors, self._size = vectors, float(K.diagonal().mean())
+        matrix, among = self._matrices(x, x, self._both is not None)
+        K = decomposed(OWNER, self.kernel, x, matrix)
+        self._start = None if self.initial is None else InitialCovariance(OWNER, self.initial, K, among)
         targets = targets if Y.ndim == 2 or not Y.is_floating_point() else targets[:, 0]
-        self._targets = vectors.T @ targets.to(K)
-        self._inputs, self._like = x, X[:0].detach()
+        self.eigenvalues, self._targets = K.eigenvalues, K.vectors.T @ targets.to(matrix)
+        self._decomposed, self._like = K, X[:0].detach()
         # Labels are exact.
-        self._given = Y.dtype if Y.is_floating_point() else K.dtype
+        self._given = Y.dtype if Y.is_floating_point() else matrix.dtype
         return self
 
     @property
     def largest_lr(self) -> float:
         """2n/λ_max: gradient descent converges for learning rates η below."""
-        n = len(self._fitted())
+        n = len(self._fitted().inputs)
         top = float(self.eigenvalues[-1])
         return 2 * n / top if top > 0 else inf
 
@@ -219,7 +199,7 @@ class KernelDynamics:
                 targets, by root mean squares), or a variance by more than a fifth of itself and 1e-10 N(x, x).
             RuntimeError: Before `fit`.
         """
-        n = len(self._fitted())
+        n = len(self._fitted().inputs)
         non_negative("KernelDynamics.descend(lr=...)", lr)
         if not 0 <= momentum < 1:
             fail("KernelDynamics.descend(momentum=...)", "from 0 to below 1", momentum)
@@ -270,7 +250,7 @@ class KernelDynamics:
                 finite; if deviations are asked for without ``initial``; if rounding decides, as in `descend`.
             RuntimeError: Before `fit`.
         """
-        n = len(self._fitted())
+        n = len(self._fitted().inputs)
         listed = _times("KernelDynamics.flow(time=...)", time)
         for t in listed:
             if not t >= 0:
@@ -289,54 +269,37 @@ class KernelDynamics:
         return_cov: bool,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """What `descend` and `flow` return."""
-        argument = f"KernelDynamics.{method}"
-        trained, dtype = self._fitted(), self._like.dtype
-        check_new_inputs(f"{argument}(X)", X, trained.shape[1], self._like)
+        argument, K, dtype = f"KernelDynamics.{method}", self._fitted(), self._like.dtype
+        check_new_inputs(f"{argument}(X)", X, K.inputs.shape[1], self._like)
         if return_std and return_cov:
             fail(f"{argument}(return_cov=...)", "asked for without return_std=True", "both")
         spread = return_std or return_cov
         if spread and self.initial is None:
             hint = "use KernelDynamics(kernel, initial=...), the NNGP"
             fail(f"{argument}(return_std=...)", "asked for where networks start at random", "no initial kernel", hint)
-        x = X.to(trained.dtype)
-        cross, initial = self._matrices(x, trained, spread)
-        filters = [spectral_filter(self.eigenvalues, t) for t in times]
-        means = [cross @ (self._vectors @ torch.einsum("n,n...->n...", g, self._targets)) for g in filters]
-        hidden: list[Tensor | None] = []
+        x = X.to(K.inputs.dtype)
+        cross, initial = self._matrices(x, K.inputs, spread)
         with torch.no_grad():
-            rounding, own = unknown_rounding(len(trained), cross.dtype), prior_variance(OWNER, self.kernel, x)
-            for mean, g, t in zip(means, filters, times, strict=True):
-                if not converges(self.eigenvalues, g):
-                    hidden.append(None)
-                    continue
-                lost = hidden_part(
-                    cross,
-                    self._vectors,
-                    self.eigenvalues,
-                    self._smallest,
-                    own,
-                    self._size,
-                    g,
-                    spectral_filter(self._smallest.reshape(1), t)[0],
-                )
-                check_mean(
-                    f"{argument}(X)",
-                    mean,
-                    cross,
-                    self._vectors,
-                    g,
-                    self._targets,
-                    lost,
-                    rounding,
-                    self._size,
-                    self._given,
-                    t,
-                )
-                hidden.append(lost)
+            rounding, own = unknown_rounding(len(K.inputs), cross.dtype), prior_variance(OWNER, self.kernel, x)
+        training, means = [], []
+        for t in times:
+            g, hidden = spectral_filter(K.eigenvalues, t), None
+            mean = cross @ (K.vectors @ torch.einsum("n,n...->n...", g, self._targets))
+            if converges(K.eigenvalues, g):
+                with torch.no_grad():
+                    at_smallest = spectral_filter(K.smallest.reshape(1), t)[0]
+                    hidden = hidden_part(cross, K.vectors, K.eigenvalues, K.smallest, own, K.size, g, at_smallest)
+                    check_mean(
+                        f"{argument}(X)", mean, cross, K.vectors, g, self._targets, hidden, rounding, K.size,
+                        self._given, t,
+                    )  # fmt: skip
+            means.append(mean)
+            training.append(Filtered(t, g, hidden))
         mean = _stacked(means, several).to(dtype)
         if initial is None:
             return mean
-        spreads = self._spread(argument, x, cross, initial, filters, hidden, times, return_cov)
+        assert self._start is not None
+        spreads = self._start.after(argument, x, cross, initial, training, return_cov)
         return mean, _stacked(spreads, several).to(dtype)
 
     def _matrices(
@@ -355,66 +318,11 @@ class KernelDynamics:
         out = self._both(x1, x2)
         return kernel_matrix(OWNER, lambda *_: out.ntk, x1, x2), kernel_matrix(OWNER, lambda *_: out.nngp, x1, x2)
 
-    def _spread(
-        self,
-        argument: str,
-        X: Tensor,
-        cross: Float[Tensor, "m n"],
-        initial: Float[Tensor, "m n"],
-        filters: list[Tensor],
-        hidden: list[Tensor | None],
-        times: Sequence[int | float],
-        covariance: bool,
-    ) -> list[Tensor]:
-        """Covariances over initial values, or deviations, for each filter; all in the eigenvectors of K, in float64."""
-        assert self.initial is not None
-        trained, vectors = self._fitted(), self._vectors.double()
-        start = initial.dtype
-        worst = min(cross.dtype, start, key=lambda dtype: dtype.itemsize)
-        if self._among is None:
-            x = trained.to(working_dtype(self.initial, trained))
-            with torch.no_grad():
-                self._among = vectors.T @ kernel_matrix(OWNER, self.initial, x, x).double() @ vectors
-        between, among = initial.double() @ vectors, self._among
-        size = float(among.diagonal().mean())
-        new = X.to(working_dtype(self.initial, X))
-        own = kernel_matrix(OWNER, self.initial, new, new) if covariance else prior_variance(OWNER, self.initial, new)
-        own = own.double()
-        prior = (own.diagonal() if covariance else own).detach()
-        least = unknown_rounding(len(trained), start)
-        nearest = torch.ones_like(cross).T  # the sample that k says is nearest
-        own_k = torch.full_like(cross[:, 0], self._size)
-        error = self._size * pair_rounding(self.kernel, X, trained, cross.detach().T, nearest, own_k, self._size)
-
-        def variance(part: Tensor, moved: Tensor) -> Tensor:
-            return prior - 2 * (part * between).sum(1) + (moved * part).sum(1)
-
-        in_vectors = (cross @ self._vectors).double()
-        spread = []
-        for g, lost, t in zip(filters, hidden, times, strict=True):
-            part = in_vectors * g.double()
-            moved = part @ among
-            if lost is not None:
-                with torch.no_grad():
-                    slope = moved - between
-                    off = variance_error(
-                        error.double(), least, prior, size, part, slope, g.double(), lost, among.diagonal()
-                    )
-                    found = variance(part, moved).to(worst)
-                    check_variances(f"{argument}(X)", found, prior, 0.0, 0.0, off, hint(worst, t))
-            if covariance:
-                mixed = part @ between.T
-                spread.append(own - mixed - mixed.T + moved @ part.T)
-            else:
-                deviation = own - 2 * (part * between).sum(1) + (moved * part).sum(1)
-                spread.append(deviation.clamp_min(0).sqrt())
-        return spread
-
-    def _fitted(self) -> Tensor:
-        """The inputs of `fit`."""
-        if self._inputs is None:
+    def _fitted(self) -> Decomposed:
+        """What `fit` has made."""
+        if self._decomposed is None:
             raise RuntimeError("`KernelDynamics` needs a kernel matrix; call `fit(X, Y)` first")
-        return self._inputs
+        return self._decomposed
 
 
 def _times(argument: str, times: int | float | Sequence[int | float] | Tensor) -> Sequence[int | float]:
