@@ -24,7 +24,7 @@ FAMILIES: dict[type[Optimizer], Family] = {
     torch.optim.SparseAdam: AdamLike(),
     torch.optim.Rprop: AdamLike(),
     torch.optim.Adafactor: AdafactorLike(),
-    torch.optim.Muon: MuonLike(),
+    **({torch.optim.Muon: MuonLike()} if hasattr(torch.optim, "Muon") else {}),  # PyTorch has it from 2.9 on
 }
 """Those of torch, and of mupi. In its first steps RAdam takes the gradient itself, as SGD does: layers stand still."""
 

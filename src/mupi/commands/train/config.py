@@ -24,7 +24,7 @@ from mupi.data import DatasetName
 from mupi.data.own.targets import TaskName
 from mupi.features import Atoms, Features
 
-PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET))
+PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET), Only(dataset=("own",)))
 
 FLOATS = ("lr", "lr_first", "lr_last", "lr_bias", "drop", "weight_decay", "momentum")
 
@@ -92,7 +92,8 @@ class TrainConfig:
     seed: Seed
     """Decides the initial network, the subset of the data, the order of the images and how they are moved."""
     data_seed: Annotated[Seed | None, *PART] = None
-    """Draws the subset of the data, its classes and the held-out images; None for what the seed decides."""
+    """Draws the subset of the data, its classes and the held-out images, or the test rows of a file of yours; None for
+    what the seed decides."""
     classes: int | None = None
     """Keep this many classes, drawn at random; None for all."""
     files: Annotated[int | None, Only(dataset=("imagenet32",))] = None

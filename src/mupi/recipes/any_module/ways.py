@@ -18,7 +18,8 @@ Way = Literal["mup", "standard", "microsoft"]
 MUON_REST = 0.125
 """The rate of AdamW for all that Muon does not move, relative to Muon's."""
 
-CLASSES: dict[str, type[Optimizer]] = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW, "muon": torch.optim.Muon}
+CLASSES: dict[str, type[Optimizer]] = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
+"""Of the optimizers that move all parameters, which Muon does not."""
 
 
 def builder(
