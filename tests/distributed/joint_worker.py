@@ -351,6 +351,8 @@ def refused_trainers():
     refused("fit(data=...)", lambda: trainer(hermite, shared=True).fit((x + dist.get_rank(), y), **known))
     rate = 1 + dist.get_rank()
     refused("batch_size=...", lambda: trainer(hermite, shared=True, batch_size=rate).fit((x, y), **known))
+    idle = trainer(hermite, shared=True, batch_size=dist.get_world_size() - 1)
+    refused("a row for each of as many processes", lambda: idle.fit((x, y), **known))
     refused("BatchNorm1d", lambda: trainer(batch, shared=True).fit((x, y), **known))
     wrapped = DistributedDataParallel(network("hermite"))
     refused("the network itself", lambda: trainer(wrapped, shared=False).fit((x, y), **known))

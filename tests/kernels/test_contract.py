@@ -1,6 +1,7 @@
 """What every kernel and every regression does with what it cannot use: one line that names the argument."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,3 +183,44 @@ def test_an_input_twice_without_noise_to_speak_of_is_solved_or_refused(dtype):
         assert "\n" not in str(error)
     else:
         assert_close(got, (targets + torch.cat([Y + 1, Y]).to(dtype)) / 2, rtol=0.05, scale=1.0)
+
+
+def breaks(a, b):
+    """A kernel that six rows get, and five do not."""
+    if len(a) == 5:
+        raise ArithmeticError("no kernel of five rows")
+    return KERNEL(a, b)
+
+
+REFITS: dict[str, tuple[Any, Callable, Callable]] = {
+    "KernelRegression": (KernelRegression(breaks, 0.1), lambda m, n: m.fit(X[:n], Y[:n]), lambda m: m.predict(X)),
+    "KernelDynamics": (KernelDynamics(breaks), lambda m, n: m.fit(X[:n], Y[:n]), lambda m: m.flow(X, 1.0)),
+    "CrossEntropyFlow": (
+        CrossEntropyFlow(breaks),
+        lambda m, n: m.fit(X[:n], LABELS[:n], [float(n)]),
+        lambda m: m.predict(X),
+    ),
+    "DirichletClassification": (
+        DirichletClassification(breaks, scale=1.0),
+        lambda m, n: m.fit(X[:n], LABELS[:n]),
+        lambda m: m.predict(X),
+    ),
+    "FeatureRegression": (
+        FeatureRegression(0.1, lambda x: breaks(x, X)),
+        lambda m, n: m.fit(X[:n], Y[:n]),
+        lambda m: m.predict(X),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFITS)
+def test_after_a_fit_that_failed_nothing_is_left_of_an_earlier_one(name):
+    model, fit, ask = REFITS[name]
+    fit(model, 6)
+    ask(model)
+    with pytest.raises(ArithmeticError):
+        fit(model, 5)
+    with pytest.raises(RuntimeError, match="fit"):
+        ask(model)
+    fit(model, 6)
+    ask(model)

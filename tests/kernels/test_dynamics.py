@@ -409,3 +409,15 @@ def test_two_kernels_of_one_network_are_made_in_one_pass():
         KernelDynamics(both, initial=both.nngp)
     with pytest.raises(ValueError, match=r'KernelDynamics\(kernel=...\)` must be of "nngp" and "ntk"'):
         KernelDynamics(perceptron(5, 1).kernels("ntk"))
+
+
+def test_targets_in_float64_are_kept_where_inputs_are_float32():
+    """The kernel of float32 inputs is computed in float64, so all digits of the targets count."""
+    X = torch.linspace(-1, 1, 40, dtype=torch.float32)[:, None]
+    Y, new = torch.cos(1.3 * X.double()[:, 0]), torch.linspace(1, 3, 5, dtype=torch.float32)[:, None]
+    polynomial = KernelDynamics(lambda a, b: (1 + a @ b.T) ** 14)
+    found = polynomial.fit(X, Y).flow(new, 1e9)
+    assert found.dtype == torch.float32
+    assert_close(found.double(), polynomial.fit(X.double(), Y).flow(new.double(), 1e9), rtol=1e-6)
+    with pytest.raises(ValueError, match="resolves means"):
+        polynomial.fit(X, Y.float()).flow(new, 1e9)

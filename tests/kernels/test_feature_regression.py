@@ -41,10 +41,31 @@ def test_a_small_ridge_is_no_problem_for_more_rows_than_features_in_float32():
     assert_close(FeatureRegression(1e-10).fit(X, Y).predict(X), Y, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_targets_are_not_rounded_to_the_features_dtype(dtype):
+    X = torch.cat([randn(200, 8).to(dtype), torch.ones(200, 1, dtype=dtype)], 1)
+    weights = randn(9, seed=1)
+    weights[-1] = 1e5  # more than float16 has, and of which bfloat16 has the first digits
+    found = FeatureRegression(1e-12).fit(X, X.double() @ weights).weights
+    assert_close(found, weights, rtol=1e-6)
+    batches = [(X[:150], X[:150].double() @ weights), (X[150:], X[150:].double() @ weights)]
+    assert_close(FeatureRegression(1e-12).fit_batches(batches).weights, weights, rtol=1e-6)
+
+
+def test_one_output_is_given_in_the_shape_that_it_came_in():
+    X, Y = randn(20, 3), randn(20)
+    found = FeatureRegression(0.1).fit(X, Y).predict(X)
+    assert found.shape == KernelRegression(lambda a, b: a @ b.T, 0.1).fit(X, Y).predict(X).shape == Y.shape
+    assert FeatureRegression(0.1).fit_batches([(X[:9], Y[:9]), (X[9:], Y[9:])]).predict(X).shape == Y.shape
+    assert FeatureRegression(0.1).fit(X, Y[:, None]).predict(X).shape == (20, 1)
+    with pytest.raises(ValueError, match="alike"):
+        FeatureRegression(0.1).fit_batches([(X, Y), (X, Y[:, None])])
+
+
 def test_a_system_that_float64_cannot_solve_is_refused():
     X = torch.cat([randn(20, 3)] * 2, 1)  # each feature twice: singular without a ridge
     Y = randn(20, seed=1)
-    assert_close(FeatureRegression(1e-8).fit(X, Y).predict(X)[:, 0], X @ torch.linalg.pinv(X) @ Y, rtol=1e-6)
+    assert_close(FeatureRegression(1e-8).fit(X, Y).predict(X), X @ torch.linalg.pinv(X) @ Y, rtol=1e-6)
     with pytest.raises(NotPositiveDefiniteError) as error:
         FeatureRegression(1e-30).fit(X, Y)
     start = "`FeatureRegression(ridge=...)` must be large enough that (ΨᵀΨ + λI) w = ΨᵀY can be solved to 1% in float64"

@@ -48,6 +48,19 @@ class Processes:
         """This process's rows of a batch: runs of them, the first ones longer by one where they must be."""
         return batch if self.together is None else batch[self.together.slice_of(len(batch))]
 
+    def check_batch(self, argument: str, batch_size: int) -> None:
+        """Refuse batches of which some processes never get a row.
+
+        Args:
+            argument: What errors name.
+            batch_size: Rows of a batch, the same in all processes.
+
+        Raises:
+            ValueError: If there are fewer rows than processes.
+        """
+        if batch_size < self.size:
+            fail(argument, f"at least {self.size}, a row for each of as many processes", batch_size)
+
     def share(self, own: int, n: int) -> float:
         """What the mean loss over this process's rows counts in the mean over processes, so that this is over all n."""
         return 1.0 if self.together is None else self.size * own / n

@@ -88,20 +88,15 @@ class CrossEntropyFlow:
 
         check_training_inputs(f"{OWNER}.fit(X)", X)
         n, k = len(X), labeled_classes(f"{OWNER}.fit(Y)", Y, len(X), classes, "KernelDynamics")
-        self.times = tuple(float(t) for t in times)
-        if (
-            not self.times
-            or min(self.times) < 0
-            or any(b <= a for a, b in zip(self.times, self.times[1:], strict=False))
-        ):
-            fail(f"{OWNER}.fit(times=...)", "increasing numbers ≥ 0", list(self.times))
-        if not np.isfinite(self.times).all():
-            fail(
-                f"{OWNER}.fit(times=...)", "finite", list(self.times), "outputs grow without end as the loss goes to 0"
-            )
+        listed = [float(t) for t in times]
+        if not listed or min(listed) < 0 or any(b <= a for a, b in zip(listed, listed[1:], strict=False)):
+            fail(f"{OWNER}.fit(times=...)", "increasing numbers ≥ 0", listed)
+        if not np.isfinite(listed).all():
+            fail(f"{OWNER}.fit(times=...)", "finite", listed, "outputs grow without end as the loss goes to 0")
         require_memory(f"{OWNER}.fit(X)", 24 * n * n, available_memory(X.device), "fit fewer inputs")
         if start is not None and start.shape != (n, k):
             fail(f"{OWNER}.fit(start=...)", f"of shape ({n}, {k})", f"shape {tuple(start.shape)}")
+        self._inputs = None  # should this fit fail, nothing is left of an earlier one
         x = X.detach().to(working_dtype(self.kernel, X), copy=True)
         exact = kernel_matrix(OWNER, self.kernel, x, x)
         K = exact.double()
@@ -118,25 +113,26 @@ class CrossEntropyFlow:
         size = max(float(torch.linalg.matrix_norm(K, 1)), torch.finfo(torch.float64).tiny)
         solution = solve_ivp(
             rate,
-            (0.0, max(self.times[-1], np.finfo(float).tiny)),
+            (0.0, max(listed[-1], np.finfo(float).tiny)),
             np.zeros(n * k),
             method="DOP853",
-            t_eval=self.times,
+            t_eval=listed,
             rtol=self.tolerance,
             atol=self.tolerance / size,
         )
         if not solution.success:
             fail(f"{OWNER}.fit", "a flow that can be solved", solution.message, "use a larger tolerance or less time")
-        a = torch.from_numpy(np.ascontiguousarray(solution.y.T)).reshape(len(self.times), n, k)
-        self.coefficients = a.to(X.device)
+        a = torch.from_numpy(np.ascontiguousarray(solution.y.T)).reshape(len(listed), n, k)
+        coefficients = a.to(X.device)
         error = unknown_rounding(n, exact.dtype) * float(K.diagonal().mean())
-        for t, at in zip(self.times, self.coefficients, strict=True):
+        for t, at in zip(listed, coefficients, strict=True):
             off, size = error * float(torch.linalg.vector_norm(at, dim=0).max()), float((f0 + K @ at).square().mean())
             if not off <= PART * max(1.0, size**0.5):
                 got = f"{t:g}, when that of {exact.dtype} moves them by {off:.2g} beside a size of {size**0.5:.2g}"
                 must, hint = "early enough that rounding of the kernel does not decide on outputs", "ask for less time"
                 hint += ", or give a kernel that takes float64" * (exact.dtype != torch.float64)
                 fail(f"{OWNER}.fit(times=...)", must, got, hint)
+        self.times, self.coefficients = tuple(listed), coefficients
         self._inputs, self._like = x, X[:0].detach()
         return self
 

@@ -118,8 +118,8 @@ class KernelDynamics:
                 memory does not suffice.
         """
         check_training_inputs("KernelDynamics.fit(X)", X)
-        targets = regression_targets("KernelDynamics.fit(Y)", Y, X, classes)
         n, dtype = len(X), working_dtype(self.kernel, X)
+        targets = regression_targets("KernelDynamics.fit(Y)", Y, X, classes, dtype)
         require_memory(
             "KernelDynamics.fit(X)",
             (4 + (self._both is not None)) * n * n * dtype.itemsize,

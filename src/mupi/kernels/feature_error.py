@@ -86,6 +86,6 @@ def feature_error(
     if len(Y) != len(X):
         fail(f"{OWNER}(Y)", f"of {len(X)} rows, one for each of X", f"{len(Y)}")
     classes = int(Y.max()) + 1 if classes is None and not Y.is_floating_point() and Y.dtype != torch.bool else classes
-    f = KernelRegression(kernel, ridge).fit(a, Y[first], classes=classes).predict(b).double().reshape(rows, -1)
+    f = KernelRegression(kernel, ridge).fit(a, Y[first], classes=classes).predict(b).double()
     found = FeatureRegression(ridge, features).fit(a, Y[first], classes=classes).predict(b).double()
     return FeatureError(relative, float((found - f).norm() / f.norm()), rows)

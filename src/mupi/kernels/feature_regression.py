@@ -34,7 +34,7 @@ class FeatureRegression:
 
     >>> x, y = torch.eye(3), torch.tensor([1.0, 2.0, 3.0])
     >>> mupi.FeatureRegression(ridge=1.0).fit(x, y).predict(x).tolist()  # λ = 1 halves what it is taught
-    [[0.5], [1.0], [1.5]]
+    [0.5, 1.0, 1.5]
 
     Attributes:
         weights: w in float64, after `fit`.
@@ -47,7 +47,7 @@ class FeatureRegression:
         ValueError: For a ridge that is not positive and finite, or features that are no function.
     """
 
-    weights: Float[Tensor, "p outputs"]
+    weights: Float[Tensor, "p ..."]
 
     def __init__(self, ridge: float, features: Callable[[Tensor], Tensor] | None = None):
         if not isinstance(ridge, Real) or not 0 < ridge < float("inf"):
@@ -82,7 +82,7 @@ class FeatureRegression:
                 residual ‖(ΨᵀΨ + λI) w − ΨᵀY‖ above 1 % of ‖ΨᵀY‖ remains.
         """
         check_training_inputs("FeatureRegression.fit(X)", X, dtypes=None)
-        targets = regression_targets("FeatureRegression.fit(Y)", Y, X, classes)
+        targets = _targets("FeatureRegression.fit(Y)", Y, X, classes)
         blocks = list(zip(X.split(ROWS), targets.split(ROWS), strict=True))
         self._fit(blocks if progress is None else progress.track(blocks, description="features"))
         return self
@@ -109,7 +109,7 @@ class FeatureRegression:
     def _fit(self, blocks: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Accumulate ΨᵀΨ and ΨᵀY in float64, and solve."""
         sums: tuple[Tensor, Tensor] | None = None
-        rows = 0
+        rows, outputs = 0, ()
         # Should this fit fail, nothing is left of an earlier one.
         vars(self).pop("weights", None)
         for x, y in blocks:
@@ -119,13 +119,14 @@ class FeatureRegression:
                 needed = 4 * 8 * p**2 + 2 * ROWS * p * (8 + psi.element_size())
                 available = available_memory(psi.device)
                 require_memory("FeatureRegression.fit(X)", needed, available, "use fewer features")
-                sums = (psi.new_zeros(p, p, dtype=torch.float64), psi.new_zeros(p, y.shape[1], dtype=torch.float64))
+                sums = (psi.new_zeros(p, p, dtype=torch.float64), psi.new_zeros(p, y[0].numel(), dtype=torch.float64))
+                outputs = y.shape[1:]
             squares, products = sums
             if psi.shape[1] != len(squares):
                 fail("FeatureRegression(features=...)", f"a function to {len(squares)} features", f"{psi.shape[1]}")
             psi = psi.double()
             squares.addmm_(psi.T, psi)
-            products.addmm_(psi.T, y.double())
+            products.addmm_(psi.T, y.reshape(len(y), -1))
             rows += len(x)
         if sums is None:
             fail("FeatureRegression.fit_batches(batches)", "at least one batch", "none", "an iterator passes once")
@@ -141,7 +142,7 @@ class FeatureRegression:
             must = f"large enough that (ΨᵀΨ + λI) w = ΨᵀY can be solved to {LARGEST_RESIDUAL:.0%} in float64"
             got, error = f"{self.ridge:g}, at which {left}", NotPositiveDefiniteError
             fail("FeatureRegression(ridge=...)", must, got, "use a larger ridge", error=error)
-        self.weights = weights
+        self.weights = weights.reshape(p, *outputs)
 
     def _features(self, x: Float[Tensor, "m d"]) -> Float[Tensor, "m p"]:
         """ψ of each row."""
@@ -154,8 +155,8 @@ class FeatureRegression:
         finite("FeatureRegression(features=...)(X)", psi)
         return psi
 
-    def predict(self, X: Float[Tensor, "m p"]) -> Float[Tensor, "m outputs"]:
-        """f of each row, in float64 and given in the dtype of X.
+    def predict(self, X: Float[Tensor, "m p"]) -> Float[Tensor, "m ..."]:
+        """f of each row, in float64 and given in the dtype of X; of the shape of the targets in `fit`.
 
         Raises:
             RuntimeError: Before `fit`.
@@ -165,6 +166,12 @@ class FeatureRegression:
             raise RuntimeError("`FeatureRegression.predict` needs a fitted regression; call `fit(X, Y)` first")
         check_new_inputs("FeatureRegression.predict(X)", X, self._width)
         return torch.cat([(self._features(rows).double() @ self.weights).to(X.dtype) for rows in X.split(ROWS)])
+
+
+def _targets(argument: str, Y: Tensor, X: Tensor, classes: int | None) -> Float[Tensor, "n ..."]:
+    """In float64, in which they are summed; numbers in their own shape."""
+    targets = regression_targets(argument, Y, X, classes, torch.float64)
+    return targets[:, 0] if Y.ndim == 1 and Y.is_floating_point() else targets
 
 
 def _blocks(batches: Iterable[tuple[Any, Any]], classes: int | None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -177,10 +184,10 @@ def _blocks(batches: Iterable[tuple[Any, Any]], classes: int | None) -> Iterator
         check_training_inputs(argument, X, dtypes=None)
         if classes is None and not Y.is_floating_point() and Y.dtype != torch.bool:
             fail(argument, "of floats where classes=... is not given", Y.dtype, "a batch need not have every class")
-        targets = regression_targets(argument, Y, X, classes)
-        kind = X.shape[1], X.dtype, targets.shape[1]
+        targets = _targets(argument, Y, X, classes)
+        kind = X.shape[1], X.dtype, tuple(targets.shape[1:])
         first = first or kind
         if kind != first:
-            names = "X of width {} and {}, and {} outputs"
+            names = "X of width {} and {}, and outputs of shape {}"
             fail(argument, f"alike, of {names.format(*first)}", names.format(*kind))
         yield from zip(X.split(ROWS), targets.split(ROWS), strict=True)

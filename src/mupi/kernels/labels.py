@@ -14,22 +14,24 @@ from mupi.checks import fail, finite, positive_int
 
 
 def regression_targets(
-    argument: str, Y: Tensor, inputs: Tensor, classes: int | None = None
+    argument: str, Y: Tensor, inputs: Tensor, classes: int | None = None, dtype: torch.dtype | None = None
 ) -> Float[Tensor, "n outputs"]:
-    """The targets as a matrix of the inputs' dtype and device; class labels as their `centered_one_hot`.
+    """The targets as a matrix on the inputs' device; class labels as their `centered_one_hot`.
 
     Args:
         argument: What errors call the targets, for example ``KernelRegression.fit(Y)``.
         Y: Targets, (n,) or (n, outputs), or class labels.
         inputs: To each of whose n rows a target belongs.
         classes: The number of classes; None for one more than the largest label.
+        dtype: That they are wanted in; None for that of the inputs.
 
     Raises:
         ValueError: If they are neither by the rule above, or not one to each input, or not finite.
     """
+    dtype = dtype or inputs.dtype
     if is_labels(argument, Y, len(inputs), classes):
-        return centered_one_hot(Y, count_classes(argument, Y, classes), inputs.dtype).to(inputs.device)
-    targets = Y.detach().reshape(len(Y), -1).to(inputs)
+        return centered_one_hot(Y, count_classes(argument, Y, classes), dtype).to(inputs.device)
+    targets = Y.detach().reshape(len(Y), -1).to(inputs.device, dtype)
     finite(argument, targets)
     return targets
 

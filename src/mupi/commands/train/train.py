@@ -102,6 +102,7 @@ def _train(
 ) -> Sequence[EpochMeasures]:
     """`train_network` by the processes, of which the first one holds the folder and writes into it."""
     set_threads(config.threads)
+    processes.check_batch("batch_size", config.batch_size)
     again = processes.any(restarts() > 0)
 
     def opened() -> dict[str, Any] | None:
