@@ -10,7 +10,7 @@ import torch
 import mupi
 from assertions import assert_close, assert_equal
 from cases import randn, seeded
-from mupi import Hermite, PiLinear, ReLU
+from mupi import Hermite, PiLinear, Polynomial, ReLU
 
 RATES = (0.3, 0.05, 0.7)
 
@@ -176,3 +176,82 @@ def test_atoms_are_saved_and_loaded_in_their_units(window):
     oldest = int(layer.weight.recent.seen) % window
     for kept in (state["weight.recent.a"], units(layer).a, units(twin).a):
         assert_close(kept.roll(-oldest, 0)[-len(expected) :], expected, rtol=1e-5)
+
+
+def sums(layer):
+    """Σ atoms, which of a polynomial is the weight in its features: what is left of the initial one and all steps."""
+    weight, atoms = layer.weight, units(layer)
+    whole = weight._features(atoms.b).T @ atoms.a
+    return whole, weight.weight.detach()
+
+
+def polynomial(size=4096):
+    net = PiLinear(
+        5, 3, activation=Polynomial((0.2, 0.5, 0.7)), features=Hermite(2, window=size), generator=seeded(),
+        bias=False, dtype=torch.float64,
+    )  # fmt: skip
+    return net
+
+
+@pytest.mark.parametrize("kind", [mupi.SGD, torch.optim.SGD])
+@pytest.mark.parametrize("attack", [False, True], ids=["plain", "attacked"])
+def test_atoms_add_up_to_the_weight_also_beside_gradients_that_nobody_takes(kind, attack):
+    layer = polynomial()
+    optimizer = kind(layer.parameters(), lr=0.05)
+    for i in range(6):
+        x = randn(6, 5, seed=i).requires_grad_()
+        if attack and i % 2:  # of the fast gradient sign method
+            layer(x).square().sum().backward()
+            optimizer.zero_grad()
+            x = x + 0.1 * x.grad.sign()
+        layer(x.detach()).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert_close(*sums(layer), rtol=1e-12)
+    layer(randn(6, 5)).sum().backward()
+    optimizer.zero_grad()
+    assert_close(*sums(layer), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [mupi.SGD, torch.optim.SGD])
+@pytest.mark.parametrize("clip", [None, 0.3])
+def test_atoms_add_up_to_the_weight_where_a_scaler_skips_steps_and_gradients_are_clipped(kind, clip):
+    layer, scaler = polynomial(), torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3)
+    optimizer = kind(layer.parameters(), lr=0.05)
+    for i in range(8):
+        loss = layer(randn(6, 5, seed=i)).square().sum() * (torch.inf if i == 4 else 1)
+        scaler.scale(loss).backward()
+        if clip is not None:
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(layer.parameters(), clip)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    assert_close(*sums(layer), rtol=1e-6)
+
+
+def test_of_the_first_step_whose_gradient_somebody_changed_the_units_are_in_doubt():
+    layer = polynomial()
+    optimizer = mupi.SGD(layer.parameters(), lr=0.05)
+    for i in range(4):
+        layer(randn(6, 5, seed=i)).square().sum().backward()
+        if i == 2:
+            for p in layer.parameters():
+                p.grad *= 0.5
+        optimizer.step()
+    with pytest.warns(UserWarning, match="in other units"):
+        layer.weight.sample_atoms()
+
+
+@pytest.mark.parametrize("kind", [mupi.SGD, torch.optim.SGD, torch.optim.Adam])
+def test_a_step_without_a_gradient_spoils_no_atoms(kind):
+    """The first hidden layer's, where the readout starts at 0."""
+    net = mupi.PiMLP(6, 3, rank=5, depth=2, features=Hermite(2), generator=seeded(), dtype=torch.float64)
+    optimizer = kind(net.parameters(), lr=0.1)
+    for i in range(5):
+        net(randn(8, 6, seed=i)).square().sum().backward() if i else (0 * net(randn(8, 6)).sum()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert all(0 <= layer.output < 1 for layer in net.error_report(randn(8, 6, seed=9)))

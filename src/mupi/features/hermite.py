@@ -355,6 +355,8 @@ class HermiteWeight(Weight, MatrixModule):
             self._moved_unseen = not self.recent.told
             self.recent.settle(step_size)
             self._weight_version = version(self._held)
+        else:
+            self.recent.forget_dropped()
 
     def _after_step(self) -> None:
         """Right after an optimiser's step, renew the directions when due; not in eval mode, which changes no function.

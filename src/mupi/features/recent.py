@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mupi.distributed.together import Together
 from mupi.features.expansion import Expansion
 from mupi.optim import StepWatch, TakenStep
-from mupi.torch_internals import will_execute
+from mupi.torch_internals import in_process_group, will_execute
 
 ALONG = 0.9
 """Cosine of the angle with the gradient from which on a step is taken for one along it."""
@@ -86,10 +86,11 @@ class RecentAtoms(nn.Module):
                     counts = together.counts(b)
                     delta, b = together.last_rows((delta, b), counts, size)
                     unit /= together.size
+                self.forget_dropped()
                 self.append(delta, b, unit)
                 self.unsettled += len(b)
                 self.told = True
-                self.step.wait(leaf if held is None else held())
+                self.step.wait(leaf if held is None else held(), alone=not in_process_group())
 
         out.register_hook(keep)
 
@@ -102,14 +103,23 @@ class RecentAtoms(nn.Module):
         step = self.step.take()
         if step_size is not None:
             step = TakenStep("by hand", step_size, 1.0)
-        size = len(self.a)
         if step is not None:
-            rows = torch.arange(int(self.seen) - min(self.unsettled, size), int(self.seen)) % size
-            self.units[rows] *= step.size
+            self.units[self._since_step()] *= step.size
         elif self.unsettled:
             self.in_doubt = int(self.seen)
         self.last_step = step
         self.forget_step()
+
+    def forget_dropped(self) -> None:
+        """Make atoms 0 whose gradient was thrown away without a step: an attack's, or one that overflowed."""
+        if self.unsettled and self.step.dropped:
+            self.a[self._since_step()] = 0  # not their units, as 0·∞ is none
+            self.forget_step()
+
+    def _since_step(self) -> Int[Tensor, " n"]:
+        """The rows of the atoms since the last step."""
+        size = len(self.a)
+        return torch.arange(int(self.seen) - min(self.unsettled, size), int(self.seen)) % size
 
     @property
     def doubt(self) -> str:

@@ -11,6 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from mupi.compilers import outside_graphs
 from mupi.optim.sgd import SGD
 from mupi.parameters import FactoredParameter
+from mupi.torch_internals import version
 
 
 @dataclass(frozen=True)
@@ -41,72 +42,108 @@ class StepWatch:
     def __init__(self):
         self.taken: TakenStep | None = None
         self._parameter: Tensor | None = None
-        self._norm_hook: Any = None
+        self._hook: Any = None
         self._norm: Tensor | None = None
         self._start: tuple[Tensor | None, Tensor, Tensor] | None = None
-        self._by_mupi = False
+        self._arrived: int | None = None  # the gradient's version, once a backward pass has accumulated it
+        self._alone = True
+        self._untouched = False  # whether nothing changes gradients between backward passes and steps of mupi.SGD
 
-    def wait(self, parameter: Tensor) -> None:
-        """For the next step, after a backward pass that is about to come, or has."""
+    def wait(self, parameter: Tensor, alone: bool = True) -> None:
+        """For the next step, after a backward pass that is about to come, or has.
+
+        Args:
+            parameter: What is stepped.
+            alone: Whether this process has the whole gradient as soon as its backward pass has accumulated it.
+        """
         if not HOOKS:
             HOOKS.append(register_optimizer_step_pre_hook(_before_step))
             HOOKS.append(register_optimizer_step_post_hook(_after_step))
         if self._parameter is not parameter:
             self._forget()
             self._parameter = parameter
-        # The norm before anything clips it; one pass over the gradient, which mupi.SGD has no use for.
-        if self._norm_hook is None and not self._by_mupi and not isinstance(parameter, FactoredParameter):
-            self._norm_hook = parameter.register_post_accumulate_grad_hook(self._keep_norm)
+        if self._hook is None and not isinstance(parameter, FactoredParameter):
+            self._hook = parameter.register_post_accumulate_grad_hook(self._arrive)
+        self._alone, self._arrived = alone, None
         WAITING[id(self)] = self
 
     def take(self) -> TakenStep | None:
         """What has been seen since this was last asked, None for no step; then no step is waited for any more."""
-        taken, self.taken, self._start = self.taken, None, None
+        taken, self.taken, self._start, self._arrived = self.taken, None, None, None
         WAITING.pop(id(self), None)
         return taken
+
+    @property
+    def dropped(self) -> bool:
+        """Whether there was a gradient, and it is gone without a step."""
+        p = self._parameter
+        return self._arrived is not None and self.taken is None and p is not None and p.grad is None
 
     def before(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep what is to be compared with after a step of the optimizer."""
         p = self._parameter
-        if not isinstance(optimizer, SGD) and p is not None and p.grad is not None:
+        if p is None or p.grad is None:
+            return
+        if not isinstance(optimizer, SGD):
             start = None if type(optimizer) is torch.optim.SGD else p.detach().clone()
             self._start = start, p.grad, _norm(p.grad)
+        elif isinstance(p, FactoredParameter) or not self._alone:
+            return
+        elif not self._untouched:
+            self._start = None, p.grad, _norm(p.grad)
+        elif self._arrived != version(p.grad):
+            self._untouched, self._arrived = False, None  # from the next on they are measured
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """Say what the step was, if it can be known."""
         p, name = self._parameter, type(optimizer).__name__
         assert p is not None
-        self._by_mupi = isinstance(optimizer, SGD)
         if isinstance(optimizer, SGD):
-            self._forget_norm()
-            size = optimizer.step_size(p)
-            self.taken = None if size is None else TakenStep(name, size, 1.0)
-        elif self._start is not None and self._norm is not None:
-            start, gradient, norm = self._start
-            left = norm / self._norm  # after clipping
-            if start is None:
-                group = next(group for group in optimizer.param_groups if any(p is q for q in group["params"]))
-                self.taken = TakenStep(name, left * (-group["lr"] if group["maximize"] else group["lr"]), 1.0)
-            else:
-                change = start.sub_(p.detach())
-                part = (change * (gradient / norm)).sum(dtype=norm.dtype)
-                size, along = part / self._norm, part / _norm(change)
-                # 0/0 where there was no gradient, or no change
-                self.taken = TakenStep(name, torch.nan_to_num(size, 0.0), torch.nan_to_num(along, 1.0))
+            self.taken = self._after_ours(optimizer.step_size(p), name)
+        else:
+            self._untouched = False
+            if self._start is not None and self._norm is not None:
+                start, gradient, norm = self._start
+                left = _quotient(norm, self._norm)
+                if start is None:
+                    group = next(group for group in optimizer.param_groups if any(p is q for q in group["params"]))
+                    self.taken = TakenStep(name, left * (-group["lr"] if group["maximize"] else group["lr"]), 1.0)
+                else:
+                    change = start.sub_(p.detach())
+                    part = (change * (gradient / norm)).sum(dtype=norm.dtype)
+                    size, along = part / self._norm, part / _norm(change)
+                    # 0/0 where there was no gradient, or no change
+                    self.taken = TakenStep(name, torch.nan_to_num(size, 0.0), torch.nan_to_num(along, 1.0))
         self._start = None
 
-    def _keep_norm(self, parameter: Tensor) -> None:
-        if parameter.grad is not None:
-            self._norm = _norm(parameter.grad)
+    def _after_ours(self, size: Tensor | float | None, name: str) -> TakenStep | None:
+        """Of a step of `mupi.SGD`, which knows how it clips, and not who has scaled or clipped before."""
+        p = self._parameter
+        if size is None:
+            return None
+        if self._untouched:
+            return TakenStep(name, size, 1.0)
+        if self._start is None:
+            known = isinstance(p, FactoredParameter) or not self._alone
+            return TakenStep(name, size, 1.0) if known else None
+        if self._norm is None:
+            return None
+        left = _quotient(self._start[2], self._norm)
+        # One more pass over each gradient is saved where nobody touches them; only the first step waits for a device.
+        self._untouched = bool(left == 1)
+        return TakenStep(name, left * size, 1.0)
 
-    def _forget_norm(self) -> None:
-        if self._norm_hook is not None:
-            self._norm_hook.remove()
-        self._norm_hook = self._norm = None
+    def _arrive(self, parameter: Tensor) -> None:
+        """Once a backward pass has accumulated a gradient, and nothing has clipped it."""
+        if parameter.grad is not None:
+            self._arrived = version(parameter.grad)
+            self._norm = None if self._untouched else _norm(parameter.grad)
 
     def _forget(self) -> None:
-        self._forget_norm()
-        self._start = self.taken = None
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook = self._norm = self._start = self.taken = self._arrived = None
+        self._untouched = False
 
     def __reduce__(self) -> tuple:
         """A copy waits for steps of its own."""
@@ -141,6 +178,11 @@ def _before_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> No
 def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     for watch in _waiting_for(optimizer):
         watch.after(optimizer)
+
+
+def _quotient(after: Tensor, before: Tensor) -> Tensor:
+    """What is left of a gradient's norm; 1 of one that is 0."""
+    return torch.where(before > 0, after / before, 1.0)
 
 
 def _norm(x: Tensor) -> Tensor:
