@@ -1,6 +1,7 @@
 """π-limits as estimators: they find the columns that matter, where kernels cannot, and lose nothing elsewhere."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -163,3 +164,21 @@ def test_the_metric_is_the_mean_outer_product_of_gradients():
 def test_what_cannot_be_fitted_is_refused(fit, said):
     with pytest.raises(ValueError, match=said):
         fit(*load_iris(return_X_y=True))
+
+
+@pytest.mark.parametrize("steps", [1, 10, 70])
+def test_no_more_steps_are_taken_than_are_asked_for(steps):
+    X = np.random.RandomState(0).standard_normal((60, 3))
+    model = PiRegressor(rank=2, depth=1, networks=2, steps=steps, kernels=False, random_state=0).fit(X, X[:, 0])
+    assert 1 <= len(model.held_out_losses_) <= steps
+    assert model.steps_ <= steps
+
+
+@pytest.mark.parametrize("unit, start", [(1e-15, 0.0), (1e-150, 0.0), (1e15, 0.0), (1e-9, 1.0)])
+def test_targets_in_any_unit_are_learned_alike(unit, start):
+    X = np.random.RandomState(0).standard_normal((80, 3))
+    y = abs(X[:, 0])
+    make = partial(PiRegressor, rank=4, depth=1, networks=2, steps=60, random_state=0)
+    plain = make().fit(X, y).predict(X)
+    found = make().fit(X, start + unit * y).predict(X)
+    np.testing.assert_allclose((found - start) / unit, plain, rtol=0, atol=1e-4)

@@ -174,12 +174,13 @@ def train_pi_ensemble(
     streams = [one.batches(settings.batch_size) for one in learners]
     if most_steps is None:
         most_steps = max(FEWEST, PASSES * len(x) // settings.batch_size)
-    every = max(1, most_steps // LOOKS)
+    looks = min(LOOKS, most_steps)
+    every = most_steps // looks
     held_out = torch.zeros_like(y)
     nothing = judge(held_out.double().numpy())
     best, best_steps, kept, losses, found = np.inf, 0, [one.net.state_dict() for one in learners], [], held_out
-    with counted(LOOKS, console) as begin:
-        for look in range(1, LOOKS + 1):
+    with counted(looks, console) as begin:
+        for look in range(1, looks + 1):
             begin(f"π-limits, {look * every} steps")
             for one, stream, rows in zip(learners, streams, left_out, strict=True):
                 for _ in range(every):

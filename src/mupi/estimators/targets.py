@@ -76,5 +76,6 @@ def read_numbers(y: np.ndarray, weight: Float[np.ndarray, " n"]) -> tuple[Float[
     values = np.asarray(y, np.float64).reshape(len(y), -1)
     mean = weight @ values / weight.sum()
     std = np.sqrt(weight @ np.square(values - mean) / weight.sum())
-    std[std < 1e-12 * np.maximum(1, np.abs(mean))] = 1.0
+    constant = np.ptp(values[weight > 0], 0) == 0  # also where rounding of the mean leaves a deviation
+    std[constant | (std == 0)] = 1.0
     return (values - mean) / std, Units(mean, std, np.ndim(y) == 1)
