@@ -134,6 +134,26 @@ def whole_batch(features, wrapper, options, factored=False, dtype=torch.float64)
         assert_near(a.sample_atoms().a, b.sample_atoms().a, 100 * tolerance)
 
 
+def units_of_torchs_steps():
+    """Training is one process's; atoms are in doubt, as backward passes see a part of what is stepped along."""
+    for make in (partial(torch.optim.SGD, lr=0.5, momentum=0.9), partial(torch.optim.AdamW, lr=1e-3)):
+        reference, shards, replica = (network("hermite") for _ in range(3))
+        for net, run, rows in (
+            (reference, reference, slice(None)),
+            (shards, sharded(shards), own_rows()),
+            (replica, DistributedDataParallel(replica), own_rows()),
+        ):
+            with by_itself() if net is reference else nullcontext():
+                train(net, run, rows, "plain", optimizer=make(net.parameters()))
+        assert_equal(shards, reference, 1e-10)
+        assert_equal(replica, reference, 1e-10)
+        for net in (shards, replica):
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                net.readout.weight.sample_atoms()
+            assert "several processes' mean" in str(said[0].message), said
+
+
 def autocast(features, factored=False):
     """In bfloat16 autocast two processes are one that takes a batch in two halves, to float32's rounding.
 
@@ -681,6 +701,7 @@ CHECKS = {
             ("atoms", "data_parallel", "clipped jointly"),
         ]
     },
+    "hermite, units of torch's steps": units_of_torchs_steps,
     "hermite, factored": partial(whole_batch, "hermite", "data_parallel", "clipped with momentum and decay", True),
     "random, factored": partial(whole_batch, "random", "data_parallel", "clipped jointly", True),
     "atoms, factored": partial(whole_batch, "atoms", "data_parallel", "plain", True),

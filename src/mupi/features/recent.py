@@ -127,7 +127,8 @@ class RecentAtoms(nn.Module):
         if self.in_doubt and int(self.seen) - self.in_doubt < len(self.a):
             return (
                 "some atoms are gradients, in other units than the rest: of steps that no torch.optim.Optimizer took, "
-                "or that found no gradient before them; tell each such step by weight.settle(step_size)"
+                "that found no gradient before them, or that another than mupi.SGD took of several processes' mean; "
+                "tell each such step by weight.settle(step_size)"
             )
         if self.last_step is not None and float(self.last_step.along) < ALONG:
             return (

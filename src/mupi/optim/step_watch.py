@@ -54,7 +54,8 @@ class StepWatch:
 
         Args:
             parameter: What is stepped.
-            alone: Whether this process has the whole gradient as soon as its backward pass has accumulated it.
+            alone: Whether no other process trains it: what a backward pass accumulates is then what is stepped along,
+                and not one part of a mean.
         """
         if not HOOKS:
             HOOKS.append(register_optimizer_step_pre_hook(_before_step))
@@ -82,12 +83,12 @@ class StepWatch:
     def before(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep what is to be compared with after a step of the optimizer."""
         p = self._parameter
-        if p is None or p.grad is None:
+        if p is None or p.grad is None or not self._alone:
             return
         if not isinstance(optimizer, SGD):
             start = None if type(optimizer) is torch.optim.SGD else p.detach().clone()
             self._start = start, p.grad, _norm(p.grad)
-        elif isinstance(p, FactoredParameter) or not self._alone:
+        elif isinstance(p, FactoredParameter):
             return
         elif not self._untouched:
             self._start = None, p.grad, _norm(p.grad)
@@ -137,7 +138,7 @@ class StepWatch:
         """Once a backward pass has accumulated a gradient, and nothing has clipped it."""
         if parameter.grad is not None:
             self._arrived = version(parameter.grad)
-            self._norm = None if self._untouched else _norm(parameter.grad)
+            self._norm = _norm(parameter.grad) if self._alone and not self._untouched else None
 
     def _forget(self) -> None:
         if self._hook is not None:
