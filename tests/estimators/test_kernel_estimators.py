@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 import mupi
-from mupi.estimators import NNGPRegressor, NTKClassifier, NTKRegressor
+from mupi.estimators import NNGPRegressor, NTKClassifier, NTKRegressor, kernel_machine
 from mupi.estimators.leave_one_out import left_out
 from mupi.estimators.probabilities import calibrate, log_probabilities
 
@@ -105,3 +105,12 @@ def test_more_rows_than_are_compared_on():
 def test_what_says_nothing_is_refused(fit, said):
     with pytest.raises(ValueError, match=said):
         fit(*load_iris(return_X_y=True))
+
+
+def test_deviations_of_more_rows_than_are_fitted_in_float64_are_those_of_float64(monkeypatch):
+    X, y = make_friedman1(300, noise=1.0, random_state=0)
+    exact = NTKRegressor(depth=1).fit(X, y).predict(X[:50], return_std=True)
+    monkeypatch.setattr(kernel_machine, "DOUBLE_ROWS", 100)
+    found = NTKRegressor(depth=1).fit(X, y).predict(X[:50], return_std=True)
+    np.testing.assert_allclose(found[0], exact[0], atol=1e-3)
+    np.testing.assert_allclose(found[1], exact[1], rtol=1e-6)

@@ -34,8 +34,8 @@ class KernelEstimator(TableEstimator):
         self.ridge = ridge
         self.random_state = random_state
 
-    def _fit_machine(self, X: Any, y: Any, weight: Any, judge: Judge) -> None:
-        """Fit to numbers."""
+    def _fit_machine(self, X: Any, y: Any, weight: Any, judge: Judge) -> Table:
+        """Fit to numbers; returns the rows, each once."""
         name = type(self).__name__
         depths = self.depth if isinstance(self.depth, Sequence) else (self.depth,)
         depths = [positive_int(f"{name}(depth=...)", depth) for depth in depths]
@@ -48,7 +48,8 @@ class KernelEstimator(TableEstimator):
         machine = fit_kernel_machine(kernels, self.ridge, table, judge, check_random_state(self.random_state))
         self._machine = machine
         self.depth_, self.ridge_, self.kernel_ = depths[machine.candidate], machine.ridge, kernels[machine.candidate]
-        self.leave_one_out_loss_ = machine.judged.loss
+        self.leave_one_out_loss_ = machine.judged.of_targets
+        return table
 
 
 class KernelClassifier(KernelEstimator, TableClassifier):
@@ -70,7 +71,8 @@ class KernelClassifier(KernelEstimator, TableClassifier):
 
         def judge(found: LeftOut, rows: Table) -> Judged:
             sharpness, loss = calibrate(found.mean.numpy(), prior, rows.y + prior, rows.weight)
-            return Judged(loss, sharpness)
+            # It is linear in targets: that of their means is their mean.
+            return Judged(loss, sharpness, loss)
 
         self._fit_machine(X, y, weight, judge)
         return self
@@ -99,19 +101,26 @@ class KernelRegressor(KernelEstimator, TableRegressor):
             X: An array, data frame or sparse matrix of numbers, (n, d).
             y: Numbers (n,), or several outputs (n, k).
             sample_weight: What each row counts: the noise of its target has variance λ over its weight
-                in units of the mean one; None for 1.
+                in units of the mean one; None for 1. A weight of 2 is the same as the row twice.
 
         Raises:
             ValueError: For entries that are not finite.
         """
-        self._fit_machine(*self._numbers(X, y, sample_weight), log_density)
+        table = self._fit_machine(*self._numbers(X, y, sample_weight), log_density)
+        self._scatter = np.sqrt(table.mean_scatter())
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """The mean of a target at each row and, if asked for, its standard deviation, noise included.
 
-        The process's amplitude is that under which left-out targets are as far off as expected. Outputs share what
-        is unknown of f, each in its own units.
+        Its variance is a² (Var f(x) + λ) + s². Rows that are the same are learned as one, of weight w_i in units of the
+        mean one, with the mean of their targets. This has noise a² λ/w_i, and targets vary about it by s_i², their
+        scatter: both are in the noise of a target, of which the mean over rows is Σ_i w_i (a² λ/w_i + s_i²)/Σ_i w_i =
+        a² λ + s². Of n targets of noise σ² at m distinct rows, a² λ has to be σ² m/n, and s² is σ² (1 − m/n) in
+        expectation; where all rows differ, s = 0.
+
+        The amplitude a is that under which left-out means are as far off as expected. Outputs share what is unknown of
+        f, and λ, each in its own units; s is of each output.
 
         Args:
             X: Rows with the columns of `fit`.
@@ -121,16 +130,33 @@ class KernelRegressor(KernelEstimator, TableRegressor):
         mean = self._units.own(self._machine.fitted.predict(x))
         if not return_std:
             return mean
-        std = self._machine.judged.detail * np.sqrt(self._machine.fitted.variance(x))[:, None] * self._units.std
+        of_mean = self._machine.judged.detail * np.sqrt(self._machine.fitted.variance(x))[:, None]
+        std = np.hypot(of_mean, self._scatter) * self._units.std
         return mean, std[:, 0] if self._units.single else std
 
 
 def log_density(found: LeftOut, rows: Table) -> Judged:
-    """−log p of left-out targets under N(mean, a² variance), the mean over them, at the best amplitude a."""
-    variance = found.variance.numpy()[:, None]
-    amplitude = max(float(np.sqrt((np.square(found.mean.numpy() - rows.y) / variance).mean())), 1e-150)
+    """−log p of left-out rows under N(mean, a² variance), the mean over them, at the best amplitude a.
+
+    Of rows that were the same, only the mean target tells of f, so that kernels and ridges are compared by it. The loss
+    of targets themselves is the weighted mean over rows of −log N(y; mean_i, v_i) with the variance of a new target,
+    v_i = a² (variance_i − λ/w_i + λ/w̄) + s²: ½ (log 2πv_i + ((y_i − mean_i)² + s_i²)/v_i). Where no row was there
+    twice, and all weigh the same, the two are one.
+
+    Args:
+        found: Predictions of rows, each without it.
+        rows: What was left out: mean targets y_i, weights w_i of mean w̄, and scatters s_i² of mean s².
+    """
+    variance, weight = found.variance.numpy()[:, None], rows.weight[:, None]
+    square = np.square(found.mean.numpy() - rows.y)
+    amplitude = max(float(np.sqrt((square / variance).mean())), 1e-150)
     loss = math.log(amplitude) + 0.5 * float(np.log(variance).mean()) + 0.5 * (1 + math.log(2 * math.pi))
-    return Judged(loss, amplitude)
+    noise = found.regularizer / weight.mean()
+    # Var f is positive, also where little is left of it beside the noise of a row of hardly any weight.
+    new = np.maximum(variance - found.regularizer / weight + noise, noise)
+    v = amplitude**2 * new + rows.mean_scatter()
+    each = np.log(2 * math.pi * v) + (square + rows.scatter) / v
+    return Judged(loss, amplitude, 0.5 * float((weight * each).mean() / weight.mean()))
 
 
 class NTKClassifier(KernelClassifier):
@@ -169,7 +195,8 @@ class NTKRegressor(KernelRegressor):
     """Regression by a network of infinite width that is trained without learning features.
 
     The posterior mean of a Gaussian process with the neural tangent kernel of a perceptron (Jacot et al. 2018), depth
-    and ridge those under which left-out targets are most probable; see `NTKClassifier`.
+    and ridge those under which left-out targets are most probable; see `NTKClassifier`. Rows that
+    are the same are left out, and predicted, together; what their targets vary by is noise, for intervals to hold.
 
     >>> from sklearn.datasets import load_diabetes
     >>> from mupi.estimators import NTKRegressor

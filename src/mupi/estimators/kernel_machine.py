@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ SIGMA_B = 0.3
 """Of a kernel's biases, beside σ_w = √2."""
 
 DOUBLE_ROWS = 2000
-"""Up to so many rows all is computed in float64, beyond in float32, with the residual taken in float64."""
+"""Up to so many rows all is computed in float64, beyond in float32, with the residual taken in float64; but for
+variances, which float32 does not resolve among so many rows."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class Judged:
     Attributes:
         loss: The less, the better.
         detail: What was fitted to them, of the judge's own kind: a sharpness, or an amplitude.
+        of_targets: The loss of the targets themselves, where ``loss`` is that of means over rows which were the same.
     """
 
     loss: float
     detail: float
+    of_targets: float
 
 
 Judge = Callable[[LeftOut, Table], Judged]
@@ -46,10 +50,12 @@ class FittedRegression:
     Attributes:
         regression: What predicts.
         dtype: Of its inputs.
+        table: The rows that it has been fitted to.
     """
 
     regression: KernelRegression
     dtype: torch.dtype
+    table: Table
 
     @torch.no_grad()
     def predict(self, x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m k"]:
@@ -58,9 +64,19 @@ class FittedRegression:
 
     @torch.no_grad()
     def variance(self, x: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"]:
-        """Of a new target of the mean weight, its noise included, in units of the process's amplitude."""
-        _, std = self.regression.predict(_tensor(x, self.dtype), return_std=True)
-        return std.double().square().numpy() + self.regression.regularizer
+        """Var f(x) + λ, of what a row of the mean weight has as its target, in units of the process's amplitude.
+
+        Where rows were the same, that is a mean over them: what single targets vary about it is not in λ.
+        """
+        _, std = self._exact.predict(_tensor(x, torch.float64), return_std=True)
+        return std.square().numpy() + self._exact.regularizer
+
+    @cached_property
+    def _exact(self) -> KernelRegression:
+        """The same in float64, which is solved when it is first asked for."""
+        if self.dtype == torch.float64:
+            return self.regression
+        return _regression(self.regression.kernel, self.regression.ridge, self.table, torch.float64)
 
 
 def fit_regression(kernel: Kernel, ridge: float, table: Table) -> FittedRegression:
@@ -72,9 +88,12 @@ def fit_regression(kernel: Kernel, ridge: float, table: Table) -> FittedRegressi
         table: Rows.
     """
     dtype = torch.float64 if len(table.x) <= DOUBLE_ROWS else torch.float32
-    regression = KernelRegression(kernel, ridge)
-    regression.fit(_tensor(table.x, dtype), _tensor(table.y, dtype), sample_weight=_tensor(table.weight, dtype))
-    return FittedRegression(regression, dtype)
+    return FittedRegression(_regression(kernel, ridge, table, dtype), dtype, table)
+
+
+def _regression(kernel: Kernel, ridge: float, table: Table, dtype: torch.dtype) -> KernelRegression:
+    x, y, weight = (_tensor(values, dtype) for values in (table.x, table.y, table.weight))
+    return KernelRegression(kernel, ridge).fit(x, y, sample_weight=weight)
 
 
 def compared_rows(n: int, random: np.random.RandomState) -> Int[np.ndarray, " m"]:

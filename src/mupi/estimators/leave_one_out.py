@@ -18,12 +18,14 @@ class LeftOut:
     Attributes:
         ridge: λ in units of the kernel's mean diagonal.
         mean: Predictions.
-        variance: Of a target of weight 1/variance of noise λ, in units of the process's amplitude.
+        variance: Of the left-out target y_i, its noise λ/w_i included, in units of the process's amplitude.
+        regularizer: λ itself.
     """
 
     ridge: float
     mean: Float[Tensor, "n k"]
     variance: Float[Tensor, " n"]
+    regularizer: float
 
 
 def left_out(
@@ -46,4 +48,4 @@ def left_out(
         # Of A⁻¹ = W^{1/2} (W^{1/2} K W^{1/2} + λI)⁻¹ W^{1/2}.
         α = root * (Q @ (inverse[:, None] * projected))
         diagonal = weight * (Q.square() @ inverse)
-        yield LeftOut(ridge, Y - α / diagonal[:, None], 1 / diagonal)
+        yield LeftOut(ridge, Y - α / diagonal[:, None], 1 / diagonal, ridge * scale)

@@ -19,15 +19,22 @@ class Table:
         x: Standardized columns.
         y: Targets, as numbers: one-hot for classes.
         weight: What each row counts, positive, 1 in the mean; that of rows which were the same is the sum of theirs.
+        scatter: Of targets of rows which were the same, the weighted mean squared distance from y; 0 if all differed.
     """
 
     x: Float[np.ndarray, "n d"]
     y: Float[np.ndarray, "n k"]
     weight: Float[np.ndarray, " n"]
+    scatter: Float[np.ndarray, "n k"] | float = 0.0
 
     def take(self, rows: Int[np.ndarray, " m"]) -> "Table":
         """Some of the rows."""
-        return Table(self.x[rows], self.y[rows], self.weight[rows])
+        scatter = np.broadcast_to(self.scatter, self.y.shape)
+        return Table(self.x[rows], self.y[rows], self.weight[rows], scatter[rows])
+
+    def mean_scatter(self) -> Float[np.ndarray, " k"]:
+        """s², the weighted mean of ``scatter``: what targets of rows that were the same vary, in each output."""
+        return self.weight @ np.broadcast_to(self.scatter, self.y.shape) / self.weight.sum()
 
 
 def checked_columns(estimator: Any, X: Any) -> Float[np.ndarray, "n d"]:
@@ -70,9 +77,9 @@ def standardized(
 ) -> tuple[Table, StandardScaler]:
     """The rows that count, each once, in standardized columns.
 
-    Rows with the same columns become one, with the mean of their targets and the sum of their weights, and all are
-    sorted. A weight of 2 is then the same as a row twice, nothing depends on the order of rows, and what is left out of
-    a leave-one-out prediction has no copy left inside.
+    Rows with the same columns become one, with the mean of their targets, the scatter about it and the sum of their
+    weights, and all are sorted. A weight of 2 is then the same as a row twice, nothing depends on the order of rows,
+    and what is left out of a leave-one-out prediction has no copy left inside.
 
     Args:
         X: Columns in their own units.
@@ -84,5 +91,11 @@ def standardized(
     scaler = StandardScaler().fit(X, sample_weight=weight)
     rows, row = np.unique(X, axis=0, return_inverse=True)
     sums = np.bincount(row, weight)
-    means = np.stack([np.bincount(row, weight * column) for column in y.T], 1) / sums[:, None]
-    return Table(np.asarray(scaler.transform(rows)), means, sums / sums.mean()), scaler
+
+    def merged(values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "m k"]:
+        """The weighted means over rows that are the same."""
+        return np.stack([np.bincount(row, weight * column) for column in values.T], 1) / sums[:, None]
+
+    means = merged(y)
+    scatter = merged(np.square(y - means[row]))
+    return Table(np.asarray(scaler.transform(rows)), means, sums / sums.mean(), scatter), scaler
