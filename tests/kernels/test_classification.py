@@ -104,6 +104,15 @@ def test_bad_input_is_refused_by_name(unchecked):
         (lambda: CrossEntropyFlow(rbf).fit(X, y, [2.0, 1.0]), r"times=...\)` must be increasing"),
         (lambda: CrossEntropyFlow(rbf).fit(X, y, [1.0, float("inf")]), r"times=...\)` must be finite"),
         (lambda: CrossEntropyFlow(rbf).fit(X, y, [1.0], start=X[:3]), r"start=...\)` must be of shape \(9, 3\)"),
+        (
+            lambda: CrossEntropyFlow(rbf).fit(X, y, [1.0], start=0 * X).predict(X),
+            r"start=...\)` must be of shape \(9, 3\), f_0\(x\), as fit had f_0\(X\); got None",
+        ),
+        (
+            lambda: CrossEntropyFlow(rbf).fit(X, y, [1.0], start=0 * X).predict(X, X[:1]),
+            r"\(9, 3\).*got shape \(1, 3\)",
+        ),
+        (lambda: CrossEntropyFlow(rbf).fit(X, y, [1.0]).predict(X, X), r"start=...\)` must be None, as in fit"),
         (lambda: CrossEntropyFlow(rbf).fit(X, y.double(), [1.0]), r"fit\(Y\)` must be class labels"),
     ):
         with pytest.raises(ValueError, match=message):

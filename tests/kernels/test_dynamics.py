@@ -252,6 +252,15 @@ def test_many_times_are_one_call(ensemble):
     assert_equal(dynamics.flow(Xt, torch.tensor([0.0, 1.0])), dynamics.flow(Xt, [0.0, 1.0]))
 
 
+@pytest.mark.parametrize(
+    "number", [2, np.int64(2), np.array(2), torch.tensor(2), np.float32(2), np.array(2.0), torch.tensor(2.0)], ids=repr
+)
+def test_a_number_of_whatever_kind_is_one_time(fitted, number, unchecked):
+    dynamics, Xt = fitted[0], fitted[-1]
+    assert_equal(dynamics.flow(Xt, number), dynamics.flow(Xt, 2.0))
+    assert_equal(dynamics.descend(Xt, 0.1, number), dynamics.descend(Xt, 0.1, 2))
+
+
 def test_deviations_need_an_initial_kernel(fitted):
     dynamics, *_, Xt = fitted
     with pytest.raises(ValueError, match=r"flow\(return_std=...\)` must be asked for where networks start at random"):

@@ -133,7 +133,7 @@ class CrossEntropyFlow:
                 hint += ", or give a kernel that takes float64" * (exact.dtype != torch.float64)
                 fail(f"{OWNER}.fit(times=...)", must, got, hint)
         self.times, self.coefficients = tuple(listed), coefficients
-        self._inputs, self._like = x, X[:0].detach()
+        self._inputs, self._like, self._starts = x, X[:0].detach(), start is not None
         return self
 
     def predict(
@@ -143,15 +143,20 @@ class CrossEntropyFlow:
 
         Args:
             X: Inputs to predict at, one row each.
-            start: f_0(x); None for 0.
+            start: f_0(x), where `fit` had f_0(X); None for 0.
 
         Raises:
             RuntimeError: Before `fit`.
-            ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite.
+            ValueError: If inputs are not as wide as those of `fit` and of their dtype, or not finite; if one of the two
+                had a start and the other not.
         """
         if self._inputs is None:
             raise RuntimeError(f"`{OWNER}.predict` needs a solved flow; call `fit(X, Y, times)` first")
         check_new_inputs(f"{OWNER}.predict(X)", X, self._inputs.shape[1], self._like)
         cross = kernel_matrix(OWNER, self.kernel, X.to(self._inputs.dtype), self._inputs)
         moved = cross.double() @ self.coefficients
+        given, wanted = None if start is None else tuple(start.shape), tuple(moved.shape[1:]) if self._starts else None
+        if given != wanted:
+            must = f"of shape {wanted}, f_0(x), as fit had f_0(X)" if wanted else "None, as in fit"
+            fail(f"{OWNER}.predict(start=...)", must, f"shape {given}" if given else None)
         return (moved if start is None else start + moved).to(X.dtype)

@@ -26,6 +26,9 @@ from mupi.kernels.variance_rounding import unknown_rounding
 
 OWNER = "KernelDynamics"
 
+Times = int | float | Sequence[int | float] | Tensor
+"""One, or several."""
+
 
 @runtime_checkable
 class TwoKernels(Protocol):
@@ -146,16 +149,14 @@ class KernelDynamics:
         return 2 * n / top if top > 0 else inf
 
     @overload
-    def descend(
-        self, X: Tensor, lr: float, steps: int | float | Sequence[int | float] | Tensor, *, momentum: float = 0.0
-    ) -> Tensor: ...
+    def descend(self, X: Tensor, lr: float, steps: Times, *, momentum: float = 0.0) -> Tensor: ...
 
     @overload
     def descend(
         self,
         X: Tensor,
         lr: float,
-        steps: int | float | Sequence[int | float] | Tensor,
+        steps: Times,
         *,
         momentum: float = 0.0,
         return_std: bool,
@@ -166,7 +167,7 @@ class KernelDynamics:
         self,
         X: Tensor,
         lr: float,
-        steps: int | float | Sequence[int | float] | Tensor,
+        steps: Times,
         *,
         momentum: float = 0.0,
         return_cov: bool,
@@ -176,7 +177,7 @@ class KernelDynamics:
         self,
         X: Float[Tensor, "m d"],
         lr: float,
-        steps: int | float | Sequence[int | float] | Tensor,
+        steps: Times,
         *,
         momentum: float = 0.0,
         return_std: bool = False,
@@ -216,23 +217,21 @@ class KernelDynamics:
                 return momentum_filter(eigenvalues, lr / n, t, momentum)
             return descent_filter(eigenvalues, lr / n, t)
 
-        return self._at(
-            "descend", X, listed, not isinstance(steps, int | float), spectral_filter, return_std, return_cov
-        )
+        return self._at("descend", X, listed, _several(steps), spectral_filter, return_std, return_cov)
 
     @overload
-    def flow(self, X: Tensor, time: float | Sequence[float] | Tensor) -> Tensor: ...
+    def flow(self, X: Tensor, time: Times) -> Tensor: ...
 
     @overload
-    def flow(self, X: Tensor, time: float | Sequence[float] | Tensor, *, return_std: bool) -> tuple[Tensor, Tensor]: ...
+    def flow(self, X: Tensor, time: Times, *, return_std: bool) -> tuple[Tensor, Tensor]: ...
 
     @overload
-    def flow(self, X: Tensor, time: float | Sequence[float] | Tensor, *, return_cov: bool) -> tuple[Tensor, Tensor]: ...
+    def flow(self, X: Tensor, time: Times, *, return_cov: bool) -> tuple[Tensor, Tensor]: ...
 
     def flow(
         self,
         X: Float[Tensor, "m d"],
-        time: float | Sequence[float] | Tensor,
+        time: Times,
         *,
         return_std: bool = False,
         return_cov: bool = False,
@@ -255,8 +254,11 @@ class KernelDynamics:
         for t in listed:
             if not t >= 0:
                 fail("KernelDynamics.flow(time=...)", "≥ 0, or math.inf", t)
-        several = not isinstance(time, int | float)
-        return self._at("flow", X, listed, several, lambda λ, t: flow_filter(λ, t / n), return_std, return_cov)
+
+        def spectral_filter(eigenvalues: Tensor, t: int | float) -> Tensor:
+            return flow_filter(eigenvalues, t / n)
+
+        return self._at("flow", X, listed, _several(time), spectral_filter, return_std, return_cov)
 
     def _at(
         self,
@@ -325,7 +327,7 @@ class KernelDynamics:
         return self._decomposed
 
 
-def _times(argument: str, times: int | float | Sequence[int | float] | Tensor) -> Sequence[int | float]:
+def _times(argument: str, times: Times) -> Sequence[int | float]:
     """One or several.
 
     Raises:
@@ -339,6 +341,11 @@ def _times(argument: str, times: int | float | Sequence[int | float] | Tensor) -
     if not listed or not all(isinstance(t, Real) for t in listed):
         fail(argument, "a number, or a list of at least one", repr(times))
     return listed
+
+
+def _several(times: Times) -> bool:
+    """Whether the result has an axis for times: not for a number, whoever's it is."""
+    return times.ndim > 0 if isinstance(times, Tensor) else not isinstance(times, Real)
 
 
 def _stacked(values: list[Tensor], several: bool) -> Tensor:
