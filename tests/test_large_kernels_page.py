@@ -14,5 +14,5 @@ def test_its_code_runs_in_order(capsys):
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(block, shared)
     shown = capsys.readouterr().out
-    assert "FeatureError(kernel=0.0" in shown and "torch.Size([3, 1])" in shown
+    assert "FeatureError(kernel=0.0" in shown and "torch.Size([3])" in shown
     assert shared["std"].shape == (5,)

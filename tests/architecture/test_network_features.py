@@ -60,7 +60,7 @@ def test_wide_features_predict_as_the_kernel_does():
     features = arch.random_features(2000, sigma_b=0.3, generator=seeded(), dtype=F64)
     assert features(X).shape == (60, 2001)
     expected = mupi.KernelRegression(features.kernel, 0.1).fit(X, X[:, 0].abs()).predict(new)
-    found = mupi.FeatureRegression(0.1, features).fit(X, X[:, 0].abs()).predict(new)[:, 0]
+    found = mupi.FeatureRegression(0.1, features).fit(X, X[:, 0].abs()).predict(new)
     assert float((found - expected).norm() / expected.norm()) < 0.08
     error = mupi.kernels.feature_error(features, features.kernel, X, X[:, 0].abs(), ridge=0.1)
     assert 0.001 < error.kernel < 0.1

@@ -194,22 +194,23 @@ def polynomial(size=4096):
 
 
 @pytest.mark.parametrize("kind", [mupi.SGD, torch.optim.SGD])
+@pytest.mark.parametrize("set_to_none", [True, False])
 @pytest.mark.parametrize("attack", [False, True], ids=["plain", "attacked"])
-def test_atoms_add_up_to_the_weight_also_beside_gradients_that_nobody_takes(kind, attack):
+def test_atoms_add_up_to_the_weight_also_beside_gradients_that_nobody_takes(kind, attack, set_to_none):
     layer = polynomial()
     optimizer = kind(layer.parameters(), lr=0.05)
     for i in range(6):
         x = randn(6, 5, seed=i).requires_grad_()
         if attack and i % 2:  # of the fast gradient sign method
             layer(x).square().sum().backward()
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none)
             x = x + 0.1 * x.grad.sign()
         layer(x.detach()).square().sum().backward()
         optimizer.step()
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none)
     assert_close(*sums(layer), rtol=1e-12)
     layer(randn(6, 5)).sum().backward()
-    optimizer.zero_grad()
+    optimizer.zero_grad(set_to_none)
     assert_close(*sums(layer), rtol=1e-12)
 
 
@@ -230,17 +231,56 @@ def test_atoms_add_up_to_the_weight_where_a_scaler_skips_steps_and_gradients_are
     assert_close(*sums(layer), rtol=1e-6)
 
 
-def test_of_the_first_step_whose_gradient_somebody_changed_the_units_are_in_doubt():
+def halved_in_place(p):
+    p.grad *= 0.5
+
+
+def halved(p):
+    p.grad = 0.5 * p.grad
+
+
+@pytest.mark.parametrize("change", [halved_in_place, halved])
+def test_of_the_first_step_whose_gradient_somebody_changed_the_units_are_in_doubt(change):
     layer = polynomial()
     optimizer = mupi.SGD(layer.parameters(), lr=0.05)
     for i in range(4):
         layer(randn(6, 5, seed=i)).square().sum().backward()
         if i == 2:
-            for p in layer.parameters():
-                p.grad *= 0.5
+            change(layer.weight.weight)
         optimizer.step()
     with pytest.warns(UserWarning, match="in other units"):
         layer.weight.sample_atoms()
+
+
+@pytest.mark.parametrize("change", [halved_in_place, halved, lambda p: torch.nn.utils.clip_grad_norm_(p, 1e9)])
+def test_gradients_that_somebody_changes_each_time_are_measured(change):
+    layer = polynomial()
+    optimizer = mupi.SGD(layer.parameters(), lr=0.05)
+    for i in range(5):
+        layer((i > 0) * randn(6, 5, seed=i)).square().sum().backward()  # the first is 0
+        change(layer.weight.weight)
+        optimizer.step()
+    assert_close(*sums(layer), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [mupi.SGD, torch.optim.SGD])
+def test_steps_that_compute_their_loss_themselves_have_units(kind):
+    layer = polynomial()
+    optimizer = kind(layer.parameters(), lr=0.05)
+    for i in range(4):
+
+        def closure(i=i):
+            optimizer.zero_grad()
+            loss = layer(randn(6, 5, seed=i)).square().sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+    if kind is mupi.SGD:
+        assert_close(*sums(layer), rtol=1e-12)
+    else:
+        with pytest.warns(UserWarning, match="in other units"):
+            layer.weight.sample_atoms()
 
 
 @pytest.mark.parametrize("kind", [mupi.SGD, torch.optim.SGD, torch.optim.Adam])

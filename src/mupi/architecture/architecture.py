@@ -93,7 +93,7 @@ class Architecture(Description):
         >>> features = perceptron(8, 1, depth=2).random_features(512)
         >>> regression = mupi.FeatureRegression(1e-3, features).fit(torch.randn(100, 8), torch.randn(100))
         >>> regression.predict(torch.randn(5, 8)).shape
-        torch.Size([5, 1])
+        torch.Size([5])
 
         Args:
             width: Width n of the finite network, the number of features.

@@ -12,7 +12,7 @@ from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.chosen import Chosen
 from mupi.commands.machine import require_room, set_threads
 from mupi.commands.options import DataFolder, WrittenFolder
-from mupi.commands.train.activation_names import activation_name
+from mupi.commands.train.activation_names import activation_name, tell_of_kernel
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.commands.train.size import perceptron_bytes
 from mupi.commands.widths import doublings
@@ -95,6 +95,7 @@ def _coordcheck(config: CoordCheckConfig, console: Console) -> dict[str, Coordin
     x = data.train_x.double() / data.train_x.shape[1] ** 0.5
     needed = perceptron_bytes(x.shape[1], config.widths[-1], config.depth, len(data.classes), x.itemsize)
     require_room("--max-width", needed)
+    tell_of_kernel(config.activation)
     report = Report("Coordinate check", plain_fields(config), console)
     checks: dict[str, CoordinateCheck] = {}
     titles: dict[str, str] = {}

@@ -1,7 +1,6 @@
 """A command line read by tyro, whose boxes of errors become the one line that every error of `mupi` is."""
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
@@ -9,7 +8,6 @@ from typing import Annotated, Any, NoReturn
 
 from mupi.checks import fail
 from mupi.commands.choices import ByName
-from mupi.distributed.launched import speaks
 
 
 class ByDegree:
@@ -35,19 +33,15 @@ def read(kind: Any, args: Sequence[str], prog: str, **options: Any) -> Any:
     """
     import tyro  # here, as its import takes long
 
-    said, notes = StringIO(), dict[str, str]()
+    said = StringIO()
     try:
         with redirect_stderr(said):
-            registry = None if prog == "mupi" else _registry(notes)
-            value = tyro.cli(kind, args=list(args), prog=prog, registry=registry, **options)
+            registry = None if prog == "mupi" else _registry()
+            return tyro.cli(kind, args=list(args), prog=prog, registry=registry, **options)
     except SystemExit as stop:
         if not stop.code:
             raise
-        refuse(said.getvalue(), prog, args)
-    if speaks():
-        for note in notes.values():
-            print(f"mupi: {note}", file=sys.stderr)
-    return value
+    refuse(said.getvalue(), prog, args)
 
 
 def spelled_value(value: Any) -> str:
@@ -104,28 +98,18 @@ def by_name(mark: ByName) -> Any:
     )
 
 
-def _registry(notes: dict[str, str]) -> Any:
-    """How tyro reads what is written by a name or in a form of our own.
-
-    Args:
-        notes: Gets what was understood by a value that is easily another than was meant, by what was written.
-    """
+def _registry() -> Any:
+    """How tyro reads what is written by a name or in a form of our own."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-    from mupi.activations import Activation, NormalizedPolynomial
-    from mupi.commands.train.activation_names import ACTIVATION_WORDS, ACTIVATIONS, activation_of, kernel_formula
-
-    def of_words(args: list[str]) -> Activation:
-        φ = activation_of(args[0])
-        if args[0] not in ACTIVATIONS and isinstance(φ, NormalizedPolynomial):
-            notes[args[0]] = f"activation {args[0]} has the kernel {kernel_formula(φ)}"
-        return φ
+    from mupi.activations import Activation
+    from mupi.commands.train.activation_names import ACTIVATION_WORDS, activation_of
 
     registry = ConstructorRegistry()
     of_activation = PrimitiveConstructorSpec(
         nargs=1,
         metavar=ACTIVATION_WORDS,
-        instance_from_str=of_words,
+        instance_from_str=lambda args: activation_of(args[0]),
         is_instance=lambda value: isinstance(value, Activation),
         str_from_instance=lambda value: [spelled_value(value)],
     )

@@ -53,7 +53,7 @@ class Processes:
 
         Args:
             argument: What errors name.
-            batch_size: Rows of a batch, the same in all processes.
+            batch_size: Rows that go through the network at once, as many in all processes.
 
         Raises:
             ValueError: If there are fewer rows than processes.

@@ -195,8 +195,8 @@ class NTKRegressor(KernelRegressor):
     """Regression by a network of infinite width that is trained without learning features.
 
     The posterior mean of a Gaussian process with the neural tangent kernel of a perceptron (Jacot et al. 2018), depth
-    and ridge those under which left-out targets are most probable; see `NTKClassifier`. Rows that
-    are the same are left out, and predicted, together; what their targets vary by is noise, for intervals to hold.
+    and ridge those under which left-out rows are most probable, each with the mean of its targets where it is there
+    more than once; what targets vary about it is noise, for intervals to hold. See `NTKClassifier`.
 
     >>> from sklearn.datasets import load_diabetes
     >>> from mupi.estimators import NTKRegressor

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from mupi.distributed.alone import others_may_train
 from mupi.distributed.together import Together
 from mupi.features.expansion import Expansion
 from mupi.optim import StepWatch, TakenStep
-from mupi.torch_internals import in_process_group, will_execute
+from mupi.torch_internals import will_execute
 
 ALONG = 0.9
 """Cosine of the angle with the gradient from which on a step is taken for one along it."""
@@ -22,7 +23,8 @@ class RecentAtoms(nn.Module):
     has the relative error of the whole to within a factor of two or three, where a random sample of as many atoms
     does not cancel and shows a tenth of it. So atoms are in units of what their step added, as `StepWatch` sees it:
     times its learning rate and clipping factor, or what any other optimizer took along the gradient. Where that is
-    not known they are the gradients as they came out of the backward pass, and `doubt` says so.
+    not known they are the gradients as they came out of the backward pass, and `doubt` says so. Atoms whose gradient
+    was thrown away without a step are made 0.
 
     The units are one number an atom beside the rows, until someone asks for these: of images each step replaces all
     rows, and a tenth of its time would go into multiplying them.
@@ -76,6 +78,7 @@ class RecentAtoms(nn.Module):
             held: What the optimizer moves, asked after the pass, where that is not the leaf.
         """
         size = len(self.a)
+        alone = together is None and not others_may_train()  # asked here: backward threads see no `by_itself`
         g, node = g.detach()[-size:], torch.autograd.graph.get_gradient_edge(leaf).node
 
         def keep(delta: Tensor | None) -> None:
@@ -90,7 +93,7 @@ class RecentAtoms(nn.Module):
                 self.append(delta, b, unit)
                 self.unsettled += len(b)
                 self.told = True
-                self.step.wait(leaf if held is None else held(), alone=not in_process_group())
+                self.step.wait(leaf if held is None else held(), alone)
 
         out.register_hook(keep)
 

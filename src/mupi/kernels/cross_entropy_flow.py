@@ -96,7 +96,7 @@ class CrossEntropyFlow:
         require_memory(f"{OWNER}.fit(X)", 24 * n * n, available_memory(X.device), "fit fewer inputs")
         if start is not None and start.shape != (n, k):
             fail(f"{OWNER}.fit(start=...)", f"of shape ({n}, {k})", f"shape {tuple(start.shape)}")
-        self._inputs = None  # should this fit fail, nothing is left of an earlier one
+        self._inputs = None  # from here on a fit that fails leaves nothing of an earlier one
         x = X.detach().to(working_dtype(self.kernel, X), copy=True)
         exact = kernel_matrix(OWNER, self.kernel, x, x)
         K = exact.double()

@@ -16,10 +16,10 @@ class Decomposed:
     """K = k(X, X) = U diag(λ) Uᵀ.
 
     Attributes:
-        kernel: k.
-        inputs: X.
+        kernel: k, of two matrices of inputs.
+        inputs: Training inputs X, one row each.
         eigenvalues: λ, ascending; those below the rounding error are 0.
-        vectors: U.
+        vectors: Eigenvectors U, one column each.
         smallest: The rounding error of an eigenvalue.
         size: The mean of K's diagonal.
     """
@@ -37,8 +37,8 @@ def decomposed(owner: str, kernel: Kernel, inputs: Float[Tensor, "n d"], K: Floa
 
     Args:
         owner: What errors name.
-        kernel: k.
-        inputs: X.
+        kernel: k, of two matrices of inputs.
+        inputs: Training inputs X, one row each.
         K: k(X, X).
 
     Raises:

@@ -78,7 +78,7 @@ class DirichletClassification:
         check_training_inputs(f"{OWNER}.fit(X)", X)
         n, k = len(X), labeled_classes(f"{OWNER}.fit(Y)", Y, len(X), classes, "KernelRegression")
         require_memory(f"{OWNER}.fit(X)", 8 * n * n * (k + 2), available_memory(X.device), "fit fewer inputs")
-        self._inputs = None  # should this fit fail, nothing is left of an earlier one
+        self._inputs = None  # from here on a fit that fails leaves nothing of an earlier one
         K = kernel_matrix(OWNER, self.kernel, X, X).double()
         check_symmetric(OWNER, K)
         α = self.epsilon + torch.nn.functional.one_hot(Y.long(), k).to(K)

@@ -296,7 +296,7 @@ class KernelDynamics:
                         self._given, t,
                     )  # fmt: skip
             means.append(mean)
-            training.append(Filtered(t, g, hidden))
+            training.append(Filtered(t, g, hidden if spread else None))
         mean = _stacked(means, several).to(dtype)
         if initial is None:
             return mean

@@ -22,7 +22,7 @@ class Filtered:
         time: t, or the number of steps.
         g: g_t(λ).
         hidden: What rounding may hide of k(x, X) U g (`mupi.kernels.filter_rounding.hidden_part`); None where training
-            grows without end, of which nothing is checked.
+            grows without end, of which nothing is checked, or where no deviations are asked for.
     """
 
     time: int | float
@@ -37,8 +37,8 @@ class InitialCovariance:
 
     Args:
         owner: What errors name.
-        kernel: N.
-        K: k(X, X).
+        kernel: N, of two matrices of inputs.
+        K: The kernel of training, k(X, X), decomposed.
         among: N(X, X), where it is known; otherwise it is made when it is asked for.
     """
 
@@ -72,7 +72,7 @@ class InitialCovariance:
 
         Args:
             argument: What errors name.
-            X: Inputs x.
+            X: Inputs x, one row each.
             cross: k(x, X).
             initial: N(x, X).
             training: g at each time.

@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from mupi.compilers import outside_graphs
 from mupi.optim.sgd import SGD
 from mupi.parameters import FactoredParameter
-from mupi.torch_internals import version
+from mupi.torch_internals import memory_of, version
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class TakenStep:
 class StepWatch:
     """Waits for the next step of a parameter.
 
-    `mupi.SGD` and `torch.optim.SGD` say what they multiply gradients with. Of any other optimizer's step it measures
-    the part along the gradient, for which the parameter is copied before the step. A step that is no
-    `torch.optim.Optimizer`'s goes unseen.
+    `mupi.SGD` and `torch.optim.SGD` say what they multiply gradients with; what was done to a gradient between its
+    backward pass and the step is measured by its norm. Of any other optimizer's step it measures the part along the
+    gradient, for which the parameter is copied before the step. A mean over several processes is not what one backward
+    pass accumulates: there only `mupi.SGD` is understood. A step that is no `torch.optim.Optimizer`'s goes unseen.
     """
 
     def __init__(self):
@@ -45,11 +46,12 @@ class StepWatch:
         self._hook: Any = None
         self._norm: Tensor | None = None
         self._start: tuple[Tensor | None, Tensor, Tensor] | None = None
-        self._arrived: int | None = None  # the gradient's version, once a backward pass has accumulated it
+        self._arrived: tuple[int, int] | None = None  # what `_state` said of the gradient once it was accumulated
+        self._in_closure = True  # whether the step began before there was a gradient
         self._alone = True
         self._untouched = False  # whether nothing changes gradients between backward passes and steps of mupi.SGD
 
-    def wait(self, parameter: Tensor, alone: bool = True) -> None:
+    def wait(self, parameter: Tensor, alone: bool) -> None:
         """For the next step, after a backward pass that is about to come, or has.
 
         Args:
@@ -65,7 +67,7 @@ class StepWatch:
             self._parameter = parameter
         if self._hook is None and not isinstance(parameter, FactoredParameter):
             self._hook = parameter.register_post_accumulate_grad_hook(self._arrive)
-        self._alone, self._arrived = alone, None
+        self._alone, self._arrived, self._in_closure = alone, None, True
         WAITING[id(self)] = self
 
     def take(self) -> TakenStep | None:
@@ -78,12 +80,18 @@ class StepWatch:
     def dropped(self) -> bool:
         """Whether there was a gradient, and it is gone without a step."""
         p = self._parameter
-        return self._arrived is not None and self.taken is None and p is not None and p.grad is None
+        if self._arrived is None or self.taken is not None or p is None:
+            return False
+        # Zeroed in place it is gone as well; an accelerator is waited for only where somebody has changed it.
+        return p.grad is None or (self._arrived != _state(p.grad) and not bool(p.grad.any()))
 
     def before(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep what is to be compared with after a step of the optimizer."""
         p = self._parameter
-        if p is None or p.grad is None or not self._alone:
+        if p is None or p.grad is None:
+            return
+        self._in_closure = False
+        if not self._alone:
             return
         if not isinstance(optimizer, SGD):
             start = None if type(optimizer) is torch.optim.SGD else p.detach().clone()
@@ -92,7 +100,7 @@ class StepWatch:
             return
         elif not self._untouched:
             self._start = None, p.grad, _norm(p.grad)
-        elif self._arrived != version(p.grad):
+        elif self._arrived != _state(p.grad):
             self._untouched, self._arrived = False, None  # from the next on they are measured
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
@@ -125,19 +133,19 @@ class StepWatch:
         if self._untouched:
             return TakenStep(name, size, 1.0)
         if self._start is None:
-            known = isinstance(p, FactoredParameter) or not self._alone
+            known = isinstance(p, FactoredParameter) or not self._alone or self._in_closure
             return TakenStep(name, size, 1.0) if known else None
         if self._norm is None:
             return None
         left = _quotient(self._start[2], self._norm)
-        # One more pass over each gradient is saved where nobody touches them; only the first step waits for a device.
-        self._untouched = bool(left == 1)
+        # A pass over each gradient is saved where nobody touches them. Who multiplies by 1 touches them too.
+        self._untouched = self._arrived == _state(self._start[1]) and bool(left == 1)
         return TakenStep(name, left * size, 1.0)
 
     def _arrive(self, parameter: Tensor) -> None:
         """Once a backward pass has accumulated a gradient, and nothing has clipped it."""
         if parameter.grad is not None:
-            self._arrived = version(parameter.grad)
+            self._arrived = _state(parameter.grad)
             self._norm = _norm(parameter.grad) if self._alone and not self._untouched else None
 
     def _forget(self) -> None:
@@ -160,8 +168,8 @@ HOOKS: list[Any] = []
 
 def _waiting_for(optimizer: torch.optim.Optimizer) -> list[StepWatch]:
     """Those who wait for one of the optimizer's parameters."""
-    if not WAITING:
-        return []
+    if not WAITING or (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()):
+        return []  # what a graph records has not happened: its numbers are not there yet
     own = {id(p) for group in optimizer.param_groups for p in group["params"]}
     watches = [reference() for reference in WAITING.valuerefs()]  # a list, as other threads may add to them
     return [watch for watch in watches if watch is not None and id(watch._parameter) in own]
@@ -179,6 +187,11 @@ def _before_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> No
 def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     for watch in _waiting_for(optimizer):
         watch.after(optimizer)
+
+
+def _state(gradient: Tensor) -> tuple[int, int]:
+    """What differs once somebody has changed a gradient, or put another in its place."""
+    return memory_of(gradient), version(gradient)
 
 
 def _quotient(after: Tensor, before: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ def shared_procedure(
     processes.check_same({settings.argument(name): value for name, value in {**known, **data}.items()})
     if begun:
         return procedure
+    processes.check_batch("Trainer(batch_size=..., accumulate=...)", procedure.batch_size // procedure.accumulate)
     _check_rows_are_apart(state.net, state.optimizer)
     state.at_start = processes.from_first(lambda: state.at_start)
     return replace(procedure, processes=processes, run=data_parallel(state.net))

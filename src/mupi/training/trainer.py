@@ -202,7 +202,6 @@ class Trainer:
             if processes.together is None:
                 stack.enter_context(by_itself())
             self._procedure = shared_procedure(processes, self._procedure, self._state, self._settings, train, tests)
-            processes.check_batch("Trainer(batch_size=...)", self._procedure.batch_size)
             labels = check_examples(self.net, self._procedure, train, tests)
             run = None if path is None else settings.trainer_folder(path, self._settings, train, tests)
             if run is not None:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mupi.activations import Activation, NormalizedPolynomial, ReLU, Tanh
-from mupi.commands.train.activation_names import ACTIVATIONS, activation_name, activation_of
+from mupi.cli import main
+from mupi.commands.train.activation_names import ACTIVATIONS, activation_name, activation_of, tell_of_kernel
 from mupi.commands.train.architectures import architecture_protocol
 from mupi.commands.train.config import TrainConfig, current
-from mupi.commands.train.form import read_train
 from mupi.commands.train.networks import MuConvolutional, MuPerceptron, PiPerceptron, StandardPerceptron
 from mupi.commands.train.presets import CIFAR10, DIGITS, PROTOCOLS
 from mupi.features import Atoms, Hermite, RandomFeatures
@@ -88,17 +88,23 @@ def test_weights_that_have_a_name_are_written_by_it():
 @pytest.mark.parametrize(
     "words, said",
     [
-        ("0,0.25,4", "mupi: activation 0,0.25,4 has the kernel |b||g|(0.25q + 4q²)\n"),
-        ("0.25,4", "mupi: activation 0.25,4 has the kernel |b||g|(0.25 + 4q)\n"),  # degree 0 forgotten
-        ("1e-3,0,0,2", "mupi: activation 1e-3,0,0,2 has the kernel |b||g|(0.001 + 2q³)\n"),
-        ("0,1", "mupi: activation 0,1 has the kernel |b||g|(1q)\n"),
+        ("0,0.25,4", "activation 0,0.25,4 has the kernel |b||g|(0.25q + 4q²)"),
+        ("0.25,4", "activation 0.25,4 has the kernel |b||g|(0.25 + 4q)"),  # degree 0 forgotten
+        ("1e-3,0,0,2", "activation 0.001,0,0,2 has the kernel |b||g|(0.001 + 2q³)"),
+        ("0,1", "activation 0,1 has the kernel |b||g|(1q)"),
         ("relu", ""),
+        ("0,0.25,1", ""),  # it has a name
     ],
 )
 def test_of_an_activation_by_weights_the_kernel_that_is_understood_is_said(words, said, capsys):
-    config, _ = read_train(["--activation", words], "mupi train", "", ())
-    assert config.network.activation == activation_of(words)
-    assert capsys.readouterr().err == said
+    tell_of_kernel(activation_of(words))
+    assert capsys.readouterr().err == (f"mupi: {said}\n" if said else "")
+
+
+def test_the_kernel_is_said_before_training(tmp_path, capsys):
+    options = ["--train-size", "50", "--epochs", "1", "--rank", "3", "--runs-dir", str(tmp_path)]
+    main(["train", "--activation", "0.25,4", *options])
+    assert capsys.readouterr().err.startswith("mupi: activation 0.25,4 has the kernel |b||g|(0.25 + 4q)\n")
 
 
 @pytest.mark.parametrize("text", ["sigmoid", "", "1,", "0,x", "0,.25,-1", "0,nan", "0,inf", "0,0", "1", "2,0"])

@@ -1,5 +1,6 @@
 """How an activation is written in commands and files: by a name, or by the weights of its kernel."""
 
+import sys
 from math import inf, sqrt
 
 from mupi.activations import GELU, Abs, Activation, Cos, Erf, LeakyReLU, NormalizedPolynomial, ReLU, Sin, Tanh
@@ -34,6 +35,12 @@ def activation_name(φ: Activation) -> str:
     return repr(φ)
 
 
+def tell_of_kernel(φ: Activation) -> None:
+    """Print what is understood by an activation that is written by weights, easily another than was meant."""
+    if isinstance(φ, NormalizedPolynomial) and activation_name(φ) not in ACTIVATIONS:
+        print(f"mupi: activation {activation_name(φ)} has the kernel {kernel_formula(φ)}", file=sys.stderr)
+
+
 def kernel_formula(φ: NormalizedPolynomial) -> str:
     """Its kernel, by |b|, |g| and the cosine q of their angle.
 
@@ -41,7 +48,9 @@ def kernel_formula(φ: NormalizedPolynomial) -> str:
     '|b||g|(0.25q + 4q²)'
     """
     terms = (
-        f"{_weight(coefficient)}{_power(degree)}" for degree, coefficient in enumerate(φ.coefficients) if coefficient
+        f"{_weight(abs(coefficient))}{_power(degree)}"
+        for degree, coefficient in enumerate(φ.coefficients)
+        if coefficient
     )
     return f"|b||g|({' + '.join(terms)})"
 

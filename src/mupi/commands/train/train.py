@@ -11,6 +11,7 @@ from rich.console import Console
 from torch import nn
 
 from mupi.commands.machine import require_room, set_threads
+from mupi.commands.train.activation_names import tell_of_kernel
 from mupi.commands.train.architectures import build_architecture
 from mupi.commands.train.build import build_data, build_optimizer, independent_generators
 from mupi.commands.train.column_importances import importances_figure
@@ -56,6 +57,8 @@ def train(config: TrainConfig) -> Sequence[EpochMeasures]:
     config, own = read_own(config)
     run = run_folder(config)
     with launched(config.device) as processes, ExitStack() as held:
+        if processes.first:
+            tell_of_kernel(config.network.activation)
         metrics = _train(config, run, own, processes, held)
         if processes.first:
             others = {} if own is None else importances_figure(config, own)
