@@ -57,7 +57,7 @@ class KernelDescent:
         """Take a step; returns the outputs before it.
 
         Raises:
-            ValueError: If f is no number any more.
+            ValueError: If f, or the loss's gradient, is no number any more.
         """
         places, new = self.rows.find(x)
         more = (0, 0, 0, len(new) * self.positions)
@@ -66,6 +66,8 @@ class KernelDescent:
         if not f.isfinite().all():
             fail("MuLimit.fit: f in the kernel regime", "finite", "NaN or infinity", "take a smaller lr")
         χ = torch.stack([torch.func.grad(loss)(one, y) for one in f]).double().flatten(1, -2)
+        if not χ.isfinite().all():
+            fail("MuLimit(loss=...)", "of a finite gradient", "NaN or infinity", "mind where it is not smooth")
         columns = torch.tensor(places)[:, None] * self.positions + torch.arange(self.positions)
         gradient = torch.zeros_like(self.A).index_add(1, columns.flatten(), χ)
         velocity, μ, η = gradient + self.optimizer.momentum * self.velocity, self.optimizer.momentum, self.optimizer.lr

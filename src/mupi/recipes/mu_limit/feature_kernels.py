@@ -9,7 +9,7 @@ from torch import Tensor
 from mupi.activations import Activation, Tanh
 from mupi.checks import fail, non_negative, positive_int
 from mupi.commands.machine import set_threads
-from mupi.commands.options import DataFolder, WrittenFolder, option
+from mupi.commands.options import DataFolder, Seed, WrittenFolder, option
 from mupi.commands.train.plain_fields import plain_fields
 from mupi.data import DatasetName
 from mupi.distributed.launched import launched
@@ -53,7 +53,7 @@ class FeatureKernelsConfig:
     """Samples of the limit's random variables, in each of 2 replicates."""
     widths: tuple[int, ...] = (64, 1024)
     """Of the finite networks."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the finite networks."""
     threads: int | None = None
     """Threads of torch; None leaves it to torch."""
