@@ -295,3 +295,16 @@ def test_a_step_without_a_gradient_spoils_no_atoms(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert all(0 <= layer.output < 1 for layer in net.error_report(randn(8, 6, seed=9)))
+
+
+def test_a_step_that_a_graph_only_records_is_none(monkeypatch):
+    layer = layer_of()
+    optimizer = mupi.SGD(layer.parameters(), clip=0.2)
+    expected = train(layer, optimizer, 0.2, steps=[0.3])
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    for p in layer.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    monkeypatch.undo()
+    assert_close(units(layer).a[5:], expected, rtol=1e-5)
