@@ -18,7 +18,7 @@ from mupi.kernels.decomposed import Decomposed, decomposed
 from mupi.kernels.filter_rounding import check_mean, converges, hidden_part
 from mupi.kernels.given import Kernel, check_new_inputs, check_training_inputs, kernel_matrix, working_dtype
 from mupi.kernels.initial_covariance import Filtered, InitialCovariance
-from mupi.kernels.labels import regression_targets
+from mupi.kernels.labels import in_shape_of, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.posterior import prior_variance
 from mupi.kernels.spectral_filters import descent_filter, flow_filter, momentum_filter
@@ -134,8 +134,7 @@ class KernelDynamics:
         matrix, among = self._matrices(x, x, self._both is not None)
         K = decomposed(OWNER, self.kernel, x, matrix)
         self._start = None if self.initial is None else InitialCovariance(OWNER, self.initial, K, among)
-        targets = targets if Y.ndim == 2 or not Y.is_floating_point() else targets[:, 0]
-        self.eigenvalues, self._targets = K.eigenvalues, K.vectors.T @ targets.to(matrix)
+        self.eigenvalues, self._targets = K.eigenvalues, K.vectors.T @ in_shape_of(Y, targets).to(matrix)
         self._decomposed, self._like = K, X[:0].detach()
         # Labels are exact.
         self._given = Y.dtype if Y.is_floating_point() else matrix.dtype
@@ -310,13 +309,9 @@ class KernelDynamics:
         """k of inputs, and N if both are asked for: in one pass if they were given as two kernels."""
         if not both:
             return kernel_matrix(OWNER, self.kernel, x1, x2), None
-        assert self.initial is not None
         if self._both is None:
-            start = working_dtype(self.initial, x1)
-            return (
-                kernel_matrix(OWNER, self.kernel, x1, x2),
-                kernel_matrix(OWNER, self.initial, x1.to(start), x2.to(start)),
-            )
+            assert self._start is not None
+            return kernel_matrix(OWNER, self.kernel, x1, x2), self._start.of(x1, x2)
         out = self._both(x1, x2)
         return kernel_matrix(OWNER, lambda *_: out.ntk, x1, x2), kernel_matrix(OWNER, lambda *_: out.nngp, x1, x2)
 

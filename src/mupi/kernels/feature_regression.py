@@ -12,7 +12,7 @@ from torch import Tensor
 from mupi.arrays import as_tensor, takes_numpy
 from mupi.checks import fail, finite
 from mupi.kernels.given import check_new_inputs, check_training_inputs
-from mupi.kernels.labels import regression_targets
+from mupi.kernels.labels import in_shape_of, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.ridge_system import LARGEST_RESIDUAL, NotPositiveDefiniteError
 
@@ -170,8 +170,7 @@ class FeatureRegression:
 
 def _targets(argument: str, Y: Tensor, X: Tensor, classes: int | None) -> Float[Tensor, "n ..."]:
     """In float64, in which they are summed; numbers in their own shape."""
-    targets = regression_targets(argument, Y, X, classes, torch.float64)
-    return targets[:, 0] if Y.ndim == 1 and Y.is_floating_point() else targets
+    return in_shape_of(Y, regression_targets(argument, Y, X, classes, torch.float64))
 
 
 def _blocks(batches: Iterable[tuple[Any, Any]], classes: int | None) -> Iterator[tuple[Tensor, Tensor]]:

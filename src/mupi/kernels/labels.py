@@ -36,6 +36,16 @@ def regression_targets(
     return targets
 
 
+def in_shape_of(Y: Tensor, columns: Float[Tensor, "n outputs"]) -> Float[Tensor, "n ..."]:
+    """A column for each output, or the one without an axis of its own where targets came so.
+
+    Args:
+        Y: Targets as they were given.
+        columns: What there is for each of their outputs.
+    """
+    return columns[:, 0] if Y.ndim == 1 and Y.is_floating_point() else columns
+
+
 def is_labels(argument: str, Y: Tensor, rows: int, classes: int | None = None) -> bool:
     """Whether targets are class labels, and not numbers.
 

@@ -16,7 +16,7 @@ from mupi.kernels.conjugate_gradients import ConjugateGradients
 from mupi.kernels.given import Kernel, check_new_inputs, check_training_inputs, kernel_matrix
 from mupi.kernels.inner_products import check_matrix
 from mupi.kernels.iterated import IteratedSolution
-from mupi.kernels.labels import count_classes, regression_targets
+from mupi.kernels.labels import count_classes, in_shape_of, regression_targets
 from mupi.kernels.memory import available_memory, require_memory
 from mupi.kernels.posterior import gaussian_samples, prior_variance
 from mupi.kernels.ridge_system import OWNER, check_rounding, check_weights, track
@@ -146,7 +146,7 @@ class KernelRegression:
         self.regularizer, self.noise = solved.regularizer, solved.noise
         solution, α = solved.solution, solved.solution.coefficients
         self.residual, self.rounding, self.iterations = solution.residual, solution.rounding, solution.iterations
-        self.coefficients = α if Y.ndim == 2 or not Y.is_floating_point() else α[:, 0]
+        self.coefficients = in_shape_of(Y, α)
         return self
 
     @property

@@ -90,18 +90,15 @@ class StepWatch:
         p = self._parameter
         if p is None or p.grad is None:
             return
-        self._in_closure = False
-        if not self._alone:
+        self._in_closure, ours = False, isinstance(optimizer, SGD)
+        if not self._alone or (ours and isinstance(p, FactoredParameter)):
             return
-        if not isinstance(optimizer, SGD):
-            start = None if type(optimizer) is torch.optim.SGD else p.detach().clone()
-            self._start = start, p.grad, _norm(p.grad)
-        elif isinstance(p, FactoredParameter):
+        if ours and self._untouched:
+            if self._arrived != _state(p.grad):
+                self._untouched, self._arrived = False, None  # from the next on they are measured
             return
-        elif not self._untouched:
-            self._start = None, p.grad, _norm(p.grad)
-        elif self._arrived != _state(p.grad):
-            self._untouched, self._arrived = False, None  # from the next on they are measured
+        kept = None if ours or type(optimizer) is torch.optim.SGD else p.detach().clone()
+        self._start = kept, p.grad, _norm(p.grad)
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """Say what the step was, if it can be known."""

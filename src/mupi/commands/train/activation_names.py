@@ -24,6 +24,8 @@ ACTIVATIONS: dict[str, Activation] = {
 ACTIVATION_WORDS = "{" + ",".join(ACTIVATIONS) + "}|W0,W1,..."
 """How an activation is written."""
 
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def activation_name(φ: Activation) -> str:
     """What files and tables call it: its name, or the weights of its kernel."""
@@ -57,8 +59,7 @@ def kernel_formula(φ: NormalizedPolynomial) -> str:
 
 def _power(degree: int) -> str:
     """Of q."""
-    exponent = str(degree).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return ("", "q")[degree] if degree < 2 else f"q{exponent}"
+    return "q" * degree if degree < 2 else "q" + str(degree).translate(SUPERSCRIPTS)
 
 
 def _weight(coefficient: float) -> str:

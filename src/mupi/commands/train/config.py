@@ -24,8 +24,6 @@ from mupi.data import DatasetName
 from mupi.data.own.targets import TaskName
 from mupi.features import Atoms, Features
 
-PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET), Only(dataset=("own",)))
-
 FLOATS = ("lr", "lr_first", "lr_last", "lr_bias", "drop", "weight_decay", "momentum")
 
 # Where and for how long a run goes on: it may be resumed with other values, since no epoch depends on them.
@@ -36,6 +34,9 @@ FREE_ON_RESUME = frozenset({
 
 OWN = "own"
 """The data set that is a user's file."""
+
+PART = (Only(train_size=SET), Only(validation=SET), Only(classes=SET), Only(dataset=(OWN,)))
+"""Where something of the data is drawn."""
 
 OF_OWN = ("data", "target", "task", "ignore", "test", "test_share", "image_size")
 """The options that only that one has."""
