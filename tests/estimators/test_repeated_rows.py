@@ -44,8 +44,8 @@ def test_intervals_hold_as_many_new_targets_at_repeated_rows_as_they_say(rows, r
     X = rows(random)
     mean, std = regressor(depth=1).fit(X, noisy(X, random)).predict(X, return_std=True)
     new = np.stack([noisy(X, random) for _ in range(10)])
-    assert 0.85 < (np.abs(new - mean) < 1.645 * std).mean() < 0.95
-    assert np.abs(std - 1).max() < 0.25
+    assert 0.85 < (np.abs(new - mean) < 1.645 * std).mean() < 0.95  # .896 to .912; of means alone .01 to .25
+    assert np.abs(std - 1).max() < 0.25  # .014 to .082, and .16 and .23 where rows are few between the repeated ones
 
 
 @REGRESSORS
@@ -56,8 +56,8 @@ def test_equal_rows_are_as_uncertain_as_rows_that_are_nearly_so(rows, regressor)
     y, near = noisy(X, random), X + 1e-6 * random.standard_normal(X.shape)
     mean, std = regressor(depth=1).fit(X, y).predict(X, return_std=True)
     near_mean, near_std = regressor(depth=1).fit(near, y).predict(near, return_std=True)
-    assert np.allclose(std, near_std, rtol=0.06)
-    assert np.square(mean - near_mean).mean() < 0.1**2
+    assert np.allclose(std, near_std, rtol=0.06)  # .008 to .019 off: ridges are chosen on other numbers of rows
+    assert np.square(mean - near_mean).mean() < 0.1**2  # .0003 to .0945, of targets of noise 1
 
 
 @REGRESSORS
